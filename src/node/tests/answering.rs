@@ -1,6 +1,7 @@
 //! The searches of others.
 
 use super::hashing::{b3_of, hash_all};
+use super::membership::peers;
 use super::rig::*;
 use crate::control::{Reply, Request};
 use crate::id::QueryId;
@@ -133,6 +134,7 @@ fn answers_are_not_sent_to_addresses_that_cannot_be_peers() {
     }
     assert_eq!(answers_and_forwards(&mut rig), (vec![], vec![]));
     assert_eq!(rig.node.counters().refused, 6);
+    assert_eq!(peers(&mut rig).iter().map(|row| row.addr).collect::<Vec<_>>(), [peer(1)], "none is taken for a peer");
     // On one machine, peers are on loopback.
     rig.request(addr("127.0.0.1:40000"), query(b"q", "song", addr("127.0.0.1:5000"), 0));
     assert_eq!(answers_and_forwards(&mut rig).0.len(), 1);

@@ -48,7 +48,8 @@ fn a_listing_without_end_is_aborted() {
     assert_eq!(aborts, [exchange]);
     rig.fail(exchange, DialFault::Aborted);
     assert_eq!(done(&rig.notices()), Some((1_000_000, true, None)));
-    assert_eq!(rig.hits(Some(search)).len(), 500, "a page");
+    let Ok(Reply::Hits(page)) = rig.call(Request::Hits { search: Some(search), after: 0 }) else { panic!("hits") };
+    assert_eq!((page.hits.iter().count(), page.truncated), (500, true), "each page says that there was more");
 }
 
 #[test]
@@ -62,6 +63,23 @@ fn of_a_listing_without_order_fewer_rows_are_remembered() {
     }
     rig.fail(exchange, DialFault::Aborted);
     assert_eq!(done(&rig.notices()), Some((100_001, true, None)), "the first is in order");
+}
+
+#[test]
+fn a_listing_that_finds_no_room_ends_and_is_counted() {
+    const FILES: u64 = 40_000;
+    let long = "n".repeat(3_700);
+    let mut rig = Rig::among(Vec::new(), &[]);
+    list(&mut rig, peer(1));
+    let (exchange, ..) = rig.dial();
+    for batch in 0..FILES / 1_000 {
+        let files = (0..1_000).map(|n| listed(&format!("{batch:02}{n:03}{long}"), None)).collect();
+        rig.handle(Event::ListBatch { exchange, files });
+    }
+    rig.fail(exchange, DialFault::Aborted);
+    let (rows, truncated, error) = done(&rig.notices()).unwrap();
+    assert!((30_000..38_000).contains(&rows) && truncated && error.is_none(), "{rows} rows, {error:?}");
+    assert_eq!(rig.node.counters().limited.hits_dropped, 1, "of a listing that is cut, the first");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Our own searches.
 
+use super::membership::peers;
 use super::rig::*;
 use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request};
 use crate::fault::DialFault;
@@ -344,16 +345,21 @@ fn unsolicited_hits_and_hits_without_a_usable_peer_are_dropped() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let search = rig.search("a");
     let (query, _) = ring(&mut rig);
-    rig.hit(&QueryId::p1(1), peer(1), listed("a", None));
+    rig.hit(&QueryId::p1(1), peer(5), listed("a", None));
     for odd in ["127.0.0.1:5000", "0.0.0.0:5000", "224.1.1.1:5000", "10.0.0.2:63339"] {
         let message = Message::SearchResponse(crate::wire::SearchResponse {
             id: query.id.clone(),
             responder: addr(odd),
             file: listed("a", None),
         });
-        rig.request(addr("10.0.1.1:40000"), message);
+        rig.request(addr("10.0.1.5:40000"), message);
     }
     assert_eq!(rig.hits(Some(search)), []);
+    assert_eq!(
+        peers(&mut rig).iter().map(|row| row.addr).collect::<Vec<_>>(),
+        [peer(1)],
+        "no sender is taken for a peer"
+    );
     let counters = rig.node.counters();
     assert_eq!((counters.limited.hits_unasked, counters.refused), (1, 4));
     let closed = rig.take(|order| matches!(order, Action::Close { .. }).then_some(()));

@@ -1,10 +1,12 @@
 //! Base peers hear base messages only, byte for byte as before, whatever else goes on around them (PROTOCOL, part 2).
 
 use crate::harness::{
-    Dice, Fake, Framing, GROUP, LIMIT, Manners, P1Peer, Setup, ask, assert_verified, await_hashed, begin_hit, deliver,
-    fetch, find_content, start_among, until,
+    Dice, Fake, Framing, GROUP, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, ask, assert_verified,
+    await_hashed, begin_hit, deliver, fetch, find_content, pause, start_among, until,
 };
 use serde_json::json;
+use std::io::Read;
+use std::time::Duration;
 
 /// Fails unless everything that a peer heard were bare messages, one a connection, each ended by a half-close.
 fn assert_bare(peer: &P1Peer) {
@@ -114,4 +116,26 @@ fn a_stranger_is_asked_in_the_form_of_a_search_what_it_speaks_before_anything_el
     assert_eq!((id.len(), rest), (16, format!("b3={}:{}:0", "0".repeat(64), asker.listen()).as_str()), "{first}");
     assert!(stranger.connections()[0].ended, "bare, and ended by a half-close: {first:?}");
     assert_eq!((stranger.asked("4:").len(), stranger.asked("9:").len()), (0, 1));
+}
+
+/// It takes the message, says nothing, and keeps the connection open.
+#[test]
+fn a_base_neighbour_that_never_closes_does_not_delay_searches() {
+    let mute = Fake::serve(Reading::Once, |mut visit| {
+        let _ = visit.stream.set_read_timeout(Some(Duration::from_secs(60)));
+        let _ = visit.stream.read_to_end(&mut Vec::new());
+        pause(Duration::from_secs(60));
+    });
+    let ear = Fake::ear();
+    let bootstrap = OldBootstrap::listing(&[mute.addr, ear.addr]);
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).shares("here.txt", "").start();
+    peer.await_neighbour(mute.addr);
+    peer.await_neighbour(ear.addr);
+    let requester = Fake::ear();
+    for turn in 0..5 {
+        let search = |ttl| format!("6:q{turn}:here.txt:127.0.0.1:{}:{ttl}", requester.addr.port());
+        ask(peer.listen(), search(3).as_bytes(), Framing::Fin);
+        until("the other hears it", LIMIT, || ear.heard_beginning(&format!("6:q{turn}:")) == [search(2)]);
+        until("it is answered", LIMIT, || requester.heard_beginning(&format!("7:q{turn}:")).len() == 1);
+    }
 }

@@ -83,33 +83,6 @@ fn line_ends_of_every_kind_are_stripped() {
 }
 
 #[test]
-fn a_list_is_a_sample_without_repeats() {
-    let node = Setup::bootstrap().start();
-    let to = node.bootstrap_addr();
-    let all: BTreeSet<SocketAddr> = (41_000..41_040).map(|port| at(HERE, port)).collect();
-    for peer in &all {
-        say(to, &format!("0:{}", peer.port()), Framing::Fin);
-        say(to, &format!("0:{}", peer.port()), Framing::Fin);
-    }
-    assert!(peer_list(to, "0", Framing::Fin).is_empty());
-    assert_eq!(peer_list(to, "1", Framing::Fin).len(), 1);
-    for generous in ["40", "1000", "4294967296", "99999999999999999999999"] {
-        assert_eq!(peer_list(to, generous, Framing::Fin).into_iter().collect::<BTreeSet<_>>(), all, "{generous}");
-    }
-    // Each peer is left out of one sample with probability 3/4: of sixty, about one time in 31 million.
-    let mut seen = BTreeSet::new();
-    let mut samples = BTreeSet::new();
-    for _ in 0..60 {
-        let sample = peer_list(to, "10", Framing::Fin);
-        assert_eq!(sample.len(), 10);
-        samples.insert(sample.iter().copied().collect::<BTreeSet<_>>());
-        seen.extend(sample);
-    }
-    assert_eq!(seen, all, "every peer has its turn");
-    assert!(samples.len() > 50, "samples differ");
-}
-
-#[test]
 fn a_registrant_is_its_source_address() {
     let node = Setup::bootstrap().start();
     let to = node.bootstrap_addr();
@@ -121,17 +94,6 @@ fn a_registrant_is_its_source_address() {
     assert_eq!(ask_from(one, to, b"2:42000").end, End::Fin);
     assert_eq!(ask_from(two, to, b"2:42001").end, End::Fin);
     assert_eq!(peer_list(to, "10", Framing::Fin), [at(two, 42_000)]);
-}
-
-#[test]
-fn the_registry_can_be_seen() {
-    let node = Setup::bootstrap().start();
-    assert_eq!(node.call("bootstrap", Value::Null)["registry"]["count"], 0);
-    say(node.bootstrap_addr(), "0:43000", Framing::Fin);
-    let registry = node.call("bootstrap", Value::Null)["registry"].clone();
-    assert_eq!((&registry["count"], &registry["peers"][0]["addr"]), (&1.into(), &"127.0.0.1:43000".into()));
-    let left = registry["peers"][0]["expires_in_s"].as_u64().expect("seconds");
-    assert!((590..=600).contains(&left), "a lease is ten minutes: {left}");
 }
 
 /// Some who register listen at the port that they name, and some do not.
@@ -222,27 +184,6 @@ fn a_damaged_snapshot_does_not_stop_the_node() {
 }
 
 #[test]
-fn one_address_cannot_fill_the_registry() {
-    let node = Setup::bootstrap().start();
-    let to = node.bootstrap_addr();
-    let greedy = Ipv4Addr::new(127, 0, 2, 1);
-    for port in 30_000..30_300 {
-        ask_from(greedy, to, format!("0:{port}").as_bytes());
-    }
-    assert_eq!(registry_count(&node), 256);
-    say(to, "0:45000", Framing::Fin);
-    assert_eq!(registry_count(&node), 257, "others still find room");
-    assert_eq!(ask_from(greedy, to, b"2:30000").end, End::Fin);
-    assert_eq!(ask_from(greedy, to, b"0:31000").end, End::Fin, "who leaves makes room");
-    assert_eq!(registry_count(&node), 257);
-    // Another user of that address is not kept out: one that was renewed longest ago gave its place.
-    assert_eq!(node.status()["limited"]["registrations_displaced"], 44);
-    let rows = ask_from(greedy, to, b"1:1000").bytes;
-    let is_listed = |port| lines(&rows).contains(&format!("{greedy},{port}").into_bytes());
-    assert!(is_listed(30_299) && is_listed(30_001) && !is_listed(30_128), "nor are those that came first");
-}
-
-#[test]
 fn ipv6_peers_stand_bare_in_the_list() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         not_tested("IPv6 peers in a list", "this machine has no IPv6 loopback address");
@@ -254,27 +195,6 @@ fn ipv6_peers_stand_bare_in_the_list() {
     let answer = ask(addr, b"1:10", Framing::Fin);
     assert_eq!(answer.bytes, b"::1,46000\n");
     assert_eq!(node.call("bootstrap", Value::Null)["registry"]["peers"][0]["addr"], "[::1]:46000");
-}
-
-#[test]
-fn what_belongs_to_a_peer_is_refused() {
-    let node = Setup::bootstrap().start();
-    for message in ["4:file", "5:", "5:p1", "6:id:file:127.0.0.1:40000:3", "7:id:127.0.0.1:40000:file"] {
-        for framing in Framing::ALL {
-            let answer = ask(node.bootstrap_addr(), message.as_bytes(), framing);
-            assert_eq!((answer.bytes.as_slice(), answer.end), (&b""[..], End::Reset), "{message} in {framing:?}");
-        }
-    }
-    assert!(node.status()["refused"].as_u64() >= Some(20), "refusals are counted");
-}
-
-#[test]
-fn a_bootstrap_node_alone_has_no_peer() {
-    let node = Setup::bootstrap().start();
-    let status = node.status();
-    assert!(status["listen"].is_null() && status["advertise"].is_null(), "{status}");
-    assert_eq!(status["bootstraps"], serde_json::json!([]));
-    assert_eq!(status["shared_files"], 0);
 }
 
 #[test]

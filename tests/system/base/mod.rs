@@ -3,9 +3,7 @@
 mod base_neighbours;
 mod bootstrap;
 mod clocks;
-mod forwarding;
 mod hashing;
-mod lookups;
 mod membership;
 mod old_programs;
 mod search_outcomes;

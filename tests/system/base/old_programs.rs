@@ -7,9 +7,8 @@ use crate::harness::{
     until,
 };
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -85,17 +84,6 @@ fn an_old_client_survives_being_dialled_and_is_not_dialled_again_after_a_restart
     let asker = Setup::peer().joins(&[to]).start();
     asker.search_until("tune", |rows| !rows.is_empty());
     assert!(!old.has_ended());
-}
-
-/// The old server forgets a peer that it dropped, keepalive or not: only a new registration lists it again.
-#[test]
-fn keepalives_go_out_and_carry_the_port() {
-    let bootstrap = OldBootstrap::listing(&[]);
-    let peer = Setup::peer().joins(&[bootstrap.addr()]).set("keepalive_refresh", "'1s'").start();
-    let expected = format!("3:{}:p1", peer.listen().port());
-    until("two keepalives", LIMIT, || bootstrap.fake.heard_beginning("3:").len() >= 2);
-    assert!(bootstrap.fake.heard_beginning("3:").iter().all(|text| *text == expected));
-    assert_eq!(peer.status()["bootstraps"][0]["state"], "registered");
 }
 
 /// The client of 2013 begins to listen only after it has closed, some time later.
@@ -333,36 +321,6 @@ fn a_base_peer_that_resets_has_refused_at_once() {
     assert!(watch.elapsed() < Duration::from_secs(9), "no call back is waited for: {:?}", watch.elapsed());
 }
 
-#[test]
-fn the_next_source_is_asked_after_one_that_sent_nothing() {
-    let content = Dice::new().bytes(100_000);
-    let (mute, old) = (old_peer(&[]), old_peer(&[("one name", &content)]));
-    let bootstrap = OldBootstrap::listing(&[old.addr]);
-    let asker = Setup::peer().joins(&[bootstrap.addr()]).start();
-    asker.await_neighbour(old.addr);
-    // The one that lacks it is asked first; the search that follows finds the other.
-    let id = asker.begin_download(mute.addr, "one name");
-    let done = asker.await_download(id, "done");
-    assert!(std::fs::read(done["path"].as_str().expect("a path")).expect("the file") == content);
-    assert_eq!(share_of(&done, mute.addr)["state"], "refused");
-    assert!(!old.has_ended());
-}
-
-/// Old clients die on `5:` and on codes that they do not know.
-#[test]
-fn nothing_deadly_is_sent_to_an_old_client_unasked() {
-    let old = old_peer(&[("song", b"la")]);
-    let bootstrap = OldBootstrap::listing(&[old.addr]);
-    let asker = Setup::peer().joins(&[bootstrap.addr()]).set("keepalive_refresh", "'1s'").start();
-    asker.await_neighbour(old.addr);
-    let rows = asker.search_until("song", |rows| !rows.is_empty());
-    let begun = asker.call("download", json!({ "what": [{ "hits": rows[0]["id"].to_string() }] }));
-    asker.await_download(begun["downloads"][0]["id"].as_u64().expect("an id"), "done");
-    let codes: BTreeSet<u8> = old.heard().iter().filter_map(|message| message.first().copied()).collect();
-    assert!(codes.is_subset(&[b'4', b'6', b'7'].into()), "{codes:?}");
-    assert!(old.heard().iter().all(|message| !message.ends_with(b"\n")), "bare messages only");
-}
-
 /// Only the peer that was asked may call back: a stranger on the port is closed, and does not count.
 #[test]
 fn a_call_back_from_a_stranger_is_not_taken() {
@@ -375,19 +333,6 @@ fn a_call_back_from_a_stranger_is_not_taken() {
         TcpStream::connect(visit.from).expect("it listens").write_all(b"genuine").expect("it reads");
     });
     assert_eq!(content_from(&old), b"genuine");
-}
-
-/// The 2013 client registers the bootstrap's port as its own: a peer that is no peer. It must do no harm.
-#[test]
-fn a_peer_that_registered_a_wrong_port_is_no_trouble() {
-    let bootstrap = OldBootstrap::listing(&[]);
-    let wrong = SocketAddr::from(([127, 0, 0, 1], bootstrap.addr().port()));
-    let old = old_peer(&[("tune", b"la")]);
-    let listing = OldBootstrap::listing(&[wrong, old.addr]);
-    let asker = Setup::peer().joins(&[listing.addr()]).start();
-    asker.await_neighbour(old.addr);
-    let rows = asker.search_until("tune", |rows| !rows.is_empty());
-    assert_eq!(rows[0]["sources"], json!([old.addr]));
 }
 
 /// A content that a `p1` peer proved and then broke off: the old client that has the same name sends the rest of it by

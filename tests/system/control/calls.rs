@@ -1,6 +1,6 @@
 //! The shape of every call's answer (pyratectl(1), OUTPUT).
 
-use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, Stopwatch, until};
+use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -166,16 +166,6 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn absent_parameters_are_as_good_as_empty_ones() {
-    let peer = Setup::peer().start();
-    for method in ["hits", "downloads", "files", "bootstrap", "status", "peers"] {
-        let bare = peer.call(method, Value::Null);
-        let empty = peer.call(method, json!({}));
-        assert_eq!(bare.is_array(), empty.is_array(), "{method}");
-    }
-}
-
-#[test]
 fn events_are_sent_to_whoever_asked() {
     let bootstrap = OldBootstrap::listing(&[]);
     let peer = Setup::peer().joins(&[bootstrap.addr()]).shares("file.txt", "content").start();
@@ -205,54 +195,4 @@ fn who_leaves_is_told_of() {
     assert_eq!(peer.call("stop", Value::Null), json!({}));
     listener.notice("it leaves", |notice| (notice["event"] == "leaving").then_some(()));
     assert_eq!(peer.wait_end(watch).code, Some(0));
-}
-
-#[test]
-fn ids_are_understood_as_users_type_them() {
-    let asker = Setup::peer().start();
-    // Nobody listens there: these downloads stay.
-    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], crate::harness::free_port()));
-    let ids: Vec<u64> = (0..4).map(|turn| asker.begin_download(nowhere, &format!("file {turn}"))).collect();
-    let cancel = |text: String| asker.call("cancel", json!({ "ids": text }))["downloads"].as_array().map(Vec::len);
-    assert_eq!(cancel(format!("{},{}-{}", ids[0], ids[2], ids[3])), Some(3));
-    for (turn, id) in ids.iter().enumerate() {
-        let state = asker.download(*id)["state"].clone();
-        assert_eq!(state == "cancelled", turn != 1, "{state}");
-    }
-    asker.call("cancel", json!({ "ids": "all" }));
-    asker.await_download(ids[1], "cancelled");
-}
-
-/// More downloads than one page of an answer holds, and than one turn of the loop can deal with.
-#[test]
-fn all_works_for_any_number_of_downloads() {
-    const MANY: usize = 2_500;
-    let asker = Setup::peer().start();
-    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], crate::harness::free_port()));
-    let what: Vec<Value> =
-        (0..MANY).map(|n| json!({ "file": { "peer": nowhere, "name": format!("file {n}") } })).collect();
-    what.chunks(250).for_each(|some| drop(asker.call("download", json!({ "what": some }))));
-    let states = |state: &str| {
-        let (mut rows, mut after) = (0, json!(0));
-        while !after.is_null() {
-            let page = asker.call("downloads", json!({ "after": after }));
-            let fits = |row: &&Value| row["state"] == state;
-            rows += page["downloads"].as_array().expect("rows").iter().filter(fits).count();
-            after = page["next"].clone();
-        }
-        rows
-    };
-    for (order, state) in [("pause", "paused"), ("cancel", "cancelled")] {
-        // Other clients are answered meanwhile: the order does not hold the loop.
-        let waiting = std::thread::scope(|scope| {
-            let order = scope.spawn(|| asker.call(order, json!({ "ids": "all" })));
-            let watch = Stopwatch::start();
-            asker.status();
-            let took = watch.elapsed();
-            order.join().expect("it is carried out");
-            took
-        });
-        assert!(waiting < LIMIT / 4, "{waiting:?}");
-        assert_eq!(states(state), MANY, "{order} all");
-    }
 }

@@ -21,17 +21,6 @@ fn run_setup(setup: &Setup, more: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_second_daemon_on_the_same_state_directory_is_told_so() {
-    let first = Setup::peer().start();
-    let second = Setup::peer().set("state_directory", &format!("'{}'", first.home().join("state").display()));
-    let (code, said) = run_setup(&second, &[]);
-    assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains(&first.pid().to_string()), "the message names the other's process: {said}");
-    assert!(said.contains("state"), "and the directory: {said}");
-    assert!(first.status()["version"].is_string(), "the first lives on");
-}
-
-#[test]
 fn the_state_directory_is_free_again_after_the_end() {
     let mut peer = Setup::peer().start();
     peer.end_by(Signal::SIGKILL);
@@ -105,25 +94,6 @@ fn check_and_dump_config_start_nothing() {
         assert!(text.contains(line), "{text}");
     }
     assert!(!setup.home().join("control.sock").exists());
-}
-
-#[test]
-fn what_dump_config_prints_is_a_configuration() {
-    let setup = Setup::peer().set("keepalive_refresh", "90").set("upload_limit", "'10MiB'");
-    let config = setup.write_config();
-    let dump = |config: &Path| {
-        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
-            .args([OsStr::new("--config"), config.as_os_str(), OsStr::new("--dump-config")])
-            .output()
-            .expect("it runs");
-        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
-        String::from_utf8(run.stdout).expect("text")
-    };
-    let once = dump(&config);
-    let again = setup.home().join("again.toml");
-    std::fs::write(&again, &once).expect("it can be written");
-    let table = |text: &str| text.parse::<toml::Table>().expect("TOML");
-    assert_eq!(table(&dump(&again)), table(&once));
 }
 
 #[test]
@@ -272,19 +242,4 @@ fn what_cannot_start_is_refused_by_a_check_a_start_and_a_reload() {
         let reloaded = pyratectl(&peer, ["--json", "reload"]).json();
         assert_eq!((&reloaded["changed"], &reloaded["waiting"]), (&json!([]), &json!([])));
     }
-}
-
-#[test]
-fn version_and_help_are_told() {
-    for argument in ["--help", "--version"] {
-        let run = clean_command(env!("CARGO_BIN_EXE_pyrated"), Path::new("/nonexistent"))
-            .arg(argument)
-            .output()
-            .expect("it runs");
-        assert_eq!(run.status.code(), Some(0), "{argument}");
-        let text = String::from_utf8_lossy(&run.stdout).into_owned();
-        assert!(text.contains("pyrated") || text.contains(env!("CARGO_PKG_VERSION")), "{text}");
-    }
-    let (code, stderr) = run_pyrated(["--no-such-option"]);
-    assert!(code == Some(78) || code == Some(1) || code == Some(28), "{code:?} {stderr}");
 }

@@ -3,7 +3,6 @@
 use crate::harness::{Daemon, LIMIT, Setup, fetch, not_tested, until};
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::time::Duration;
 
 fn answers(daemon: &Daemon) -> bool {
     daemon.status()["version"].is_string()
@@ -252,18 +251,6 @@ fn a_client_that_only_asks_gets_no_memory_of_ours() {
 }
 
 #[test]
-fn a_second_daemon_cannot_take_a_live_socket() {
-    let first = Setup::peer().start();
-    let second = Setup::peer().set("control_socket", &format!("'{}'", first.socket().display()));
-    let config = second.write_config();
-    let (code, stderr) = crate::harness::run_pyrated([std::ffi::OsStr::new("--config"), config.as_os_str()]);
-    let log = std::fs::read_to_string(second.home().join("log")).unwrap_or_default();
-    assert_eq!(code, Some(75), "{stderr}{log}");
-    assert!(format!("{stderr}{log}").contains("control.sock"), "the message names the socket: {stderr}{log}");
-    assert!(answers(&first));
-}
-
-#[test]
 fn a_daemon_that_is_stopped_with_a_full_backlog_keeps_its_socket_and_hangs_no_start() {
     let first = Setup::peer().start();
     first.signal(nix::sys::signal::Signal::SIGSTOP);
@@ -280,17 +267,6 @@ fn a_daemon_that_is_stopped_with_a_full_backlog_keeps_its_socket_and_hangs_no_st
     first.signal(nix::sys::signal::Signal::SIGCONT);
     assert_eq!(code, Some(75), "{stderr}");
     until("the first one answers", LIMIT, || answers(&first));
-}
-
-#[test]
-fn a_stale_socket_is_replaced() {
-    let mut peer = Setup::peer().start();
-    let ended = peer.end_by(nix::sys::signal::Signal::SIGKILL);
-    assert_eq!(ended.code, None);
-    assert!(peer.socket().exists(), "nobody removed it");
-    peer.start_again();
-    assert!(answers(&peer));
-    crate::harness::holds("it stays", Duration::from_millis(100), || peer.socket().exists());
 }
 
 #[test]

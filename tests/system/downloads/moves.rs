@@ -2,13 +2,12 @@
 //! the download goes on with what there is (PROTOCOL, Finding other sources).
 
 use crate::harness::{
-    Daemon, Dice, GROUP, LIMIT, Setup, assert_verified, await_hashed, begin_hit, find_content, free_port, pyratectl,
-    start_among, until,
+    Daemon, Dice, GROUP, Setup, assert_verified, await_hashed, begin_hit, find_content, free_port, pyratectl,
+    start_among,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
 /// What happens, and how, to the source and to the daemon that downloads.
 type Disturbance = (&'static str, fn(&mut Daemon, &mut Daemon));
@@ -79,31 +78,6 @@ fn a_download_goes_on_whatever_its_source_does_to_its_copies() {
             });
         }
     });
-}
-
-#[test]
-fn a_source_that_returns_at_another_port_is_used_within_a_minute() {
-    let content = Dice::new().bytes(6 * GROUP);
-    let bootstrap = Setup::bootstrap().start();
-    let at = bootstrap.bootstrap_addr();
-    let port = |setup: &mut Daemon| setup.reconfigure("listen_port", &free_port().to_string());
-    let mut source = Setup::peer().joins(&[at]).shares("film.mkv", &content).set("upload_limit", "'1MiB'").start();
-    await_hashed(&source);
-    let asker = Setup::peer().joins(&[at]).start();
-    asker.await_neighbour(source.listen());
-    let id = begin_hit(&asker, &find_content(&asker, "film", &content, 1));
-    asker.await_bytes(id, GROUP as u64);
-    let before = source.listen();
-    // Without a word, as when a machine gets another address.
-    source.end_by(nix::sys::signal::Signal::SIGKILL);
-    source.reconfigure("upload_limit", "0");
-    port(&mut source);
-    until("its loss is noticed", LIMIT, || asker.download(id)["state"] == "retrying");
-    source.start_again();
-    assert_ne!(source.listen(), before);
-    until("it registers", LIMIT, || bootstrap.call("bootstrap", Value::Null)["registry"]["count"] == 3);
-    until("it is used", Duration::from_secs(60), || asker.download(id)["state"] == "done");
-    assert_verified(&asker.download(id), &content);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The queue: so many at once, the rest in order; and what users order of it with pyratectl(1).
 
 use crate::harness::{
-    Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, assert_holds, await_hashed, free_port, holds, is_unfinished,
+    Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, assert_holds, await_hashed, free_port, is_unfinished,
     path_of, pause, pyratectl, relative_files, until,
 };
 use serde_json::{Value, json};
@@ -30,11 +30,6 @@ fn begun(names: &[&str], slots: u32) -> (Daemon, Daemon, Vec<u64>, Vec<Vec<u8>>)
     (source, asker, ids, contents)
 }
 
-fn let_it_flow(source: &mut Daemon) {
-    source.reconfigure("upload_limit", "0");
-    source.call("reload", Value::Null);
-}
-
 /// An endpoint where nobody is.
 fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
@@ -54,65 +49,6 @@ fn order(daemon: &Daemon, words: &[&str], code: i32) -> String {
     let run = pyratectl(daemon, words);
     assert_eq!(run.code, code, "{words:?}: {run:?}");
     run.stdout
-}
-
-#[test]
-fn two_at_a_time_in_the_order_of_the_commands() {
-    let names = ["a.bin", "b.bin", "c.bin", "d.bin", "e.bin", "f.bin"];
-    let (mut source, asker, ids, contents) = begun(&names, 2);
-    await_states(&asker, &ids, &["active", "active", "queued", "queued", "queued", "queued"]);
-    let_it_flow(&mut source);
-    let watch = Stopwatch::start();
-    loop {
-        let rows = asker.rows();
-        let working = rows.iter().filter(|row| row["state"] == "active" || row["state"] == "verifying").count();
-        assert!(working <= 2, "{rows:?}");
-        // None begins before one that was asked for earlier.
-        let begun: Vec<bool> = rows.iter().map(|row| row["state"] != "queued").collect();
-        assert!(begun.is_sorted_by(|before, after| before >= after), "{rows:?}");
-        if rows.iter().all(|row| row["state"] == "done") {
-            break;
-        }
-        assert!(watch.elapsed() < LIMIT, "{rows:?}");
-        pause(Duration::from_millis(2));
-    }
-    for (id, content) in ids.iter().zip(&contents) {
-        let row = asker.download(*id);
-        assert_eq!(row["verified"], true, "{row}");
-        assert_holds(&path_of(&row), content);
-    }
-}
-
-#[test]
-fn a_paused_download_frees_its_place_and_keeps_what_it_has() {
-    let (mut source, asker, ids, contents) = begun(&["a.bin", "b.bin", "c.bin", "d.bin"], 2);
-    await_states(&asker, &ids, &["active", "active", "queued", "queued"]);
-    let text = order(&asker, &["pause", &ids[0].to_string()], 0);
-    assert!(text.contains("paused"), "{text}");
-    await_states(&asker, &ids, &["paused", "active", "active", "queued"]);
-    assert!(asker.download(ids[0])["error"].is_null(), "nothing went wrong");
-    // A range; what waits can be paused as well.
-    order(&asker, &["pause", &format!("{}-{}", ids[2], ids[3])], 0);
-    await_states(&asker, &ids, &["paused", "active", "paused", "paused"]);
-    // One that goes on stands where its age puts it: before the others that wait.
-    order(&asker, &["resume", &ids[3].to_string()], 0);
-    await_states(&asker, &ids, &["paused", "active", "paused", "active"]);
-    order(&asker, &["resume", &ids[2].to_string(), &ids[0].to_string()], 0);
-    await_states(&asker, &ids, &["queued", "active", "queued", "active"]);
-    order(&asker, &["pause", &ids[1].to_string()], 0);
-    await_states(&asker, &ids, &["active", "paused", "queued", "active"]);
-    order(&asker, &["resume", "all"], 0);
-    order(&asker, &["pause", "all"], 0);
-    await_states(&asker, &ids, &["paused", "paused", "paused", "paused"]);
-    let kept: Vec<u64> = asker.rows().iter().filter_map(|row| row["bytes_done"].as_u64()).collect();
-    let_it_flow(&mut source);
-    holds("nothing moves while all are paused", Duration::from_millis(300), || {
-        asker.rows().iter().filter_map(|row| row["bytes_done"].as_u64()).eq(kept.iter().copied())
-    });
-    order(&asker, &["resume", "all"], 0);
-    for (id, content) in ids.iter().zip(&contents) {
-        assert_holds(&path_of(&asker.await_download(*id, "done")), content);
-    }
 }
 
 #[test]

@@ -222,31 +222,3 @@ fn a_finished_file_is_not_secret_and_not_executable() {
     let mode = std::fs::metadata(path_of(&done)).expect("the file").mode();
     assert_eq!(mode & 0o7111, 0, "{mode:o}");
 }
-
-#[test]
-fn downloads_beyond_the_limit_wait_their_turn() {
-    // The source serves nobody before it is told to.
-    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let open = std::sync::Arc::clone(&gate);
-    let source = Fake::serve(Reading::Whole, move |mut visit| {
-        if !visit.message.starts_with(b"4:") {
-            return;
-        }
-        until("the gate opens", LIMIT, || open.load(std::sync::atomic::Ordering::SeqCst));
-        let _ = visit.stream.write_all(b"content");
-    });
-    let asker = Setup::peer().set("max_downloads", "1").start();
-    let ids: Vec<u64> = (0..5).map(|turn| asker.begin_download(source.addr, &format!("file {turn}"))).collect();
-    until("the first has asked", LIMIT, || source.heard_beginning("4:") == ["4:file 0"]);
-    let status = asker.status();
-    assert_eq!((&status["downloads_active"], &status["downloads_queued"]), (&json!(1), &json!(4)));
-    for id in &ids[1..] {
-        assert_eq!(asker.download(*id)["state"], "queued");
-    }
-    gate.store(true, std::sync::atomic::Ordering::SeqCst);
-    for id in ids {
-        asker.await_download(id, "done");
-    }
-    let order: Vec<String> = (0..5).map(|turn| format!("4:file {turn}")).collect();
-    assert_eq!(source.heard_beginning("4:"), order, "in the order in which they were asked for");
-}

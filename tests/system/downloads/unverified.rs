@@ -30,18 +30,6 @@ fn assert_unverified(done: &Value, content: &[u8]) {
 }
 
 #[test]
-fn a_p1_source_that_has_not_hashed_its_file_yet() {
-    let content = Dice::new().bytes(3 * GROUP + 9);
-    let source = P1Peer::sharing("file.bin", &content, Manners { hashed: false, ..Manners::default() });
-    let (_bootstrap, asker) = start_among(Setup::peer(), &[source.addr]);
-    let row = find_name(&asker, "file", "file.bin", 1);
-    assert_eq!(row["size"], content.len(), "the size is told");
-    assert_unverified(&asker.await_download(begin_hit(&asker, &row), "done"), &content);
-    assert_eq!(source.asked("4:"), ["4:file.bin"], "one stream");
-    assert!(source.asked("8:").is_empty(), "ranges could not be checked");
-}
-
-#[test]
 fn a_base_source_is_asked_for_one_stream_and_the_user_is_told() {
     let content = Dice::new().bytes(2 * GROUP);
     let source = P1Peer::sharing("file.bin", &content, base());
@@ -67,21 +55,6 @@ fn a_verified_download_is_not_called_unverified() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(!(run.stdout.clone() + &run.stderr).contains("unverified"), "{run:?}");
     assert_verified(&asker.download(1), b"content");
-}
-
-/// Two base peers offer the same name; whichever is asked first dies.
-#[test]
-fn the_next_source_of_the_same_name_takes_over() {
-    let content = Dice::new().bytes(GROUP + 77);
-    let role = Role::first_asked('4');
-    let manners = Manners { role: role.clone(), files: Vice::Dies(600_000), ..base() };
-    let twins = [(); 2].map(|()| P1Peer::sharing("twin.bin", &content, manners.clone()));
-    let (_bootstrap, asker) = start_among(Setup::peer(), &twins.each_ref().map(|twin| twin.addr));
-    let done = asker.await_download(begin_hit(&asker, &find_name(&asker, "twin.bin", "twin.bin", 2)), "done");
-    assert_unverified(&done, &content);
-    let died = role.first().expect("one was asked");
-    assert!(share_of(&done, died)["error"].is_string(), "{done}");
-    assert_eq!(relative_files(&asker.downloads_directory()).len(), 1, "nothing else is left");
 }
 
 /// What the first attempt brought is kept until the next has passed it.

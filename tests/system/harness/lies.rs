@@ -27,8 +27,6 @@ pub(crate) enum Vice {
     Corrupts(usize),
     /// More bytes than were asked for.
     Adds(usize),
-    /// Another range of the file than the one asked for.
-    Mistakes,
     /// Ranges beyond the end are no matter: zeros follow the file.
     Pads,
     /// These bytes instead, then FIN.
@@ -83,7 +81,7 @@ pub(super) fn speak(mut stream: TcpStream, truth: &[u8], vice: &Vice, rate: Opti
     let mut bytes = truth.to_vec();
     let mut exhausted = false;
     match vice {
-        Vice::None | Vice::Mistakes | Vice::Pads => {}
+        Vice::None | Vice::Pads => {}
         Vice::Exhausts(left) => {
             let take = |left: usize| Some(left.saturating_sub(truth.len()));
             let before = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).expect("it always takes");

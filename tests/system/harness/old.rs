@@ -32,11 +32,6 @@ impl OldBootstrap {
         self.fake.addr
     }
 
-    /// Has these on its list from now on, and nobody else.
-    pub(crate) fn list_instead(&self, peers: &[SocketAddr]) {
-        *self.peers.lock().expect("no writer panicked") = peers.to_vec();
-    }
-
     /// Who is on its list.
     pub(crate) fn peers(&self) -> Vec<SocketAddr> {
         self.peers.lock().expect("no writer panicked").clone()

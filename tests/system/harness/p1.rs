@@ -319,8 +319,7 @@ fn attributes_of(content: &[u8], manners: &Manners) -> String {
     if manners.hashed { format!("{size}\tb3={}", content_hash(content)) } else { size }
 }
 
-/// The bytes that a range request means, or those of another range if the vice is to mistake it; `None` if they are not
-/// wholly inside the file.
+/// The bytes that a range request means; `None` if they are not wholly inside the file.
 fn range(fields: &str, file: impl Fn(&str) -> Option<Arc<Vec<u8>>>, vice: &Vice) -> Option<Vec<u8>> {
     let mut fields = fields.splitn(3, ':');
     let mut number = || fields.next()?.parse::<usize>().ok();
@@ -329,12 +328,7 @@ fn range(fields: &str, file: impl Fn(&str) -> Option<Arc<Vec<u8>>>, vice: &Vice)
     if matches!(vice, Vice::Pads) {
         return Some(content.iter().copied().chain(std::iter::repeat(0)).skip(offset).take(length).collect());
     }
-    let end = offset.checked_add(length).filter(|end| *end <= content.len())?;
-    if matches!(vice, Vice::Mistakes) {
-        let turned = content.iter().cycle().skip(end % content.len()).take(length);
-        return Some(turned.copied().collect());
-    }
-    Some(content[offset..end].to_vec())
+    content.get(offset..offset.checked_add(length)?).map(<[u8]>::to_vec)
 }
 
 /// ID, file string and requester of a search.

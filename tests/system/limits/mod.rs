@@ -1,9 +1,6 @@
 //! What many, greedy, slow or hostile peers can cause, and what honest ones still get.
 
 mod bounds;
-mod crowded;
-mod fairness;
-mod flooding;
 mod hostile;
 mod rate;
 mod refusals;

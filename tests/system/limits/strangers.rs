@@ -1,9 +1,11 @@
-//! Hosts that are no peers: web, SSH and mail servers in the place of one; and what peers are known to speak.
+//! Addresses that are no peers: web, SSH and mail servers in the place of one, and one that accepts no connection.
 
-use crate::harness::{Daemon, Fake, LIMIT, Manners, OldBootstrap, P1Peer, Reading, Setup, holds, pyratectl, until};
+use crate::harness::{
+    Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, Unaccepting, ask_from, holds, pyratectl, until,
+};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 /// A server of another kind: it says this to whoever connects, whatever is asked, and closes.
@@ -83,43 +85,15 @@ fn a_bootstrap_node_that_is_a_web_server_is_said_to_be_one() {
     });
 }
 
+/// No list names it, and it has not answered yet.
 #[test]
-fn who_speaks_p1_is_known_from_the_list_before_the_first_request() {
-    let bootstrap = Setup::bootstrap().start();
-    let other = Setup::peer().joins(&[bootstrap.bootstrap_addr()]).shares("file.txt", "content").start();
-    let node = Setup::peer().joins(&[bootstrap.bootstrap_addr()]).start();
-    node.await_neighbour(other.listen());
-    assert_eq!(p1(&node, other.listen()), true);
-
-    // A base peer registers plainly, and nothing is known of it.
-    let old = Fake::ear();
-    let registration = format!("0:{}", old.addr.port());
-    crate::harness::ask(bootstrap.bootstrap_addr(), registration.as_bytes(), crate::harness::Framing::Fin);
-    let third = Setup::peer().joins(&[bootstrap.bootstrap_addr()]).start();
-    third.await_neighbour(old.addr);
-    third.await_neighbour(other.listen());
-    assert_eq!((p1(&third, old.addr), p1(&third, other.listen())), (Value::Null, json!(true)));
-
-    // Towards the old server the forms of part 2 change nothing, and it tells nothing.
-    let server = OldBootstrap::listing(&[]);
-    let one = Setup::peer().joins(&[server.addr()]).start();
-    let two = Setup::peer().joins(&[server.addr()]).start();
-    two.await_neighbour(one.listen());
-    assert_eq!(p1(&two, one.listen()), Value::Null);
-    assert!(server.fake.heard_beginning("0:").iter().all(|text| text.ends_with(":p1")));
-}
-
-#[test]
-fn an_address_that_an_old_client_has_taken_over_is_not_asked_in_the_way_of_part_2() {
-    let source = P1Peer::sharing("file.bin", b"what it shares", Manners::default());
-    let node = Setup::peer().start();
-    let list = |node: &Daemon| pyratectl(node, ["--json", "list", &source.addr.to_string()]);
-    assert_eq!(list(&node).code, 0);
-    assert_eq!(p1(&node, source.addr), true);
-    source.change(|manners| manners.base = true);
-    assert_eq!(list(&node).code, 0);
-    assert_eq!(p1(&node, source.addr), false);
-    let id = node.begin_download(source.addr, "file.bin");
-    node.await_download(id, "done");
-    assert!(source.asked("8:").is_empty() && source.asked("9:").is_empty());
+fn connecting_to_an_unknown_requester_is_given_up_after_three_seconds() {
+    let peer = Setup::peer().shares("song.txt", "la").start();
+    let black_hole = Unaccepting::new();
+    let requester = SocketAddr::from(([127, 1, 0, 1], black_hole.port()));
+    let watch = Stopwatch::start();
+    let search = format!("6:forged:song:{}:{}:0", requester.ip(), requester.port());
+    ask_from(Ipv4Addr::new(127, 0, 66, 6), peer.listen(), search.as_bytes());
+    until("it is given up", LIMIT, || peer.peers_that(|row| row["state"] == "failing").contains(&requester));
+    assert!(watch.elapsed() < Duration::from_secs(6), "{:?}", watch.elapsed());
 }

@@ -3,7 +3,6 @@
 use crate::harness::{
     Daemon, Dice, LIMIT, OldBootstrap, Setup, Stopwatch, await_hashed, call_back_download, fetch, until, wait_for,
 };
-use serde_json::json;
 use std::time::Duration;
 
 /// At 2 KiB a second and shared by ten, this takes more than the minute after which a reader that got less than 16 KiB
@@ -53,20 +52,4 @@ fn clients_that_are_called_back_take_turns_with_the_others() {
     });
     until("the uploads are over", LIMIT, || source.status()["uploads_active"] == 0);
     assert_eq!(source.status()["bytes_up"], 9 * content.len());
-}
-
-#[test]
-fn a_typing_error_ends_at_once_and_names_the_peer() {
-    let source = Setup::peer().shares("file.bin", "content").start();
-    await_hashed(&source);
-    let asker = Setup::peer().start();
-    let mut control = asker.control();
-    control.call("list", json!({ "peer": source.listen() })).expect("a listing begins");
-    control.notice("the list is there", |notice| (notice["event"] == "search_done").then_some(()));
-    let id = asker.begin_download(source.listen(), "fiel.bin");
-    let watch = Stopwatch::start();
-    let row = asker.await_download(id, "failed");
-    assert!(watch.elapsed() < LIMIT / 2);
-    assert_eq!(row["error"]["message"], format!("no such file at {}", source.listen()));
-    assert_eq!(row["error"]["code"], 3);
 }

@@ -4,7 +4,6 @@ use crate::harness::{
     Daemon, End, Framing, LIMIT, OldBootstrap, Setup, ask, await_queued, finish, has_begun, holds, read_to_end,
     request, reset, until,
 };
-use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
@@ -14,28 +13,6 @@ fn workers(count: u32) -> Daemon {
 
 fn ask_for(peer: &Daemon, name: &str) -> TcpStream {
     request(Ipv4Addr::LOCALHOST, peer, &format!("4:{name}"))
-}
-
-#[test]
-fn queued_uploads_are_served_in_order() {
-    let peer = workers(1);
-    let first = ask_for(&peer, "large.bin");
-    until("the first has the worker", LIMIT, || has_begun(&first));
-    let mut waiting = Vec::new();
-    for turn in 1..=4 {
-        waiting.push(ask_for(&peer, "large.bin"));
-        await_queued(&peer, turn);
-    }
-    assert_eq!(peer.status()["uploads_active"], 1);
-    assert!(!waiting.iter().any(has_begun));
-    finish(first);
-    while !waiting.is_empty() {
-        let next = waiting.remove(0);
-        until("the next has the worker", LIMIT, || has_begun(&next));
-        assert!(!waiting.iter().any(has_begun), "one at a time, in order");
-        finish(next);
-    }
-    until("nothing is left", LIMIT, || peer.status()["uploads_active"] == 0);
 }
 
 #[test]
@@ -79,19 +56,4 @@ fn a_busy_daemon_still_answers() {
     assert_eq!(ended.code, Some(0));
     assert!(ended.took < Duration::from_secs(5));
     until("it is off the list", LIMIT, || bootstrap.peers().is_empty());
-}
-
-#[test]
-fn several_workers_serve_side_by_side() {
-    let peer = workers(3);
-    let mut streams: Vec<TcpStream> = (0..3).map(|_| ask_for(&peer, "large.bin")).collect();
-    until("all three have a worker", LIMIT, || streams.iter().all(has_begun));
-    let fourth = ask_for(&peer, "large.bin");
-    await_queued(&peer, 1);
-    // A slow reader does not slow the others down.
-    let mut part = vec![0; 1 << 20];
-    streams[2].read_exact(&mut part).expect("it goes on");
-    finish(streams.remove(0));
-    until("the fourth has its turn", LIMIT, || has_begun(&fourth));
-    finish(fourth);
 }

@@ -1,7 +1,7 @@
 //! Peers that have just registered are found at once (PROTOCOL, part 2, First contact).
 
-use crate::harness::{Daemon, Fake, Framing, LIMIT, OldBootstrap, Setup, Stopwatch, ask, free_port, pyratectl, until};
-use serde_json::{Value, json};
+use crate::harness::{Daemon, Setup, Stopwatch, pyratectl};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -36,42 +36,4 @@ fn newcomers_are_found_within_three_seconds_by_a_peer_that_knows_another() {
     let [asker, other] = settled_asker(&at);
     assert_two_newcomers_are_found(&asker, &at);
     assert_two_newcomers_are_found(&other, &at);
-}
-
-#[test]
-fn newcomers_are_found_beside_a_dead_bootstrap_node_and_through_one_of_2014() {
-    let old = OldBootstrap::listing(&[]);
-    let at = [SocketAddr::from(([127, 0, 0, 1], free_port())), old.addr()];
-    let [asker, other] = settled_asker(&at);
-    let lists = || old.fake.heard_beginning("1:").len();
-    until("each has looked twice at the list", LIMIT, || lists() >= 4);
-    assert_two_newcomers_are_found(&asker, &at);
-
-    // A user who searches in a loop does not load the bootstrap node.
-    let before = lists();
-    let mut control = other.control();
-    for _ in 0..100 {
-        control.call("search", json!({ "text": "nothing like it", "ttl": 0 })).expect("it begins");
-    }
-    let asked = lists() - before;
-    assert!(asked <= 8, "{asked} lists for 100 searches");
-}
-
-/// A claim of an endpoint makes a node open one connection to where the claim comes from, and a few of them at all.
-#[test]
-fn forged_announcements_cause_few_connections_and_crowd_nobody_out() {
-    let bootstrap = Setup::bootstrap().start();
-    let [asker, other] = settled_asker(&[bootstrap.bootstrap_addr()]);
-    let ears: Vec<_> = (0..80).map(|_| Fake::ear()).collect();
-    for ear in &ears {
-        let zeros = "0".repeat(64);
-        let claim = format!("6:p1-0123456789abcdef:b3={zeros}:127.0.0.1:{}:0", ear.addr.port());
-        assert_eq!(ask(asker.listen(), claim.as_bytes(), Framing::Fin).bytes, b"p1\n");
-    }
-    let refused = || asker.status()["limited"]["announcements_refused"].as_u64().expect("a number");
-    let asked = || ears.iter().filter(|ear| !ear.heard_beginning("6:").is_empty()).count() as u64;
-    until("each was acted on or refused", LIMIT, || asked() + refused() >= 80);
-    assert!(asked() <= 60, "{} were asked back", asked());
-    let neighbours = asker.peers_that(|row| row["neighbour"] == Value::Bool(true));
-    assert_eq!(neighbours, [other.listen()], "nobody who only claims is a neighbour");
 }

@@ -50,22 +50,6 @@ fn sources_that_all_break_off_in_the_middle_bring_the_whole() {
     }
 }
 
-/// The stall rule of a slow source, as it is under a small limit of uploads: it ends each exchange after so many bytes.
-#[test]
-fn a_slow_source_that_ends_each_exchange_early_gives_all_of_it_in_the_end() {
-    let content = Dice::new().bytes(3 * BROUGHT / 2);
-    let manners = Manners { ranges: Vice::Dies(BROUGHT / 2), rate: Some(100_000), ..Manners::default() };
-    let source = P1Peer::sharing("slow.bin", &content, manners);
-    let (_bootstrap, asker) = start_among(Setup::peer(), &[source.addr]);
-    let id = begin_hit(&asker, &find_content(&asker, "slow", &content, 1));
-    let done = finish(&asker, id);
-    assert_verified(&done, &content);
-    let asked = ranges(&source);
-    assert!(asked.windows(2).all(|pair| pair[0].0 < pair[1].0), "each goes on behind the last: {asked:?}");
-    assert_eq!(asked.iter().map(|(offset, length)| offset + length).max(), Some(content.len()));
-    assert!(asked.len() <= 5, "{asked:?}");
-}
-
 /// What it has sent is right, and it is gone; the other has the rest.
 #[test]
 fn what_a_liar_has_begun_is_discarded_and_the_honest_source_is_asked_for_all_of_it() {

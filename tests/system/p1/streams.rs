@@ -1,8 +1,8 @@
 //! Streams between `p1` neighbours: many searches and hits on one connection (PROTOCOL, Streams).
 
 use crate::harness::{
-    Connection, Daemon, Fake, Framing, LIMIT, Manners, OldBootstrap, P1Peer, Setup, ask, content_hash, find_content,
-    pyratectl, search_fields, start_among, start_hashed, until,
+    Connection, Daemon, Fake, LIMIT, Manners, P1Peer, Setup, find_content, pyratectl, search_fields, start_among,
+    start_hashed, until,
 };
 use serde_json::json;
 use std::io::Write;
@@ -52,30 +52,6 @@ fn many_searches_go_out_on_one_connection() {
     assert!(connections[0].bytes.ends_with(b"\n") && !connections[0].ended, "newline-ended, and open for more");
 }
 
-/// Forwarded searches take the same way.
-#[test]
-fn searches_of_others_go_out_on_the_same_connection() {
-    let (_bootstrap, asker, peer) = neighbours();
-    let before = peer.connections().len();
-    search(&asker, &peer, "our own");
-    let requester = Fake::ear();
-    for turn in 0..5 {
-        let text = format!("6:other {turn}:of others {turn}:127.0.0.1:{}:3", requester.addr.port());
-        ask(asker.listen(), text.as_bytes(), Framing::Fin);
-    }
-    until("all are forwarded", LIMIT, || searches(&peer.connections().split_off(before)).concat().len() == 6);
-    let connections = peer.connections().split_off(before);
-    assert_eq!(searches(&connections).len(), 1, "on one connection");
-    let forwarded: Vec<String> =
-        connections[0].messages().into_iter().filter(|message| message.starts_with("6:other")).collect();
-    let unchanged: Vec<String> =
-        (0..5).map(|turn| format!("6:other {turn}:of others {turn}:127.0.0.1:{}:2", requester.addr.port())).collect();
-    let (mut forwarded, mut unchanged) = (forwarded, unchanged);
-    forwarded.sort();
-    unchanged.sort();
-    assert_eq!(forwarded, unchanged, "unchanged but for the TTL");
-}
-
 /// A peer may close a stream at any time, in order or not: the next message goes out on a new one, none is lost.
 #[test]
 fn a_stream_that_the_peer_closed_is_opened_again() {
@@ -122,23 +98,4 @@ fn a_daemon_reads_a_stream_in_any_pieces() {
     until("it is answered too", LIMIT, || heard(9));
     assert_eq!(ear.heard().len(), 10, "each once");
     assert!(peer.pages("hits", "hits").is_empty());
-}
-
-/// Two real daemons, again and again: nothing is lost between them.
-#[test]
-fn two_daemons_find_each_others_files_over_and_over() {
-    let names: Vec<String> = (0..15).map(|turn| format!("thing number {turn:02}")).collect();
-    let setup = names.iter().fold(Setup::peer(), |setup, name| setup.shares(name, name));
-    let bootstrap = OldBootstrap::listing(&[]);
-    let source = start_hashed(setup.joins(&[bootstrap.addr()]));
-    let asker = Setup::peer().joins(&[bootstrap.addr()]).start();
-    asker.await_neighbour(source.listen());
-    // A stranger may ask for ten answers a minute; whom the bootstrap server lists, for as many as it likes.
-    source.await_neighbour(asker.listen());
-    for name in &names {
-        let row = find_content(&asker, name, name.as_bytes(), 1);
-        assert_eq!((&row["name"], &row["b3"]), (&json!(name), &json!(content_hash(name.as_bytes()))));
-        assert_eq!((&row["sources"], &row["names"]), (&json!([source.listen()]), &json!([name])));
-    }
-    assert_eq!(asker.peers_that(|row| row["p1"] == true), [source.listen()]);
 }

@@ -11,6 +11,8 @@ fn downloads_beyond_the_limit_wait_in_their_order() {
     let states: Vec<_> = download(&mut rig, wanted).downloads.iter().map(|row| row.state).collect();
     use DownloadState::{Active, Queued};
     assert_eq!(states, [Active, Active, Queued, Queued]);
+    let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("a status") };
+    assert_eq!((status.downloads_active, status.downloads_queued), (2, 2));
     open(&mut rig);
     let running = fetches(&mut rig);
     rig.fail(running[0].exchange, DialFault::Refused);

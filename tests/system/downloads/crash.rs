@@ -1,5 +1,5 @@
-//! Kill -9 at any moment, again and again: no download is forgotten, what is verified stays verified, and what stands
-//! under a final name in the end is right (pyrated(8), DOWNLOADS).
+//! Kill -9 at any moment, again and again: no download is forgotten, what is verified stays verified, and
+//! each file under a final name has the right content (pyrated(8), DOWNLOADS).
 //!
 //! Each test kills its daemons at moments that a seed decides. It is printed; `PYRATE_CRASH_SEED` replays it, as far as
 //! the machine is as fast as it was.
@@ -111,7 +111,7 @@ impl KilledDaemon {
         }
     }
 
-    /// Looks at all downloads once. Takes in those that are done.
+    /// Checks all downloads once, and removes the files of those that are done.
     fn look(&mut self) {
         let rows: BTreeMap<u64, Value> =
             self.asker.rows().into_iter().map(|row| (row["id"].as_u64().expect("an id"), row)).collect();
@@ -119,7 +119,7 @@ impl KilledDaemon {
         for id in ids {
             match rows.get(&id) {
                 Some(row) => self.look_at(id, row),
-                // What was finished before the kill is remembered no more.
+                // A download that finished before the kill is not remembered.
                 None => self.take_finished(id, None),
             }
         }
@@ -143,7 +143,7 @@ impl KilledDaemon {
         }
     }
 
-    /// A download is done: its file is right, and makes room for another of the same name.
+    /// A download is done: its file is checked and removed, so that its name is free again.
     fn take_finished(&mut self, id: u64, path: Option<std::path::PathBuf>) {
         let wanted = self.wanted.remove(&id).expect("one of ours");
         let directory = self.asker.downloads_directory();
@@ -155,7 +155,7 @@ impl KilledDaemon {
         *self.finished.entry(wanted.name).or_default() += 1;
     }
 
-    /// Watches for so long, then kills the daemon that downloads and starts it again.
+    /// Checks the downloads for so long, then kills the daemon that downloads and starts it again.
     fn kill_after(&mut self, time: Duration) {
         let watch = Stopwatch::start();
         while watch.elapsed() < time {
@@ -172,7 +172,7 @@ impl KilledDaemon {
         self.look();
     }
 
-    /// Kills the downloading daemon so many times, each at a part of a moment after all downloads were begun again.
+    /// Kills the downloading daemon so many times, each time a while after all downloads were begun again.
     fn kill_times(&mut self, times: u32, part: u32) {
         while self.kills < times {
             self.fill();
@@ -181,12 +181,12 @@ impl KilledDaemon {
         }
     }
 
-    /// A moment of a short life.
+    /// How long a daemon runs before it is killed.
     fn moment(&mut self) -> Duration {
         Duration::from_millis(self.dice.below(150))
     }
 
-    /// The killing is over: what is wanted still comes in, and nothing else is left.
+    /// After the last kill: all downloads finish, and nothing else is left in the directory.
     fn finish(mut self) -> BTreeMap<String, u32> {
         let began = self.kills;
         for source in &mut self.sources {
@@ -229,7 +229,7 @@ fn large_files_survive_kills() {
 }
 
 #[test]
-fn small_files_that_end_all_the_time_survive_kills() {
+fn small_files_that_finish_between_kills_survive_kills() {
     let files = [
         ("one.bin", 3 * MIB),
         ("two.bin", MIB + 1),
@@ -240,7 +240,7 @@ fn small_files_that_end_all_the_time_survive_kills() {
         ("seven.txt", 0),
     ];
     let mut killed = KilledDaemon::new(&files, 0);
-    // Most downloads end within a third of a moment.
+    // So soon that most kills find downloads that are about to finish.
     killed.kill_times(100, 3);
     let finished = killed.finish();
     assert!(finished.values().all(|times| *times > 1), "most of them end many times: {finished:?}");
@@ -255,7 +255,7 @@ fn streams_of_a_base_peer_survive_kills() {
 }
 
 #[test]
-fn killed_sources_lose_nothing() {
+fn verified_groups_survive_kills_of_the_sources() {
     let files = [("large.bin", 16 * MIB + 77), ("group.bin", MIB), ("medium.bin", 4 * MIB)];
     let mut killed = KilledDaemon::new(&files, 48 * MIB);
     for turn in 0..60 {

@@ -1,5 +1,5 @@
-//! Disks that fill up, turn read-only or vanish stop one download, with the cause, and nothing else; when they are well
-//! again it goes on by itself (pyrated(8), DOWNLOADS).
+//! A disk that is full, read-only or gone pauses the downloads to it, with the cause, and nothing else. They resume
+//! automatically when the disk can be written again (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, Disk, Fake, LIMIT, Reading, Setup, assert_holds, await_hashed, holds, is_unfinished, path_of,
@@ -22,7 +22,7 @@ fn source(files: &[(&str, &[u8])]) -> Daemon {
     source
 }
 
-/// Makes a source send no faster.
+/// Limits the upload rate of a source.
 fn limit(source: &mut Daemon, upload_limit: u64) {
     source.reconfigure("upload_limit", &upload_limit.to_string());
     source.call("reload", Value::Null);
@@ -45,7 +45,7 @@ fn await_stopped(asker: &Daemon, id: u64, code: u64) -> Value {
     row
 }
 
-/// Waits until a download is done without an order of anybody.
+/// Waits until a download is done without any order.
 fn await_done_by_itself(asker: &Daemon, id: u64) -> Value {
     let row = wait_for("it goes on by itself, and ends", PATIENCE, || {
         let row = asker.download(id);
@@ -56,7 +56,7 @@ fn await_done_by_itself(asker: &Daemon, id: u64) -> Value {
     row
 }
 
-/// Has a download that the disk stopped try again until it is done.
+/// Retries a download that the disk has paused until it is done.
 fn retry_until_done(asker: &Daemon, id: u64) -> Value {
     wait_for("it is done after all", LIMIT, || {
         let row = asker.download(id);
@@ -73,7 +73,7 @@ fn unfinished(directory: &Path) -> usize {
 }
 
 #[test]
-fn a_full_disk_stops_one_download_until_there_is_room() {
+fn a_full_disk_pauses_one_download_until_there_is_room() {
     let Some(disk) = Disk::of_kib("a full disk stops one download", 32 << 10) else { return };
     let mut dice = Dice::new();
     let (large, other) = (dice.bytes(12 * MIB), dice.bytes(3 * MIB));
@@ -88,7 +88,7 @@ fn a_full_disk_stops_one_download_until_there_is_room() {
     let id = row["id"].as_u64().expect("an id");
     let told = pyratectl(&asker, ["downloads"]);
     assert!(told.stdout.contains("paused") && told.stdout.contains("resumes automatically"), "{told:?}");
-    // Others go on: to another place, and to this one if they are small enough.
+    // Others continue: on another disk, and on this one if they are small enough.
     let elsewhere = asker.downloads_directory().join("other.bin");
     let run = pyratectl(&asker, ["download", &hit_of("other.bin"), "-o", elsewhere.to_str().expect("text")]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -105,7 +105,7 @@ fn a_full_disk_stops_one_download_until_there_is_room() {
 }
 
 #[test]
-fn resume_and_retry_look_at_a_full_disk_at_once() {
+fn resume_and_retry_check_a_full_disk_at_once() {
     let Some(disk) = Disk::of_kib("resume looks at a full disk at once", 16 << 10) else { return };
     let content = Dice::new().bytes(8 * MIB);
     let source = source(&[("file.bin", &content)]);
@@ -147,7 +147,7 @@ fn a_reserve_is_left_free() {
 }
 
 #[test]
-fn a_stream_of_unknown_size_stops_when_the_disk_is_full() {
+fn a_stream_of_unknown_size_is_paused_when_the_disk_is_full() {
     let Some(disk) = Disk::of_kib("a stream stops when the disk is full", 20 << 10) else { return };
     let content = Dice::new().bytes(24 * MIB);
     let sent = content.clone();
@@ -163,7 +163,7 @@ fn a_stream_of_unknown_size_stops_when_the_disk_is_full() {
 }
 
 #[test]
-fn a_disk_that_is_read_only_stops_a_download_until_it_is_not() {
+fn a_read_only_disk_pauses_a_download_until_it_is_writable() {
     let Some(disk) = Disk::of_kib("a read-only disk stops a download", 64 << 10) else { return };
     let content = Dice::new().bytes(20 * MIB);
     let mut source = source(&[("file.bin", &content), ("other.bin", b"other")]);
@@ -171,7 +171,7 @@ fn a_disk_that_is_read_only_stops_a_download_until_it_is_not() {
     let asker = saves_to(disk.path()).start();
     let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
     let kept = asker.await_bytes(id, 2 * MIB as u64)["bytes_done"].as_u64();
-    // With files open for writing nobody can remount it: what is paused has none.
+    // A disk with files open for writing cannot be remounted; a paused download has none open.
     asker.call("pause", json!({ "ids": "all" }));
     asker.await_download(id, "paused");
     until("its files are closed", LIMIT, || disk_is_idle(&asker, &disk));
@@ -198,7 +198,7 @@ fn disk_is_idle(daemon: &Daemon, disk: &Disk) -> bool {
 }
 
 #[test]
-fn a_part_file_that_cannot_be_removed_goes_as_soon_as_it_can() {
+fn a_part_file_that_cannot_be_removed_is_removed_when_the_disk_is_writable() {
     let Some(disk) = Disk::of_kib("a part file on a read-only disk", 32 << 10) else { return };
     let mut source = source(&[("file.bin", &Dice::new().bytes(20 * MIB))]);
     limit(&mut source, 4_000_000);
@@ -212,7 +212,7 @@ fn a_part_file_that_cannot_be_removed_goes_as_soon_as_it_can() {
     assert_eq!(pyratectl(&asker, ["cancel", &id.to_string()]).code, 0);
     let told = "cannot remove the part file of download 1, trying again: the filesystem is read-only";
     until("it is told", LIMIT, || asker.log().contains(told));
-    // The record stays meanwhile: the next start would try it as well.
+    // Its record stays until then, so that the next start tries it as well.
     asker.end_by(nix::sys::signal::Signal::SIGKILL);
     asker.start_again();
     until("it is told again", LIMIT, || asker.log().matches(told).count() == 2);
@@ -223,7 +223,7 @@ fn a_part_file_that_cannot_be_removed_goes_as_soon_as_it_can() {
 }
 
 #[test]
-fn a_directory_that_vanishes_stops_a_download_until_it_is_back() {
+fn a_removed_directory_pauses_a_download_until_it_is_back() {
     let content = Dice::new().bytes(16 * MIB);
     let mut source = source(&[("file.bin", &content)]);
     limit(&mut source, 4_000_000);
@@ -235,7 +235,7 @@ fn a_directory_that_vanishes_stops_a_download_until_it_is_back() {
     let id = asker.begin_hits(&[hit(&asker, &source, "file.bin")])[0];
     asker.await_bytes(id, 2 * MIB as u64);
     std::fs::remove_dir_all(&above).expect("it is there");
-    // Nothing can be made where a file stands.
+    // No directory can be created where there is a file.
     std::fs::write(&above, "in the way").expect("it is gone");
     limit(&mut source, 0);
     let row = await_stopped(&asker, id, 17);
@@ -249,7 +249,7 @@ fn a_directory_that_vanishes_stops_a_download_until_it_is_back() {
 }
 
 #[test]
-fn a_directory_that_is_moved_away_takes_no_finished_file_with_it() {
+fn no_finished_file_goes_to_a_directory_that_was_moved_away() {
     let content = Dice::new().bytes(8 * MIB);
     let mut source = source(&[("file.bin", &content)]);
     limit(&mut source, 4_000_000);
@@ -268,7 +268,7 @@ fn a_directory_that_is_moved_away_takes_no_finished_file_with_it() {
 }
 
 #[test]
-fn an_unmounted_disk_is_not_written_past() {
+fn nothing_is_written_where_a_disk_was_unmounted() {
     let Some(disk) = Disk::of_kib("an unmounted disk is not written past", 64 << 10) else { return };
     let content = Dice::new().bytes(8 * MIB);
     let mut source = source(&[("file.bin", &content)]);

@@ -43,7 +43,7 @@ fn await_done(asker: &Daemon, id: u64) -> PathBuf {
 }
 
 #[test]
-fn without_exclusive_renames_and_hard_links_a_download_gets_its_name() {
+fn a_download_gets_its_name_without_exclusive_renames_and_hard_links() {
     let faults = ["renameat2:error=EINVAL", "linkat:error=EPERM"];
     let Some(setup) = Setup::peer().injecting("a filesystem without exclusive names", None, &faults) else { return };
     let content = Dice::new().bytes(3 * MIB);
@@ -60,7 +60,7 @@ fn without_exclusive_renames_and_hard_links_a_download_gets_its_name() {
 }
 
 #[test]
-fn a_filesystem_that_does_not_tell_its_size_is_not_full() {
+fn a_filesystem_that_reports_no_size_does_not_count_as_full() {
     let Some(disk) = Disk::without_size("a filesystem of unknown size") else { return };
     let content = Dice::new().bytes(3 * MIB);
     let source = source("file.bin", &content);
@@ -70,7 +70,7 @@ fn a_filesystem_that_does_not_tell_its_size_is_not_full() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_pauses_a_download_and_ends_no_daemon() {
+fn a_limit_on_the_size_of_files_pauses_a_download_and_does_not_end_the_daemon() {
     let content = Dice::new().bytes(6 * MIB);
     let large = source("large.bin", &content);
     let small = source("small.bin", b"small");
@@ -82,7 +82,7 @@ fn a_limit_on_the_size_of_files_pauses_a_download_and_ends_no_daemon() {
 }
 
 #[test]
-fn other_filesystems_in_the_share_are_named() {
+fn other_filesystems_in_the_share_are_left_out_and_reported() {
     let Some(disk) = Disk::of_kib("other mounts in the share are named", 64) else { return };
     std::fs::write(disk.path().join("there"), b"x").expect("there is room");
     let daemon = Setup::peer().shares("sub/usb/here", b"x").shares("file", b"x").start();
@@ -110,7 +110,7 @@ fn a_share_that_cannot_be_read_is_reported_and_stays_listed() {
 }
 
 #[test]
-fn an_error_while_the_share_is_read_is_reported_and_forgets_no_file() {
+fn an_error_while_the_share_is_read_is_reported_and_files_stay_shared() {
     let mut daemon = Setup::peer().set("filemonitor_refresh", "'1h'").shares("sub/file", b"x").start();
     assert_eq!(daemon.stop().code, Some(0));
     let share = daemon.share();
@@ -130,7 +130,7 @@ fn an_error_while_the_share_is_read_is_reported_and_forgets_no_file() {
 }
 
 #[test]
-fn an_idle_daemon_keeps_no_filesystem_busy() {
+fn filesystems_of_an_idle_daemon_can_be_unmounted() {
     let Some(disk) = Disk::of_kib("an idle daemon keeps no filesystem busy", 1 << 10) else { return };
     std::fs::write(disk.path().join("one"), b"1").expect("there is room");
     let place = format!("'{}'", disk.path().display());
@@ -237,7 +237,7 @@ fn an_empty_mount_point_is_neither_an_empty_share_nor_a_place_for_downloads() {
 }
 
 #[test]
-fn another_disk_that_is_mounted_at_the_same_place_is_taken_as_it_is() {
+fn files_of_an_unmounted_disk_are_dropped_when_another_is_mounted_in_its_place() {
     let Some(disk) = Disk::of_kib("another disk at the same place", 1 << 10) else { return };
     let Some(other) = Disk::without_size("another disk at the same place") else { return };
     let mount = tempfile::tempdir().expect("a scratch directory");
@@ -279,7 +279,7 @@ fn a_cancelled_download_leaves_nothing_on_a_disk_that_is_mounted_later() {
 }
 
 #[test]
-fn a_part_file_with_another_inode_is_hashed_and_not_fetched_again() {
+fn a_part_file_with_another_inode_is_hashed_instead_of_fetched_again() {
     let content = Dice::new().bytes(8 * MIB);
     let source = source("file.bin", &content);
     let directory = tempfile::tempdir().expect("a scratch directory");
@@ -299,7 +299,7 @@ fn a_part_file_with_another_inode_is_hashed_and_not_fetched_again() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_once_is_hashed_soon() {
+fn a_file_that_failed_to_open_once_is_hashed_soon() {
     let what = "a file that cannot be opened once";
     // Each is one of the calls that open the share, its directory and the file.
     side_by_side(3..=6, |when| {
@@ -314,7 +314,7 @@ fn a_file_that_cannot_be_opened_once_is_hashed_soon() {
 }
 
 #[test]
-fn a_hash_cache_that_cannot_be_read_once_is_kept() {
+fn a_hash_cache_that_failed_to_be_read_once_is_kept() {
     let mut daemon = Setup::peer().shares("file", Dice::new().bytes(MIB)).start();
     await_hashed(&daemon);
     assert_eq!(daemon.stop().code, Some(0));

@@ -1,5 +1,5 @@
-//! How a content ends that was fetched by its hash: nothing is replaced, and nothing is had twice (pyratectl(1),
-//! `download`).
+//! The final name of a content that was fetched by its hash: no file is replaced, and no content is stored twice
+//! (pyratectl(1), `download`).
 
 use crate::harness::{Daemon, Dice, Setup, assert_holds, await_hashed, path_of, pyratectl, relative_files};
 use std::os::unix::fs::MetadataExt;
@@ -22,12 +22,12 @@ fn names_in(daemon: &Daemon) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_name_taken_by_another_content_is_numbered() {
+fn a_number_is_added_to_a_name_that_another_content_has() {
     for size in [0, 5, MIB, 3 * MIB + 1] {
         let content = Dice::new().bytes(size);
         let (_source, asker, hit) = found("report.tar", &content);
         let mine = asker.downloads_directory().join("report.tar");
-        // As large as the other, and different: only the bytes tell.
+        // Of the same size: only its bytes are different.
         std::fs::write(&mine, vec![b'm'; size.max(1)]).expect("it can be written");
         let run = pyratectl(&asker, ["--json", "download", &hit]);
         assert_eq!(run.code, 0, "{run:?}");
@@ -41,7 +41,7 @@ fn a_name_taken_by_another_content_is_numbered() {
 }
 
 #[test]
-fn what_is_there_already_is_left_as_it_is() {
+fn a_file_that_has_the_content_already_is_not_touched_and_nothing_is_fetched() {
     for size in [7, MIB, 2 * MIB + 3] {
         let content = Dice::new().bytes(size);
         let (source, asker, hit) = found("report.tar", &content);
@@ -62,7 +62,7 @@ fn what_is_there_already_is_left_as_it_is() {
 }
 
 #[test]
-fn a_numbered_name_may_be_the_one_that_has_it_already() {
+fn a_file_with_a_number_that_has_the_content_already_is_found() {
     let content = Dice::new().bytes(100_000);
     let (_source, asker, hit) = found("report.tar", &content);
     std::fs::write(asker.downloads_directory().join("report.tar"), "mine").expect("it can be written");
@@ -83,7 +83,7 @@ fn an_exact_path_that_is_taken_is_an_error() {
     let run = pyratectl(&asker, ["download", &hit, "-o", exact.to_str().expect("text")]);
     assert_eq!(run.code, 13, "{run:?}");
     assert_holds(&exact, b"mine");
-    // The user follows the advice.
+    // As the error message advises.
     std::fs::remove_file(&exact).expect("it is there");
     let id = asker.rows()[0]["id"].as_u64().expect("an id");
     let run = pyratectl(&asker, ["retry", &id.to_string()]);
@@ -96,7 +96,7 @@ fn an_exact_path_that_is_taken_is_an_error() {
 }
 
 #[test]
-fn an_exact_path_that_has_the_content_is_enough() {
+fn an_exact_path_that_has_the_content_already_is_a_success() {
     let content = Dice::new().bytes(MIB + 5);
     let (_source, asker, hit) = found("report.tar", &content);
     let exact = asker.home().join("exact.tar");

@@ -1,4 +1,4 @@
-//! A file of more than 4 GiB from two sources: no number in the way of it has 32 bits.
+//! A file of more than 4 GiB from two sources: no size or offset is cut to 32 bits.
 
 use crate::harness::{Daemon, OldBootstrap, Setup, await_hashed, is_unfinished, path_of, relative_files, wait_for};
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! A source moves, renames or deletes copies of a file, or comes back elsewhere, while the file is downloaded by its hash:
-//! the download goes on with what there is (PROTOCOL, Finding other sources).
+//! A source moves, renames or deletes copies of a file while it is downloaded by its hash: the download continues with what
+//! is left (PROTOCOL, Finding other sources).
 
 use crate::harness::{
     Daemon, Dice, GROUP, Setup, assert_verified, await_hashed, begin_hit, find_content, free_port, pyratectl,
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// What happens, and how, to the source and to the daemon that downloads.
+/// What happens, in words, and how to do that to the source and the daemon that downloads.
 type Disturbance = (&'static str, fn(&mut Daemon, &mut Daemon));
 
 /// A download of a content that its source has under two names, with some of it there, is disturbed, and ends verified.
@@ -49,9 +49,9 @@ fn restart(daemon: &mut Daemon) {
     daemon.start_again();
 }
 
-/// Side by side, since each waits for some seconds: for its source to be asked again, and for a search.
+/// All at once, since each waits some seconds for its source to be asked again and for a search.
 #[test]
-fn a_download_goes_on_whatever_its_source_does_to_its_copies() {
+fn a_download_continues_while_its_source_moves_and_deletes_copies() {
     let disturbances: [Disturbance; 6] = [
         ("one copy is deleted", |source, _| delete_file(source, "a/film.mkv")),
         ("the other copy is deleted", |source, _| delete_file(source, "copy of film.mkv")),
@@ -81,7 +81,7 @@ fn a_download_goes_on_whatever_its_source_does_to_its_copies() {
 }
 
 #[test]
-fn all_downloads_the_whole_of_the_last_result_and_nothing_else() {
+fn all_means_every_hit_of_the_last_list_and_no_other() {
     const MANY: usize = 1_100;
     let other = Setup::peer().shares("of another list", "x").start();
     let source = (0..MANY).fold(Setup::peer(), |setup, n| setup.shares(format!("file {n}"), n.to_string())).start();

@@ -1,4 +1,4 @@
-//! The queue: so many at once, the rest in order; and what users order of it with pyratectl(1).
+//! Orders of users for downloads: pause, resume, retry and cancel, and the ids that they take (pyratectl(1)).
 
 use crate::harness::{
     Daemon, Dice, Fake, LIMIT, Reading, Setup, Stopwatch, assert_holds, await_hashed, free_port, is_unfinished,
@@ -44,7 +44,7 @@ fn await_states(daemon: &Daemon, ids: &[u64], wanted: &[&str]) {
     until(&format!("{ids:?} are {wanted:?}"), LIMIT, || states(daemon, ids) == wanted);
 }
 
-/// Runs `pyratectl` with an order and fails unless it exits so.
+/// Runs `pyratectl` with an order and fails unless it exits with this code.
 fn order(daemon: &Daemon, words: &[&str], code: i32) -> String {
     let run = pyratectl(daemon, words);
     assert_eq!(run.code, code, "{words:?}: {run:?}");
@@ -52,13 +52,13 @@ fn order(daemon: &Daemon, words: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn whoever_follows_a_download_is_told_how_others_ended_it() {
+fn who_follows_a_download_gets_the_exit_code_of_a_pause_or_cancel_by_others() {
     let (_source, asker, ids, _) = begun(&["a.bin", "b.bin"], 2);
     thread::scope(|scope| {
         for (id, word, code) in [(ids[0], "pause", 7), (ids[1], "cancel", 1)] {
             let asker = &asker;
             let hit = id.to_string();
-            // The same file again is the same download, and following it.
+            // A request for the same file follows the same download.
             let follower = scope.spawn(move || pyratectl(asker, ["download", hit.as_str()]));
             until("it is followed", LIMIT, || asker.call("status", Value::Null)["downloads_active"].as_u64() > Some(0));
             pause(Duration::from_millis(200));
@@ -70,14 +70,14 @@ fn whoever_follows_a_download_is_told_how_others_ended_it() {
 }
 
 #[test]
-fn retry_acts_at_once() {
+fn retry_does_not_wait_for_the_next_attempt() {
     let mut dice = Dice::new();
     let content = dice.bytes(FILE_BYTES);
     let port = free_port();
     let asker = Setup::peer().start();
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     let id = asker.begin_download(addr, "late.bin");
-    // Each failure makes the wait longer, and an order to try again shortens it to nothing.
+    // Each failure makes the wait longer, and `retry` ends it.
     for _ in 0..4 {
         let waiting = asker.await_download(id, "retrying");
         assert_eq!(waiting["error"]["code"], 29, "{waiting}");
@@ -97,7 +97,7 @@ fn retry_acts_at_once() {
 }
 
 #[test]
-fn cancel_removes_what_was_there() {
+fn cancel_removes_part_files() {
     let (_source, asker, ids, _) = begun(&["a.bin", "b.bin", "c.bin"], 2);
     let unfinished =
         || relative_files(&asker.downloads_directory()).into_iter().filter(|name| is_unfinished(name)).count();
@@ -113,7 +113,7 @@ fn cancel_removes_what_was_there() {
 }
 
 #[test]
-fn ids_are_numbers_ranges_and_unique_beginnings() {
+fn ids_may_be_numbers_ranges_and_unique_beginnings() {
     let asker = Setup::peer().set("max_downloads", "1").start();
     let silent = Fake::serve(Reading::Whole, |_visit| pause(LIMIT));
     let ids: Vec<u64> = (1..=22).map(|turn| asker.begin_download(silent.addr, &format!("file {turn}"))).collect();
@@ -126,7 +126,7 @@ fn ids_are_numbers_ranges_and_unique_beginnings() {
     assert_eq!(paused(), [2, 4, 5, 6, 20, 21, 22], "an exact id wins over a beginning");
     order(&asker, &["resume", "all"], 0);
     order(&asker, &["cancel", "1-9"], 0);
-    // Those that are over are remembered, but not for ever: no restart brings them back.
+    // Downloads that are over are not remembered over a restart.
     let mut asker = asker;
     asker.stop();
     asker.start_again();

@@ -1,5 +1,5 @@
-//! What is accepted is remembered, and what a restart finds is how it was: an order that cannot be written to the state
-//! directory is refused, or says that a restart loses it (pyrated(8), DOWNLOADS).
+//! Downloads and orders that were accepted survive a restart. What cannot be written to the state directory is refused, or
+//! the answer says that a restart loses it (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, Disk, Fake, GROUP, LIMIT, Reading, Setup, await_hashed, is_unfinished, pause, pyratectl,
@@ -65,7 +65,7 @@ fn on_a_full_disk_a_download_is_refused_and_an_order_says_that_a_restart_loses_i
 }
 
 #[test]
-fn a_failed_and_a_paused_download_are_after_a_restart_as_they_were() {
+fn a_failed_and_a_paused_download_are_unchanged_after_a_restart() {
     let content = Dice::new().bytes(4 * GROUP);
     let limit = (GROUP / 2).to_string();
     let mut source = Setup::peer().shares("a.bin", &content).shares("b.bin", &content[1..]).set("upload_limit", &limit);
@@ -102,7 +102,7 @@ fn a_failed_and_a_paused_download_are_after_a_restart_as_they_were() {
             }
         }
     }
-    // What is kept is of use.
+    // The kept groups are used.
     std::fs::remove_file(&taken).unwrap();
     asker.call("retry", json!({ "ids": "1" }));
     asker.await_download(1, "done");
@@ -110,7 +110,7 @@ fn a_failed_and_a_paused_download_are_after_a_restart_as_they_were() {
 }
 
 #[test]
-fn a_command_for_more_downloads_than_a_page_holds_follows_just_these() {
+fn a_download_of_more_files_than_a_page_holds_follows_these_and_no_others() {
     let names: Vec<String> = (0..150).map(|number| format!("{number:03}{}", "n".repeat(150))).collect();
     let shares = |setup: Setup, name: &String| setup.shares(name, name);
     let source = names.iter().fold(Setup::peer(), shares).start();
@@ -121,7 +121,7 @@ fn a_command_for_more_downloads_than_a_page_holds_follows_just_these() {
     assert_eq!(hits.len(), names.len());
     hits.sort_by_key(|hit| hit["id"].as_u64());
     let ids = |range: std::ops::Range<usize>| format!("{}-{}", hits[range.start]["id"], hits[range.end - 1]["id"]);
-    // Some are there already, and somebody else's do not end.
+    // Some of the files are there already, and the downloads of another client do not end.
     let other = endless();
     let others: Vec<u64> = (0..4).map(|n| asker.begin_download(other.addr, &format!("other {n}"))).collect();
     let first = pyratectl(&asker, ["download", "--json", "--detach", &ids(145..150)]);

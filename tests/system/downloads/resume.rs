@@ -1,4 +1,4 @@
-//! Downloads are taken up again after an orderly stop, each as it was (pyrated(8), DOWNLOADS).
+//! Downloads continue after an orderly stop, each in the state that it had (pyrated(8), DOWNLOADS).
 
 use crate::harness::{
     Daemon, Dice, LIMIT, Setup, assert_holds, await_hashed, free_port, holds, is_unfinished, path_of, relative_files,
@@ -36,7 +36,7 @@ fn unfinished(daemon: &Daemon) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn everything_stands_after_a_restart_as_it_did_before() {
+fn states_order_and_verified_bytes_survive_a_restart() {
     let mut dice = Dice::new();
     let contents: Vec<Vec<u8>> = (0..4).map(|_| dice.bytes(12 * MIB)).collect();
     let names = ["active.bin", "paused.bin", "second.bin", "third.bin"];
@@ -94,7 +94,7 @@ fn a_paused_download_keeps_its_groups_over_a_restart() {
 }
 
 #[test]
-fn a_part_file_has_its_room_from_the_beginning() {
+fn a_part_file_is_allocated_to_its_size_at_the_start() {
     let content = Dice::new().bytes(20 * MIB);
     let source = source(&[("file.bin", &content)]);
     let asker = Setup::peer().start();
@@ -113,7 +113,7 @@ fn a_part_file_has_its_room_from_the_beginning() {
 }
 
 #[test]
-fn a_lost_state_directory_costs_only_what_it_held() {
+fn without_its_state_directory_a_daemon_leaves_part_files_and_downloads_again() {
     let content = Dice::new().bytes(12 * MIB);
     let mut source = source(&[("file.bin", &content)]);
     let mut asker = Setup::peer().start();
@@ -135,7 +135,7 @@ fn a_lost_state_directory_costs_only_what_it_held() {
 }
 
 #[test]
-fn damage_to_the_state_directory_stops_no_start() {
+fn a_daemon_starts_with_a_damaged_state_directory() {
     let content = Dice::new().bytes(3 * MIB);
     let mut source = source(&[("file.bin", &content)]);
     let mut asker = Setup::peer().shares("mine.bin", "mine").start();

@@ -39,7 +39,7 @@ fn small_and_empty_files_arrive() {
 }
 
 #[test]
-fn a_large_file_arrives_as_it_is() {
+fn a_large_file_arrives_unchanged() {
     let mut dice = Dice::new();
     let content = dice.bytes(64 << 20);
     let (source, asker) = pair(Setup::peer().shares("large.bin", &content));
@@ -108,7 +108,7 @@ fn an_exact_path_is_taken_or_refused() {
     let done = asker.await_download(begin(path.clone()).expect("it begins"), "done");
     assert_eq!(path_of(&done), path);
     assert_eq!(std::fs::read(&path).expect("the file"), b"content");
-    // Again: there is a file now. It is refused at once, or the download fails; the code is the same.
+    // There is a file now: the request is refused at once, or the download fails, with the same code.
     std::fs::write(&path, "mine").expect("it can be written");
     let code = match begin(path.clone()) {
         Err(failure) => failure.code,
@@ -126,12 +126,12 @@ fn an_exact_path_is_taken_or_refused() {
 
 #[test]
 fn a_name_from_the_network_cannot_leave_the_directory() {
-    // A source that has whatever it is asked for.
+    // It sends the same bytes for any name.
     let source = Fake::serve(Reading::Whole, |mut visit| {
         let _ = visit.stream.write_all(b"evil");
     });
     let asker = Setup::peer().start();
-    // What the daemon remembers is written at its own time.
+    // State files may be written at any time.
     let files = || relative_files(asker.home()).iter().filter(|name| !name.starts_with(b"state/")).count();
     let before = files();
     for (name, saved) in [
@@ -150,7 +150,7 @@ fn a_name_from_the_network_cannot_leave_the_directory() {
 }
 
 #[test]
-fn a_name_with_control_bytes_is_refused_before_anything_happens() {
+fn a_name_with_control_bytes_is_refused_and_begins_no_download() {
     let asker = Setup::peer().start();
     for name in ["a\u{1b}[2Jb", "a\nb", "a\0b", ""] {
         let what = json!([{ "file": { "peer": "127.0.0.1:9999", "name": name } }]);
@@ -189,7 +189,7 @@ fn a_listing_gives_hits_with_ids_that_can_be_downloaded() {
 }
 
 #[test]
-fn a_long_list_comes_whole() {
+fn a_list_of_thousands_of_files_is_complete() {
     let path = |turn| format!("d{}/file {turn}", turn % 7);
     let setup = (0..2500).fold(Setup::peer(), |setup, turn| setup.shares(path(turn), turn.to_string()));
     let (source, asker) = pair(setup);
@@ -216,7 +216,7 @@ fn what_was_downloaded_into_the_share_is_shared() {
 }
 
 #[test]
-fn a_finished_file_is_not_secret_and_not_executable() {
+fn a_finished_file_is_not_executable() {
     let (source, asker) = pair(Setup::peer().shares("run.sh", "#!/bin/sh"));
     let done = asker.await_download(asker.begin_download(source.listen(), "run.sh"), "done");
     let mode = std::fs::metadata(path_of(&done)).expect("the file").mode();

@@ -1,5 +1,5 @@
-//! Content without a hash: one stream, said to be unverified, also where what came is a content that somebody told the
-//! hash of under another name; the next source of the same name when it fails.
+//! A file without a hash is fetched as one stream and shown as unverified, also if its bytes are those of a content that a
+//! peer offers under another name.
 
 use crate::harness::{
     Daemon, Dice, GROUP, LIMIT, Manners, P1Peer, Role, Setup, Vice, assert_verified, begin_hit, content_hash,
@@ -8,12 +8,12 @@ use crate::harness::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How a base peer behaves that serves on the connection of the request.
+/// A base peer that responds on the connection of the request.
 fn base() -> Manners {
     Manners { base: true, hashed: false, ..Manners::default() }
 }
 
-/// The row of a name that nobody told a hash of, once it has so many sources.
+/// The row of a name without a hash, once it has so many sources.
 fn find_name(asker: &Daemon, text: &str, name: &str, sources: usize) -> Value {
     let row_of = |rows: &[Value]| {
         let row = rows.iter().find(|row| row["name"] == name && row["b3"].is_null());
@@ -30,7 +30,7 @@ fn assert_unverified(done: &Value, content: &[u8]) {
 }
 
 #[test]
-fn a_base_source_is_asked_for_one_stream_and_the_user_is_told() {
+fn a_base_source_is_asked_for_one_stream_and_the_user_sees_unverified() {
     let content = Dice::new().bytes(2 * GROUP);
     let source = P1Peer::sharing("file.bin", &content, base());
     let (_bootstrap, asker) = start_among(Setup::peer(), &[source.addr]);
@@ -57,11 +57,10 @@ fn a_verified_download_is_not_called_unverified() {
     assert_verified(&asker.download(1), b"content");
 }
 
-/// What the first attempt brought is kept until the next has passed it.
 #[test]
-fn a_new_stream_does_not_throw_away_what_is_there() {
+fn bytes_of_an_earlier_stream_stay_until_a_new_one_has_passed_them() {
     let content = Dice::new().bytes(GROUP);
-    // Slowly, since a reset takes back what was sent and not read yet.
+    // Slowly, since a reset discards what was sent and not read yet.
     let manners = Manners { files: Vice::Dies(700_000), rate: Some(2 << 20), ..base() };
     let source = P1Peer::sharing("file.bin", &content, manners);
     let asker = Setup::peer().start();
@@ -82,6 +81,18 @@ fn a_new_stream_does_not_throw_away_what_is_there() {
     until("nothing is left", LIMIT, || relative_files(&asker.downloads_directory()).is_empty());
 }
 
+#[test]
+fn a_stream_that_is_longer_than_the_size_of_its_hit_is_cut_off() {
+    let manners = Manners { hashed: false, files: Vice::Adds(64 << 20), ..Manners::default() };
+    let source = P1Peer::sharing("long.bin", &[b'x'; 1_000], manners);
+    let (_bootstrap, asker) = start_among(Setup::peer(), &[source.addr]);
+    let id = begin_hit(&asker, &find_name(&asker, "long", "long.bin", 1));
+    until("the source has failed", LIMIT, || share_of(&asker.download(id), source.addr)["error"].is_string());
+    assert_ne!(asker.download(id)["state"], "done");
+    assert!(!asker.downloads_directory().join("long.bin").exists());
+    assert!(asker.status()["bytes_down"].as_u64() < Some(1 << 20), "{}", asker.status());
+}
+
 /// The size of the largest file in the download directory.
 fn part_bytes(asker: &Daemon) -> u64 {
     let entries = std::fs::read_dir(asker.downloads_directory()).expect("it is there");
@@ -89,9 +100,9 @@ fn part_bytes(asker: &Daemon) -> u64 {
     sizes.max().unwrap_or(0)
 }
 
-/// A base peer's file turns out to be a content that another peer told the hash of, under another name.
+/// A base peer's file has the content of which another peer has sent the hash, under another name.
 #[test]
-fn a_hash_that_was_told_for_another_file_verifies_nothing() {
+fn a_hash_of_another_name_does_not_verify_a_stream() {
     let content = Dice::new().bytes(2 * GROUP + 1);
     let told = P1Peer::sharing("another name.bin", &content, Manners::default());
     let plain = P1Peer::sharing("plain name.bin", &content, base());
@@ -109,7 +120,7 @@ fn a_hash_that_was_told_for_another_file_verifies_nothing() {
 
 /// The hash is known, but nobody serves ranges: the stream is checked as a whole, and the liar named.
 #[test]
-fn a_stream_is_checked_against_the_hash_that_was_told() {
+fn a_stream_is_checked_against_the_hash_of_its_hit() {
     let content = Dice::new().bytes(2 * GROUP + 99);
     for vice in [Vice::Corrupts(1_500_000), Vice::Truncates(GROUP), Vice::Dies(1_000_000)] {
         let role = Role::first_asked('4');
@@ -120,14 +131,14 @@ fn a_stream_is_checked_against_the_hash_that_was_told() {
         assert_verified(&done, &content);
         let first = share_of(&done, role.first().expect("one was asked"));
         assert!(first["error"].is_string(), "{vice:?}: {done}");
-        // It says of no content that it has it, so that nothing proves it a liar: its file may have changed.
+        // It did not claim this content when it was asked, so it is no liar: its file may have changed.
         assert!(!matches!(vice, Vice::Corrupts(_)) || first["state"] == "waiting", "{done}");
     }
 }
 
-/// A real client of 2013 beside a liar: the hash that the liar told is not taken for that of the old client's file.
+/// The hash that the liar has sent is not taken for that of the old client's file.
 #[test]
-fn an_old_clients_file_is_fetched_though_a_liar_tells_a_hash_for_its_name() {
+fn a_file_of_an_old_client_is_fetched_though_a_liar_has_sent_a_hash_for_its_name() {
     let old = old_peer(&[("song.mp3", b"the true song")]);
     let liar = P1Peer::sharing("song.mp3", b"another song.", Manners::default());
     let (_bootstrap, asker) = start_among(Setup::peer(), &[old.addr, liar.addr]);

@@ -5,6 +5,7 @@ mod hostile;
 mod rate;
 mod refusals;
 mod slow_readers;
+mod stalling;
 mod strangers;
 mod turns;
 mod worker_queue;

@@ -1,4 +1,4 @@
-//! What is claimed of the size of a content takes back nothing that is verified.
+//! Claims of the size of a content cost no verified groups.
 
 use super::*;
 use crate::control::SourceState;
@@ -24,7 +24,7 @@ fn shares(rig: &mut Rig) -> Vec<SourceState> {
 }
 
 #[test]
-fn a_source_that_claims_that_the_content_is_of_one_group_loses_its_place_and_nothing_else_is_lost() {
+fn a_false_claim_of_one_group_costs_its_source_and_no_verified_group() {
     for claimed in [0, 1, 5, 1_024, MIB] {
         let mut rig = resumed(claimed, 0..4);
         assert_eq!((sizes_taken(&mut rig), row(&mut rig, 1).bytes_done), (vec![], 4 * MIB), "{claimed}");
@@ -46,7 +46,7 @@ fn a_source_that_claims_that_the_content_is_of_one_group_loses_its_place_and_not
 }
 
 #[test]
-fn an_outline_of_another_size_keeps_what_is_verified_also_when_it_is_found_to_be_false() {
+fn verified_groups_stay_under_an_outline_of_another_size_and_after_it_is_disproved() {
     for claimed in [3 * MIB + 1, 4 * MIB, 5 * MIB - 1, 9 * MIB] {
         let mut rig = resumed(5 * MIB, [0, 2]);
         hear_of(&mut rig, 2);
@@ -69,7 +69,7 @@ fn an_outline_of_another_size_keeps_what_is_verified_also_when_it_is_found_to_be
 }
 
 #[test]
-fn a_source_of_which_a_hit_tells_a_false_size_is_asked_itself() {
+fn a_source_is_asked_for_its_size_when_that_of_a_hit_is_disproved() {
     let mut rig = with_content(5, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -102,7 +102,7 @@ fn a_source_of_which_a_hit_tells_a_false_size_is_asked_itself() {
 }
 
 #[test]
-fn a_claim_for_which_there_is_no_room_stops_nothing_while_others_may_claim_less() {
+fn a_claimed_size_without_room_pauses_a_download_only_if_all_sources_claim_as_much() {
     let mut rig = with_content(5 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);

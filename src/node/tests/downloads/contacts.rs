@@ -1,4 +1,4 @@
-//! What a source speaks is asked before it is asked for a file, in a form that base programs survive.
+//! A source is asked which protocol it speaks before it is asked for a file, in a form that base programs survive.
 
 use super::*;
 use crate::control::{Notice, SourceState};
@@ -14,7 +14,7 @@ fn of_unknown_peer() -> Rig {
 }
 
 #[test]
-fn a_first_contact_is_a_search_for_nothing_that_goes_no_further() {
+fn a_first_contact_is_a_search_for_zeros_with_ttl_0() {
     let mut rig = of_unknown_peer();
     let (_, to, message) = rig.dial();
     let Message::FirstContact { id, requester } = message else { panic!("{message:?}") };
@@ -49,7 +49,7 @@ fn a_peer_that_answers_a_first_contact_is_asked_for_metadata() {
 }
 
 #[test]
-fn a_peer_that_closes_without_an_answer_is_asked_for_the_file_at_once_and_not_asked_again_for_the_next() {
+fn a_peer_that_closes_without_an_answer_is_a_base_peer_also_for_the_next_download() {
     let mut rig = of_unknown_peer();
     let asked = contact(&mut rig);
     rig.deliver(asked);
@@ -141,8 +141,8 @@ fn state_of(notice: Notice) -> Option<DownloadState> {
     }
 }
 
-/// A base program may have the address of a `p1` node by now. It is asked for nothing of part 2 any more, unless it answers
-/// as a `p1` node does.
+/// A base program may have taken over the address of a `p1` node. It gets no more messages of part 2, unless it answers as a
+/// `p1` node does.
 #[test]
 fn a_refusal_of_code_9_without_a_reason_takes_p1_back() {
     for answer in [Response::Delivered, Response::SpeaksP1] {

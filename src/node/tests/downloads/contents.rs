@@ -127,7 +127,7 @@ fn a_content_that_is_there_already_ends_at_once() {
 }
 
 #[test]
-fn the_same_content_under_another_name_at_the_end_is_left_as_it_is() {
+fn the_same_content_at_the_final_name_is_not_replaced() {
     let mut rig = with_content(MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -140,7 +140,7 @@ fn the_same_content_under_another_name_at_the_end_is_left_as_it_is() {
 }
 
 #[test]
-fn groups_that_the_disk_lost_are_fetched_again_and_nobody_is_blamed() {
+fn groups_that_the_disk_lost_are_fetched_again_and_no_source_is_blamed() {
     let mut rig = begun(6 * MIB, 2);
     bring_everything(&mut rig);
     check_as(&mut rig, ContentHash([1; 32]), 6 * MIB, vec![1, 4]);
@@ -169,7 +169,7 @@ fn groups_that_the_disk_lost_are_fetched_again_and_nobody_is_blamed() {
 }
 
 #[test]
-fn a_name_becomes_a_content_when_a_source_tells_its_hash() {
+fn a_download_by_name_becomes_one_of_a_content_when_a_source_sends_its_hash() {
     // Two peers that speak `p1`, and had not hashed the file when they were asked.
     let mut rig = with_hit(Some(3 * MIB), 2);
     download(&mut rig, hits("1"));
@@ -206,7 +206,7 @@ fn a_source_that_has_not_hashed_its_file_sends_it_as_a_stream() {
 }
 
 #[test]
-fn what_comes_is_told_twice_a_second_with_rate_and_time_left() {
+fn progress_is_reported_twice_a_second_with_rate_and_remaining_time() {
     let mut rig = begun(100 * MIB, 1);
     let mut fetch = fetch(&mut rig);
     rig.orders.clear();

@@ -1,4 +1,4 @@
-//! Downloads that bring next to nothing do not keep others waiting, and lose nothing.
+//! Downloads that make next to no progress do not keep others waiting, and lose nothing.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ fn dripping(places: usize, downloads: u8, download_limit: u64) -> (Rig, Vec<Fetc
     (rig, running)
 }
 
-/// So many seconds pass in which each fetch brings a little; what comes new is opened and drips as well.
+/// So many seconds pass in which each fetch receives a little; new fetches do the same.
 fn drip(rig: &mut Rig, running: &mut BTreeMap<ExchangeId, (Fetch, u64)>, seconds: u64, rate: u64) {
     for _ in 0..seconds {
         open(rig);
@@ -36,7 +36,7 @@ fn known(running: Vec<Fetch>) -> BTreeMap<ExchangeId, (Fetch, u64)> {
 }
 
 #[test]
-fn a_download_waits_for_those_that_crawl_no_longer_than_a_minute() {
+fn a_download_waits_at_most_a_minute_for_downloads_without_progress() {
     let (mut rig, running) = dripping(5, 5, 0);
     let mut running = known(running);
     assert_eq!(running.len(), 5);
@@ -57,9 +57,9 @@ fn a_download_waits_for_those_that_crawl_no_longer_than_a_minute() {
     assert_eq!(state(&mut rig, 6), DownloadState::Done);
 }
 
-/// However many drip: one that does not is begun within some minutes, and no more than twice as many are active.
+/// However many make no progress: one that does is begun within some minutes, and at most twice as many are active.
 #[test]
-fn those_that_crawl_are_bounded_and_take_turns() {
+fn downloads_without_progress_are_bounded_and_take_turns() {
     let (mut rig, running) = dripping(3, 12, 0);
     let mut running = known(running);
     download(&mut rig, vec![file(peer(99), "small")]);
@@ -81,7 +81,7 @@ fn those_that_crawl_are_bounded_and_take_turns() {
 }
 
 #[test]
-fn a_download_at_a_useful_rate_keeps_its_place_and_none_is_moved_while_none_waits() {
+fn only_downloads_without_progress_lose_their_places_and_only_while_others_wait() {
     let (mut rig, running) = dripping(2, 2, 0);
     let mut running = known(running);
     download(&mut rig, vec![file(peer(9), "small")]);
@@ -93,7 +93,7 @@ fn a_download_at_a_useful_rate_keeps_its_place_and_none_is_moved_while_none_wait
 }
 
 #[test]
-fn a_download_that_our_own_limit_holds_back_is_not_taken_for_slow() {
+fn a_download_slowed_by_our_own_limit_keeps_its_place() {
     let (mut rig, running) = dripping(2, 2, 2_000);
     let mut running = known(running);
     download(&mut rig, vec![file(peer(9), "small")]);

@@ -1,4 +1,4 @@
-//! More sources than there are places: those that are of no use give way, and one that is honest gets its turn.
+//! More sources than places: useless ones are displaced, so that an honest one is asked.
 
 use super::*;
 use crate::control::{SourceState, StatusReply};
@@ -123,7 +123,7 @@ fn a_source_that_the_user_names_gets_a_place() {
 }
 
 #[test]
-fn a_name_of_which_only_liars_are_known_is_looked_for_again_and_again() {
+fn searches_for_a_name_continue_while_only_liars_are_known() {
     let mut rig = with_hit(Some(4 * MIB), 3);
     download(&mut rig, hits("1"));
     let mut searches = 0;
@@ -155,8 +155,8 @@ fn a_name_of_which_only_liars_are_known_is_looked_for_again_and_again() {
     assert_eq!((honest.to, honest.portion), (peer(9), Portion::Stream { size_max: Some(4 * MIB) }));
 }
 
-/// A download of a content of which peer 1 is asked for the metadata; of the sources in the other places is nothing known
-/// but what others say, and they do not answer.
+/// A download whose peer 1 is asked for the metadata. The sources in the other places are known from relayed hits alone, and
+/// do not answer.
 fn among_black_holes() -> Rig {
     let mut rig = with_content(4 * MIB, 1);
     rig.resets_first_contacts = false;
@@ -179,7 +179,7 @@ fn a_source_that_has_spoken_itself_takes_the_place_of_one_that_others_have_named
     let asked = metadata(&mut rig);
     rig.fail(asked[0].0, DialFault::TimedOut);
     assert_eq!(outline(&mut rig, 4 * MIB), peer(100));
-    // One network does not take more places by it than each of the others has.
+    // One network does not get more places in this way than each of the others has.
     for n in 0..200 {
         rig.learn_peer(port(n), crate::control::PeerSource::Hit);
         rig.note_evidence(port(n), crate::node::speech::Evidence::Attributes);

@@ -20,7 +20,7 @@ fn refuse_part(rig: &mut Rig, fault: DiskFault) {
 }
 
 #[test]
-fn a_disk_that_fails_pauses_a_download_wherever_it_stands() {
+fn a_disk_fault_pauses_a_download_in_any_state() {
     for (fault, code) in [
         (DiskFault::Full, ExitCode::DiskFull),
         (DiskFault::ReadOnly, ExitCode::FileIo),
@@ -100,7 +100,7 @@ fn a_download_resumes_automatically_when_there_is_room_again() {
 }
 
 #[test]
-fn a_download_that_the_disk_stopped_is_tried_at_once_on_order() {
+fn retry_and_resume_try_a_download_paused_by_the_disk_at_once() {
     for order in [|ids| Request::Resume { ids }, |ids| Request::Retry { ids }] {
         let mut rig = with_content(4 * MIB, 1);
         download(&mut rig, hits("1"));
@@ -115,7 +115,7 @@ fn a_download_that_the_disk_stopped_is_tried_at_once_on_order() {
 }
 
 #[test]
-fn the_user_may_pause_or_cancel_what_the_disk_has_stopped() {
+fn the_user_may_pause_or_cancel_a_download_paused_by_the_disk() {
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     refuse_part(&mut rig, DiskFault::Denied);
@@ -128,14 +128,14 @@ fn the_user_may_pause_or_cancel_what_the_disk_has_stopped() {
 }
 
 #[test]
-fn other_downloads_go_on_and_the_place_is_theirs() {
+fn a_download_paused_by_the_disk_gives_its_place_to_others() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() });
     download(&mut rig, vec![file(peer(1), "a"), file(peer(1), "b")]);
     refuse_part(&mut rig, DiskFault::Full);
     assert_eq!(opened(&mut rig)[0].0, TransferId(2));
     rig.handle(Event::PartOpened { download: TransferId(2), outcome: ready("/downloads/b") });
     let other = fetch(&mut rig);
-    // There is room again, but no place in the queue.
+    // The disk has room again, but all places are taken.
     rig.pass(Duration::from_secs(15));
     open(&mut rig);
     assert_eq!((state(&mut rig, 1), closed(&mut rig)), (DownloadState::Queued, 1));
@@ -146,7 +146,7 @@ fn other_downloads_go_on_and_the_place_is_theirs() {
 }
 
 #[test]
-fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
+fn a_taken_final_name_fails_a_download_and_verified_groups_are_kept() {
     let mut rig = begun(2 * MIB, 1);
     bring_everything(&mut rig);
     check(&mut rig, 2 * MIB);
@@ -165,7 +165,7 @@ fn a_file_that_stands_in_the_way_is_a_failure_and_what_was_verified_is_kept() {
     commit(&mut rig, "/downloads/a.txt");
     assert_eq!(state(&mut rig, 1), DownloadState::Done);
 
-    // Nothing is worth keeping of one that has not begun; and what is kept goes when the user says so.
+    // A download that has not begun has nothing to keep; a cancel removes what is kept.
     let mut rig = with_content(2 * MIB, 1);
     download(&mut rig, hits("1"));
     refuse_part(&mut rig, DiskFault::Exists);
@@ -192,7 +192,7 @@ fn without_a_free_descriptor_a_download_tries_again_soon() {
     assert_eq!(metadata(&mut rig).len(), 1);
 }
 
-/// Whoever forges a hit may claim any size: where others claim another, no room is asked for until it is proved.
+/// A forged hit may claim any size: if others claim another one, nothing is allocated until the size is proved.
 #[test]
 fn a_size_that_nobody_else_claims_does_not_fill_the_disk() {
     let mut rig = with_content(u64::MAX, 1);
@@ -228,7 +228,7 @@ fn a_part_file_is_remembered_with_its_filesystem_and_not_begun_on_another() {
     let message = row.error.unwrap().message;
     assert_eq!(row.state, DownloadState::Paused);
     assert!(message.contains("not mounted") && message.contains("when it is there"), "{message}");
-    // By itself it waits; the user may want it started again.
+    // It waits for its filesystem, unless the user orders a new start.
     rig.pass(Duration::from_secs(30));
     assert_eq!(specs(&mut rig).remove(0).1.filesystem, filesystem);
     rig.handle(Event::PartOpened { download: id, outcome: Err(DiskFault::EmptyMountPoint) });

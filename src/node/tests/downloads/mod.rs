@@ -81,7 +81,7 @@ fn fetch(rig: &mut Rig) -> Fetch {
     fetches.remove(0)
 }
 
-/// The requests for metadata: exchange, whom, and the hash to be proved.
+/// The requests for metadata: exchange, peer, and the hash to be proved.
 fn metadata(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr, Option<ContentHash>)> {
     rig.take(|order| match order {
         Action::FetchMetadata { exchange, to, b3, .. } => Some((*exchange, *to, *b3)),
@@ -89,7 +89,7 @@ fn metadata(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr, Option<ContentHash>)>
     })
 }
 
-/// Answers the one request for metadata; who was asked.
+/// Answers the one request for metadata; returns the peer that was asked.
 fn outline(rig: &mut Rig, size: u64) -> SocketAddr {
     let asked = metadata(rig);
     let [(exchange, to, _)] = asked[..] else { panic!("{asked:?}") };
@@ -105,7 +105,7 @@ fn identifying(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
     })
 }
 
-/// The one source that is asked which content it has says that it is this.
+/// The one source that is asked which content it has answers with this hash.
 fn identify_as(rig: &mut Rig, b3: ContentHash) -> SocketAddr {
     let asked = identifying(rig);
     let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
@@ -114,7 +114,7 @@ fn identify_as(rig: &mut Rig, b3: ContentHash) -> SocketAddr {
     to
 }
 
-/// A source sends wrong bytes, and still says that it has the content.
+/// A source sends wrong bytes, and then answers that it has the content.
 fn lie(rig: &mut Rig, exchange: ExchangeId) {
     rig.fail(exchange, DialFault::Corrupt);
     identify_as(rig, B3);
@@ -145,7 +145,7 @@ fn open(rig: &mut Rig) {
     }
 }
 
-/// Opens the one part file ordered, with groups of an earlier time.
+/// Opens the one part file ordered, with groups of an earlier run.
 fn open_resumed(rig: &mut Rig, size: u64, held: impl IntoIterator<Item = u64>) {
     let [(download, _)] = opened(rig)[..] else { panic!("one part file") };
     let mut groups = Groups::none(group_count(size));
@@ -214,7 +214,7 @@ fn searching(rig: &mut Rig) -> QueryId {
     query.id
 }
 
-/// Hit 1, offered by so many peers, of which nothing else is known than that they speak `p1` if they told the size.
+/// Hit 1, offered by so many peers. With a size they are known to speak `p1`; nothing else is known of them.
 fn with_hit(size: Option<u64>, sources: u8) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let query = searching(&mut rig);
@@ -223,7 +223,7 @@ fn with_hit(size: Option<u64>, sources: u8) -> Rig {
     rig
 }
 
-/// Hit 1, offered by so many peers of which nothing is known: the hits came from elsewhere.
+/// Hit 1, offered by so many peers of which nothing is known: the hits were relayed.
 fn with_relayed_hit(size: Option<u64>, sources: u8) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let query = searching(&mut rig);
@@ -249,8 +249,8 @@ fn with_content(size: u64, sources: u8) -> Rig {
     rig
 }
 
-/// The same, ordered and opened; the outline is there, and its size proved by the last group. The source that gave it
-/// is idle again, and what is fetched next stands in the orders.
+/// The same, with its download begun: the part file is open, and the last group has proved the size of the outline. The
+/// source that gave it is idle again, and the next fetches are among the orders.
 fn begun(size: u64, sources: u8) -> Rig {
     let mut rig = with_content(size, sources);
     download(&mut rig, hits("1"));
@@ -270,7 +270,7 @@ fn inquiry(rig: &mut Rig) -> ExchangeId {
     exchange
 }
 
-/// The peers that are asked what they speak.
+/// The first contacts ordered: exchange and peer.
 fn contacts(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
     rig.take(|order| match order {
         Action::Dial { exchange, to, expect: Expect::FirstContact, .. } => Some((*exchange, *to)),
@@ -278,7 +278,7 @@ fn contacts(rig: &mut Rig) -> Vec<(ExchangeId, SocketAddr)> {
     })
 }
 
-/// The one peer that is asked what it speaks.
+/// The one first contact ordered.
 fn contact(rig: &mut Rig) -> ExchangeId {
     let asked = contacts(rig);
     let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
@@ -298,7 +298,7 @@ fn bring(rig: &mut Rig, fetch: &Fetch) {
     send(rig, fetch, (groups.end - groups.start) * MIB);
 }
 
-/// Brings whatever is asked for until nothing is; who was asked how often, by the last byte of its address.
+/// Delivers all groups that are requested, until none is; returns the last byte of the address of each source asked.
 fn bring_everything(rig: &mut Rig) -> Vec<u8> {
     let mut asked = Vec::new();
     loop {
@@ -360,19 +360,19 @@ fn order(rig: &mut Rig, request: Request) -> DownloadsReply {
     }
 }
 
-/// Lets a search for sources that is on its way be answered by nobody.
+/// Lets a search for sources end without an answer.
 fn wait_for_the_search(rig: &mut Rig) {
     rig.pass(Duration::from_secs(4));
 }
 
-/// A search finds a source of download 1, which says so itself.
+/// A search finds a source of download 1, by a hit from its own address.
 fn found(rig: &mut Rig, n: u8, file: &Listed) {
     told_of(rig, peer(n), peer(n), file);
     // What an event has changed is looked at before the event is over.
     rig.handle(Event::ClientGone { client: crate::id::ClientId(99) });
 }
 
-/// A search for sources of download 1 finds one, as a connection from an address tells.
+/// A search for sources of download 1 finds one, by a hit from this address.
 fn told_of(rig: &mut Rig, from: SocketAddr, responder: SocketAddr, file: &Listed) {
     let found = Answer { file: file.clone(), responder, from };
     rig.on_source_found(TransferId(1), &found);

@@ -1,4 +1,4 @@
-//! Sources that rename, move or delete what they offer while it is fetched, and those whose file becomes another.
+//! Sources that rename, move or delete a file while it is fetched, and sources whose file becomes another one.
 
 use super::*;
 use crate::control::{ExitCode, SourceState};
@@ -19,7 +19,7 @@ pub(super) fn name_asked(rig: &mut Rig) -> (ExchangeId, String) {
     asked.remove(0)
 }
 
-/// Opens the part file if it is to be, and refuses whatever the sources are asked. Says whether something was.
+/// Opens the part file if that is ordered, and refuses all requests to sources. Returns whether there were any.
 fn refuse_everything(rig: &mut Rig) -> bool {
     let parts = opened(rig);
     for (download, _) in &parts {
@@ -81,7 +81,7 @@ fn a_source_that_has_renamed_the_file_is_found_again_by_its_content() {
 }
 
 #[test]
-fn a_content_is_looked_for_until_the_user_cancels_it_ever_less_often() {
+fn a_content_is_searched_for_less_and_less_often_until_the_user_cancels() {
     let mut rig = begun(8 * MIB, 1);
     let mut at = Vec::new();
     for second in 0..600 {
@@ -100,7 +100,7 @@ fn a_content_is_looked_for_until_the_user_cancels_it_ever_less_often() {
 }
 
 #[test]
-fn a_hit_for_a_content_in_progress_is_a_source_whoever_searched() {
+fn a_hit_of_any_search_for_a_content_in_progress_adds_a_source() {
     let mut rig = begun(8 * MIB, 1);
     rig.orders.clear();
     let query = searching(&mut rig);
@@ -114,7 +114,7 @@ fn a_hit_for_a_content_in_progress_is_a_source_whoever_searched() {
 }
 
 #[test]
-fn forged_names_do_not_have_a_source_asked_without_end() {
+fn forged_names_cause_a_bounded_number_of_requests() {
     let mut rig = begun(8 * MIB, 1);
     let mut asked = 0;
     for n in 0..100 {
@@ -171,13 +171,13 @@ fn with_forged_names() -> Rig {
 }
 
 #[test]
-fn forged_names_before_and_after_its_own_do_not_keep_a_source_from_being_asked_for_its_own() {
+fn a_source_is_asked_for_its_own_name_beside_any_number_of_forged_ones() {
     let mut rig = with_forged_names();
     rig.pass(Duration::from_secs(61));
     rig.dials().into_iter().for_each(|(exchange, ..)| rig.deliver(exchange));
     let query = searching(&mut rig);
     forge(&mut rig, &query, 100..150);
-    // All that may be asked under them is, before it speaks for itself.
+    // As many requests as forged names may cause are sent before its own hit comes.
     serve_as(&mut rig, "dir/a.txt");
     rig.hit(&query, peer(1), of_content("dir/a.txt", 8 * MIB, B3));
     forge(&mut rig, &query, 200..250);
@@ -189,7 +189,7 @@ fn forged_names_before_and_after_its_own_do_not_keep_a_source_from_being_asked_f
 }
 
 #[test]
-fn a_forged_name_does_not_use_up_the_chance_of_a_name_that_has_the_content_again() {
+fn a_forged_name_does_not_keep_a_name_that_has_the_content_again_from_being_asked() {
     let gone = || DialFault::Declined(crate::fault::RefusalReason::NoSuchFile);
     let mut rig = begun(8 * MIB, 1);
     let (running, _) = name_asked(&mut rig);

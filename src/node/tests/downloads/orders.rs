@@ -85,7 +85,7 @@ fn one_download_more_than_may_be_unfinished_is_refused_before_any_begins() {
 }
 
 #[test]
-fn a_node_that_leaves_says_how_far_an_order_came() {
+fn a_node_that_leaves_answers_with_the_number_of_downloads_not_dealt_with() {
     let mut rig = Rig::among(Vec::new(), &[]);
     let what: Vec<_> = (0..200).map(|n| file(peer(1), &format!("file {n}"))).collect();
     download(&mut rig, what);
@@ -101,7 +101,7 @@ fn a_node_that_leaves_says_how_far_an_order_came() {
 }
 
 #[test]
-fn what_stops_or_removes_takes_whole_ids_and_what_looks_or_retries_takes_beginnings_too() {
+fn pause_and_cancel_take_whole_ids_and_follow_and_retry_take_beginnings_too() {
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
     let mut rig = restarted(config, [1, 12, 23].map(|id| record(id, None, RecordState::Paused)).to_vec(), 23);
     for request in [Request::Cancel { ids: "2".into() }, Request::Pause { ids: "2".into() }] {

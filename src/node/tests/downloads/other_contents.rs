@@ -1,11 +1,11 @@
-//! Names that become another content while they are fetched.
+//! Files that become another content while they are fetched by name.
 
 use super::names::{name_asked, names_asked};
 use super::*;
 use crate::control::SourceState;
 use crate::node::contract::{PartSpec, RecordState, SourceRecord};
 
-/// `PEER/NAME` of a peer that speaks `p1`, with its content taught and its last group there.
+/// A download of `PEER/NAME` from a peer that speaks `p1` and has sent the hash and the last group.
 fn named(size: u64) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     hear_of(&mut rig, 1);
@@ -39,9 +39,9 @@ fn a_name_that_becomes_another_content_is_fetched_as_that_one() {
     assert_eq!((done.state, done.size, done.b3), (DownloadState::Done, Some(100), Some(OTHER.to_string())));
 }
 
-/// The content was moved away and later overwritten where it then was: what the user asked for is the name.
+/// The file was moved, and later overwritten at its new name: the user wants what is under the first name.
 #[test]
-fn the_other_names_of_a_content_are_not_asked_for_once_the_name_has_another() {
+fn other_names_of_a_content_are_not_requested_once_the_name_has_another_content() {
     let mut rig = named(8 * MIB);
     found(&mut rig, 1, &of_content("moved", 8 * MIB, B3));
     let (running, under) = name_asked(&mut rig);
@@ -58,7 +58,7 @@ fn the_other_names_of_a_content_are_not_asked_for_once_the_name_has_another() {
 
 /// The source that said which content the name has lied: sources of that content have nothing to do with the name.
 #[test]
-fn sources_of_a_content_that_a_liar_told_are_not_asked_for_the_name() {
+fn sources_of_a_content_named_by_a_liar_are_not_asked_for_the_name() {
     let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);
     hear_of(&mut rig, 1);
     hear_of(&mut rig, 2);
@@ -76,7 +76,7 @@ fn sources_of_a_content_that_a_liar_told_are_not_asked_for_the_name() {
 
 /// The file may be shorter than the range that is asked for: then the peer refuses instead of sending other bytes.
 #[test]
-fn a_refusal_by_a_source_that_has_another_content_by_now_counts_as_well() {
+fn a_refusal_shows_another_content_as_wrong_bytes_do() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Reset);
@@ -86,7 +86,7 @@ fn a_refusal_by_a_source_that_has_another_content_by_now_counts_as_well() {
 }
 
 #[test]
-fn a_source_that_does_not_say_yet_what_it_has_is_asked_again_and_is_no_liar() {
+fn a_source_that_has_not_hashed_its_file_yet_is_asked_again_and_is_no_liar() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Corrupt);
@@ -128,7 +128,7 @@ fn a_source_that_has_no_such_file_any_more_is_asked_under_the_other_names() {
 }
 
 #[test]
-fn a_content_that_the_user_asked_for_stays_wanted_when_a_source_has_another_by_now() {
+fn a_content_requested_by_its_hash_stays_wanted_when_a_source_has_another() {
     let mut rig = begun(8 * MIB, 1);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Corrupt);
@@ -142,7 +142,7 @@ fn a_content_that_the_user_asked_for_stays_wanted_when_a_source_has_another_by_n
 }
 
 #[test]
-fn a_peer_that_says_each_time_that_it_has_another_content_is_left_out_in_the_end() {
+fn a_peer_that_names_another_content_each_time_is_left_out() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     rig.fail(running.exchange, DialFault::Corrupt);
@@ -193,7 +193,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
 }
 
 #[test]
-fn names_and_who_taught_a_content_survive_a_restart() {
+fn names_and_the_peer_that_named_a_content_survive_a_restart() {
     for (learnt_from, starts_again) in [(Some(peer(1)), true), (None, false)] {
         let mut rig = recalled(learnt_from);
         let (first, under) = name_asked(&mut rig);
@@ -209,7 +209,7 @@ fn names_and_who_taught_a_content_survive_a_restart() {
 
 /// The name held another content for a while, in which a range was sent, and holds the old one again.
 #[test]
-fn a_source_that_has_sent_another_content_once_is_asked_again_and_the_second_time_it_is_left_out() {
+fn a_source_that_has_sent_another_content_twice_is_left_out() {
     let mut rig = named(8 * MIB);
     let running = fetch(&mut rig);
     lie(&mut rig, running.exchange);
@@ -252,7 +252,7 @@ fn a_name_that_comes_back_as_another_content_is_fetched_as_that_one() {
 }
 
 #[test]
-fn a_forged_hit_for_another_content_costs_no_more_than_a_question() {
+fn a_forged_hit_for_another_content_causes_one_request_only() {
     let mut rig = gone();
     let forged = of_content("a", 100, OTHER);
     found(&mut rig, 1, &forged);

@@ -1,4 +1,4 @@
-//! A limit of ours makes every source slow: none of them is to blame for it.
+//! Our own limit makes every source slow: none of them is blamed.
 
 use super::*;
 use crate::control::SourceState;
@@ -160,7 +160,7 @@ fn hold(rig: &mut Rig, fetch: &Fetch) {
 
 /// Two sources of the last missing group: one is slow, and the other has nothing to do.
 #[test]
-fn a_source_that_was_held_back_is_judged_by_what_it_brings_since() {
+fn a_source_slowed_by_our_limit_is_judged_by_its_rate_since() {
     let mut rig = begun(2 * MIB, 2);
     let slow = fetch(&mut rig);
     let mut bytes = 0;

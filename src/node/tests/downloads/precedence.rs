@@ -1,4 +1,4 @@
-//! The invariants notice orders that come too early: each test puts one into the queue.
+//! `check_invariants` fails on actions that are ordered too early: each test puts one into the queue.
 
 use super::*;
 use crate::control::CallId;
@@ -78,7 +78,7 @@ fn a_fetch_into_a_part_file_that_is_being_checked_is_noticed() {
 }
 
 #[test]
-fn a_part_file_that_goes_before_the_end_of_its_download_is_remembered_is_noticed() {
+fn a_part_file_removed_before_the_end_of_its_download_is_on_the_disk_is_noticed() {
     let mut rig = begun(4 * MIB, 1);
     order(&mut rig, Request::Pause { ids: "1".into() });
     let mut record = remembered(&mut rig).remove(0);

@@ -39,7 +39,7 @@ fn a_stream_of_another_content_that_is_longer_leaves_no_progress() {
 }
 
 #[test]
-fn what_an_earlier_stream_brought_beyond_the_size_of_this_one_does_not_count() {
+fn bytes_of_an_earlier_stream_beyond_the_size_of_this_one_do_not_count() {
     let mut rig = with_relayed_hit(None, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -64,7 +64,7 @@ fn what_an_earlier_stream_brought_beyond_the_size_of_this_one_does_not_count() {
 }
 
 #[test]
-fn nothing_counts_of_a_stream_whose_part_file_is_gone() {
+fn bytes_of_a_stream_do_not_count_without_its_part_file() {
     let mut rig = with_relayed_hit(Some(100), 1);
     download(&mut rig, hits("1"));
     open(&mut rig);

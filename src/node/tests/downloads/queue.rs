@@ -1,4 +1,4 @@
-//! The queue, and what users order of it.
+//! The queue, and the orders of users for downloads.
 
 use super::*;
 use crate::control::ExitCode;
@@ -47,7 +47,7 @@ fn a_cancelled_download_leaves_nothing() {
     let aborted = rig.take(|order| matches!(order, Action::Abort { .. }).then_some(()));
     assert_eq!((aborted.len(), dropped(&mut rig)), (1, 1), "the one that is being made is removed when it is there");
     assert_eq!(forgotten(&mut rig), [4, 1].map(TransferId), "and is remembered as long as something of it is there");
-    // What was under way still ends, without effect.
+    // Pending exchanges and jobs still end, without effect.
     rig.fail(running[0].exchange, DialFault::Aborted);
     rig.handle(Event::PartOpened { download: TransferId(3), outcome: ready("/downloads/c") });
     assert!(fetches(&mut rig).is_empty());
@@ -136,7 +136,7 @@ fn finished_downloads_are_forgotten_before_new_ones_are_refused() {
 }
 
 #[test]
-fn leaving_keeps_what_is_half_done_for_the_next_run() {
+fn a_node_that_leaves_keeps_unfinished_downloads_for_the_next_run() {
     let mut rig = begun(10 * MIB, 2);
     let running = fetches(&mut rig);
     aborted(&mut rig);
@@ -154,7 +154,7 @@ fn leaving_keeps_what_is_half_done_for_the_next_run() {
 }
 
 #[test]
-fn what_is_whole_when_the_node_leaves_ends_well() {
+fn a_download_that_is_complete_when_the_node_leaves_gets_its_final_name() {
     let mut rig = begun(2 * MIB, 1);
     bring_everything(&mut rig);
     rig.handle(Event::Leave);
@@ -165,7 +165,7 @@ fn what_is_whole_when_the_node_leaves_ends_well() {
 }
 
 #[test]
-fn a_paused_download_keeps_what_it_has_and_gives_its_place_away() {
+fn a_paused_download_keeps_its_groups_and_gives_its_place_to_another() {
     let mut rig = begun(10 * MIB, 2);
     let running = fetches(&mut rig);
     group(&mut rig, &running[0], 0);
@@ -174,7 +174,7 @@ fn a_paused_download_keeps_what_it_has_and_gives_its_place_away() {
     assert_eq!((paused.state, paused.bytes_done, paused.rate), (DownloadState::Paused, 2 * MIB, None));
     assert_eq!((aborted(&mut rig).len(), closed(&mut rig), dropped(&mut rig)), (2, 1, 0));
     assert_eq!(remembered(&mut rig)[0].state, RecordState::Paused);
-    // What had come in before the order was heard changes nothing.
+    // Groups that were received before the abort change nothing.
     group(&mut rig, &running[1], 2);
     rig.fail(running[1].exchange, DialFault::Aborted);
     rig.pass(Duration::from_secs(3_600));
@@ -234,7 +234,7 @@ fn retry_asks_every_source_again_at_once() {
     let row = &order(&mut rig, Request::Retry { ids: "1".into() }).downloads[0];
     assert_eq!((row.state, &row.error, row.retry_in_s), (DownloadState::Active, &None, None));
     open(&mut rig);
-    // Also who had said no.
+    // Also the one that has refused.
     for _ in 0..2 {
         let again = fetch(&mut rig);
         rig.fail(again.exchange, DialFault::Reset);
@@ -256,7 +256,7 @@ fn retry_asks_every_source_again_at_once() {
 }
 
 #[test]
-fn orders_for_downloads_that_are_not_there_fail() {
+fn orders_for_unknown_downloads_fail() {
     let mut rig = begun(3 * MIB, 1);
     type Order = fn(String) -> Request;
     let orders: [Order; 4] = [
@@ -274,7 +274,7 @@ fn orders_for_downloads_that_are_not_there_fail() {
 }
 
 #[test]
-fn the_downloads_share_the_exchanges_and_each_has_one() {
+fn downloads_share_the_exchanges_and_each_has_at_least_one() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 4, ..config() });
     let query = searching_alone(&mut rig);
     for content in 1..=4 {

@@ -1,4 +1,4 @@
-//! Several sources of unequal speed: who is asked for what, who loses what to whom.
+//! Several sources of unequal speed: which groups each is asked for, and which are asked of another instead.
 
 use super::*;
 use crate::control::SourceState;
@@ -30,7 +30,7 @@ fn end_game(size: u64) -> (Rig, Fetch, Fetch) {
 }
 
 #[test]
-fn an_idle_source_takes_the_end_of_what_a_slow_one_is_still_to_bring() {
+fn an_idle_source_takes_the_last_groups_of_a_slow_one() {
     let (mut rig, victim, _) = end_game(12 * MIB);
     assert_eq!(victim.groups(), 0..2);
     let trims = rig.take(|order| match order {
@@ -53,10 +53,10 @@ fn an_idle_source_takes_the_end_of_what_a_slow_one_is_still_to_bring() {
 }
 
 #[test]
-fn the_slow_source_may_win_the_race_all_the_same() {
+fn of_two_fetches_of_a_group_the_slow_source_may_be_first() {
     let (mut rig, victim, _) = end_game(12 * MIB);
     let stolen = fetch(&mut rig);
-    // It was beyond the group already when it was told to stop before it.
+    // It had passed the group already when it was ordered to stop before it.
     group(&mut rig, &victim, 0);
     group(&mut rig, &victim, 1);
     assert_eq!(aborted(&mut rig)[0], stolen.exchange);
@@ -67,7 +67,7 @@ fn the_slow_source_may_win_the_race_all_the_same() {
 }
 
 #[test]
-fn a_source_of_which_nothing_comes_loses_its_range_to_an_idle_one() {
+fn a_silent_source_loses_its_range_to_an_idle_one() {
     let mut rig = begun(3 * MIB, 2);
     let running = fetches(&mut rig);
     assert_eq!(running.iter().map(Fetch::groups).collect::<Vec<_>>(), [0..1, 1..2]);
@@ -75,7 +75,7 @@ fn a_source_of_which_nothing_comes_loses_its_range_to_an_idle_one() {
     rig.pass(Duration::from_millis(50));
     bring(&mut rig, &running[1]);
     rig.orders.clear();
-    // It is fetched twice at first, and when the first has been silent for ten seconds, that one is left.
+    // It is fetched twice at first; the fetch that has been silent for ten seconds is aborted.
     rig.pass(Duration::from_secs(11));
     let twice = fetch(&mut rig);
     assert_eq!((twice.to, twice.groups()), (peer(1), 0..1));
@@ -84,7 +84,7 @@ fn a_source_of_which_nothing_comes_loses_its_range_to_an_idle_one() {
 }
 
 #[test]
-fn a_source_that_gives_no_metadata_for_long_is_left_for_another() {
+fn another_source_is_asked_for_metadata_that_are_late() {
     let mut rig = with_content(3 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -104,7 +104,7 @@ fn a_source_that_gives_no_metadata_for_long_is_left_for_another() {
 }
 
 #[test]
-fn fast_sources_get_longer_ranges_and_the_file_ends_for_all_at_once() {
+fn fast_sources_get_longer_ranges_and_all_finish_together() {
     let mut rig = begun(120 * MIB, 3);
     // Milliseconds for a group, by source.
     let pace = [50, 200, 800];

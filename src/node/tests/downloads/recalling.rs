@@ -37,7 +37,7 @@ pub(super) fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, down
 }
 
 #[test]
-fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_process_died_over_it() {
+fn a_cancelled_download_stays_cancelled_and_its_part_file_is_removed_after_a_crash() {
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
     let mut rig = restarted(config.clone(), vec![record(3, Some(B3), RecordState::Paused)], 3);
     rig.call(Request::Cancel { ids: "3".into() }).unwrap();
@@ -49,7 +49,7 @@ fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_pro
     });
     assert_eq!(told, ["Dropped", "part of 3", "forget 3"], "in this order");
 
-    // As the next run finds it, if the process died behind the first of them.
+    // What the next run finds if the process died after the first of them.
     let mut rig = restarted(config, vec![record(3, Some(B3), RecordState::Dropped)], 3);
     assert!(rig.call(Request::Follow { ids: "3".into() }).is_err(), "it is no download any more");
     let told: Vec<_> = rig.take(|action| match action {
@@ -60,7 +60,7 @@ fn a_cancelled_download_does_not_come_back_and_its_part_file_goes_though_the_pro
 }
 
 #[test]
-fn downloads_go_on_after_a_restart_in_their_order_and_paused_ones_stay_paused() {
+fn downloads_continue_after_a_restart_in_their_order_and_paused_ones_stay_paused() {
     let config = NodeConfig { bootstraps: Vec::new(), max_downloads: 2, ..config() };
     use RecordState::Waiting;
     let records = [(3, Some(B3), Waiting), (5, None, RecordState::Paused), (8, None, Waiting), (9, None, Waiting)];
@@ -127,7 +127,7 @@ fn states_causes_and_progress_survive_a_restart() {
     assert_eq!((shown.state, shown.bytes_done, shown.size), (DownloadState::Failed, 3 * MIB, Some(4 * MIB)));
     assert_eq!(shown.error, Some(CallError::new(cause.0, cause.1)));
     assert!(opened(&mut rig).is_empty() && dropped(&mut rig) == 0);
-    // Others may ask for the same again; the user may try again, and goes on from what is there.
+    // The same may be requested again, and a retry continues with the groups that are there.
     order(&mut rig, Request::Retry { ids: "1".into() });
     open_resumed(&mut rig, 4 * MIB, [0, 1, 3]);
     assert_eq!((state(&mut rig, 1), row(&mut rig, 1).bytes_done), (DownloadState::Active, 3 * MIB));
@@ -141,7 +141,7 @@ fn states_causes_and_progress_survive_a_restart() {
     assert_eq!((shown.state, shown.bytes_done, shown.error), (DownloadState::Paused, 2 * MIB, None));
     assert!(opened(&mut rig).is_empty());
 
-    // What the disk had stopped tries at once.
+    // A download that the disk had paused is tried at once.
     let cause = (ExitCode::DiskFull, "the disk is full");
     let (mut rig, shown) = row_after(RecordState::Waiting, Some(cause), 2 * MIB);
     assert_eq!((shown.state, shown.bytes_done, opened(&mut rig).len()), (DownloadState::Active, 2 * MIB, 1));
@@ -182,7 +182,7 @@ fn every_state_in_which_a_download_waits_is_remembered() {
 }
 
 #[test]
-fn a_bootstrap_node_alone_takes_up_nothing() {
+fn a_bootstrap_node_alone_does_not_continue_downloads() {
     let config = NodeConfig { peer: false, ..config() };
     let mut rig = restarted(config, vec![record(1, Some(B3), RecordState::Waiting)], 1);
     assert!(opened(&mut rig).is_empty() && forgotten(&mut rig).is_empty());

@@ -15,7 +15,7 @@ fn asked_for(typed: &str) -> (Rig, ExchangeId) {
 }
 
 #[test]
-fn a_typing_error_ends_at_once_and_says_where_there_is_no_such_file() {
+fn a_mistyped_name_fails_at_once_and_names_the_peer() {
     let (mut rig, exchange) = asked_for("dir/aa.txt");
     rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
     let row = row(&mut rig, 1);
@@ -25,7 +25,7 @@ fn a_typing_error_ends_at_once_and_says_where_there_is_no_such_file() {
 }
 
 #[test]
-fn one_that_is_busy_or_has_not_hashed_the_file_is_asked_again_after_5_to_60_seconds() {
+fn a_source_that_is_busy_or_has_not_hashed_the_file_is_asked_again_after_5_to_60_seconds() {
     for reason in [RefusalReason::Busy, RefusalReason::NotHashed, RefusalReason::Changed, RefusalReason::Leaving] {
         let (mut rig, mut exchange) = asked_for("dir/a.txt");
         for _ in 0..5 {
@@ -44,7 +44,7 @@ fn one_that_is_busy_or_has_not_hashed_the_file_is_asked_again_after_5_to_60_seco
 }
 
 #[test]
-fn one_that_resets_a_range_is_asked_why_and_one_that_had_us_wait_for_our_turn_is_busy() {
+fn a_source_that_resets_a_range_is_asked_why_and_is_busy_if_it_made_us_wait() {
     let mut rig = begun(4 * MIB, 1);
     for _ in 0..20 {
         let groups = fetch(&mut rig);
@@ -68,7 +68,7 @@ fn one_that_resets_a_range_is_asked_why_and_one_that_had_us_wait_for_our_turn_is
 }
 
 #[test]
-fn one_whose_file_is_gone_or_another_by_now_is_not_asked_for_that_name_again() {
+fn a_source_whose_file_is_gone_or_has_changed_is_not_asked_for_that_name_again() {
     for says in [Err(DialFault::Declined(RefusalReason::NoSuchFile)), Ok(ContentHash([9; 32]))] {
         let mut rig = begun(4 * MIB, 1);
         let groups = fetch(&mut rig);

@@ -48,7 +48,7 @@ fn recorded(rig: &mut Rig, download: u32, revision: u64, outcome: Result<(), Dis
 }
 
 #[test]
-fn what_is_accepted_is_on_the_disk_before_the_answer_and_before_its_part_file_is_made() {
+fn an_accepted_download_is_on_the_disk_before_the_answer_and_before_its_part_file() {
     let mut rig = stalling(with_content(4 * MIB, 2));
     begin(&mut rig, 77, hits("1"));
     let record = rig.take(|order| match order {
@@ -82,7 +82,7 @@ fn what_is_accepted_is_on_the_disk_before_the_answer_and_before_its_part_file_is
 }
 
 #[test]
-fn a_download_that_cannot_be_remembered_is_refused_and_leaves_nothing() {
+fn a_download_that_cannot_be_saved_is_refused_and_leaves_nothing() {
     let mut rig = stalling(Rig::among(vec![peer(1)], &[]));
     begin(&mut rig, 5, vec![file(peer(1), "a"), file(peer(1), "b")]);
     begin(&mut rig, 6, vec![file(peer(1), "b"), file(peer(1), "c")]);
@@ -114,7 +114,7 @@ fn a_download_that_cannot_be_remembered_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn an_order_that_cannot_be_remembered_is_carried_out_and_says_so_until_it_is_written() {
+fn an_order_that_cannot_be_saved_is_carried_out_and_reported_until_it_is_saved() {
     for order in ["pause", "cancel"] {
         let mut rig = begun(4 * MIB, 1);
         rig.remembers = false;
@@ -135,7 +135,7 @@ fn an_order_that_cannot_be_remembered_is_carried_out_and_says_so_until_it_is_wri
 }
 
 #[test]
-fn an_answer_waits_for_a_disk_only_so_long() {
+fn an_answer_waits_for_the_disk_for_a_limited_time() {
     let mut rig = stalling(Rig::among(vec![peer(1)], &[]));
     begin(&mut rig, 5, vec![file(peer(1), "a")]);
     rig.pass(Duration::from_millis(4_900));
@@ -153,7 +153,7 @@ fn an_answer_waits_for_a_disk_only_so_long() {
 }
 
 #[test]
-fn a_client_that_is_gone_keeps_no_download_from_being_accepted() {
+fn a_download_is_accepted_though_its_client_has_disconnected() {
     let mut rig = stalling(Rig::among(vec![peer(1)], &[]));
     begin(&mut rig, 5, vec![file(peer(1), "a")]);
     rig.handle(Event::ClientGone { client: ClientId(1) });

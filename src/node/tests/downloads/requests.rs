@@ -1,4 +1,4 @@
-//! What a user wants: which unfinished download a request is for, where it is saved, and when it counts as verified.
+//! Which unfinished download a request is for, where that is saved, and when it counts as verified.
 
 use super::*;
 use crate::control::ExitCode;
@@ -51,26 +51,26 @@ fn with_hits(files: &[(u8, Listed)]) -> Rig {
 }
 
 #[test]
-fn a_name_does_not_make_another_hash_the_same_download() {
+fn the_same_name_with_another_hash_is_another_download() {
     let mut rig = with_changed_file();
     assert_eq!(wanted(&mut rig, hits("1")), 1);
     assert_eq!(wanted(&mut rig, hits("2")), 2, "another hash is another download");
     assert_eq!((wanted(&mut rig, content(B3)), wanted(&mut rig, content(OTHER))), (1, 2));
     assert_eq!(row(&mut rig, 2).b3, Some(OTHER.to_string()));
     assert_eq!(row(&mut rig, 1).sources, [peer(1)]);
-    // Whichever ends first, the other is found as before.
+    // When one of them ends, the other is still found.
     rig.call(Request::Cancel { ids: "1".into() }).unwrap();
     assert_eq!(wanted(&mut rig, hits("2")), 2);
     assert_eq!(wanted(&mut rig, hits("1")), 3);
 }
 
 #[test]
-fn a_request_by_hash_is_not_for_a_download_that_knows_none() {
+fn a_request_with_a_hash_is_not_for_a_download_that_knows_none() {
     for learnt in [B3, OTHER] {
         let mut rig = with_hits(&[(1, of_content("a", 3 * MIB, B3))]);
         assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 1);
         assert_eq!((row(&mut rig, 1).b3, wanted(&mut rig, hits("1"))), (None, 2));
-        // The first learns from its source what that has under the name.
+        // The first one gets the hash of the name from its source.
         for (download, _) in opened(&mut rig) {
             rig.handle(Event::PartOpened { download, outcome: ready("/downloads/a") });
         }
@@ -79,7 +79,7 @@ fn a_request_by_hash_is_not_for_a_download_that_knows_none() {
         rig.succeed(exchange, Response::Metadata { b3: learnt, size: 3 * MIB });
         assert_eq!(row(&mut rig, 1).b3, Some(learnt.to_string()));
         assert_eq!(wanted(&mut rig, content(B3)), if learnt == B3 { 1 } else { 2 });
-        // Both want the content now: that one of them is over does not hide the other.
+        // Both want the content now: the end of one does not hide the other.
         rig.call(Request::Cancel { ids: "1".into() }).unwrap();
         assert_eq!(wanted(&mut rig, content(B3)), 2);
     }
@@ -94,7 +94,7 @@ fn a_request_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_di
     assert_eq!(wanted(&mut rig, hits("1")), 1);
     assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 2);
 
-    // A name is joined to what is fetched under it by hash, of several to the newest.
+    // A request by name is for a download by hash that has this name, of several for the newest.
     let mut rig = with_changed_file();
     download(&mut rig, hits("1,2"));
     assert_eq!(wanted(&mut rig, vec![file(peer(1), "a")]), 2);
@@ -102,7 +102,7 @@ fn a_request_without_a_hash_is_for_the_download_of_that_name_unless_the_sizes_di
 
 /// The peer has said that what it has under the name is not what the download by hash waits for.
 #[test]
-fn a_name_is_not_joined_to_a_content_that_its_peer_has_no_more_under_it() {
+fn a_request_by_name_is_not_for_a_content_that_the_peer_no_longer_has_under_it() {
     let mut rig = with_content(3 * MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -123,18 +123,18 @@ fn a_content_in_progress_is_not_saved_to_a_second_place() {
     refused(save(&mut rig, [hits("1"), hits("2")].concat(), "/tmp/several"), holds);
     assert_eq!(rig.node.download.downloads.ids().collect::<Vec<_>>(), [1], "of that call nothing is begun");
     refused(save(&mut rig, hits("2"), "/tmp/first"), ["download 1 ", "another file"]);
-    // The same place again, or none: the download in progress.
+    // A request with the same path, or without one, is for the download in progress.
     assert_eq!(save(&mut rig, hits("1"), "/tmp/first"), Ok(1));
     assert_eq!(save(&mut rig, content(B3), "/tmp/first"), Ok(1));
     assert_eq!(wanted(&mut rig, hits("1")), 1);
     assert_eq!(save(&mut rig, hits("2"), "/tmp/second"), Ok(2));
-    // What is over holds nothing.
+    // A download that is over does not occupy its path.
     rig.call(Request::Cancel { ids: "1".into() }).unwrap();
     assert_eq!(save(&mut rig, hits("1"), "/tmp/third"), Ok(3));
 }
 
 #[test]
-fn a_directory_that_a_download_saves_to_anyway_is_the_same_place() {
+fn naming_the_directory_that_a_download_saves_to_is_the_same_request() {
     let mut rig = with_changed_file();
     assert_eq!(wanted(&mut rig, hits("1")), 1);
     assert_eq!(save(&mut rig, hits("1"), "/downloads"), Ok(1), "its final name is not known yet");
@@ -153,7 +153,7 @@ fn a_directory_that_a_download_saves_to_anyway_is_the_same_place() {
 }
 
 #[test]
-fn a_stream_is_not_verified_by_a_hash_that_was_told_for_another_file() {
+fn a_stream_is_not_verified_by_a_hash_sent_for_another_file() {
     let mut rig = with_hits(&[(1, of_content("elsewhere/b", 9, B3)), (2, listed("a", None))]);
     download(&mut rig, hits("2"));
     open(&mut rig);
@@ -168,7 +168,7 @@ fn a_stream_is_not_verified_by_a_hash_that_was_told_for_another_file() {
 }
 
 #[test]
-fn the_hash_that_a_source_tells_of_its_name_before_it_sends_counts() {
+fn a_stream_is_verified_by_the_hash_that_its_source_sent_before() {
     let mut rig = Rig::among(Vec::new(), &[]);
     hear_of(&mut rig, 1);
     download(&mut rig, vec![file(peer(1), "a")]);
@@ -194,7 +194,7 @@ fn probe_gives(rig: &mut Rig, id: u32, outcome: Result<&str, DiskFault>) {
 }
 
 #[test]
-fn a_bad_place_ends_a_download_before_its_turn() {
+fn a_bad_output_path_fails_a_download_that_is_still_queued() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() });
     for (n, fault, code) in [
         (1, DiskFault::Missing, ExitCode::FileIo),
@@ -212,7 +212,7 @@ fn a_bad_place_ends_a_download_before_its_turn() {
         assert_eq!((failed.state, error.code), (DownloadState::Failed, code as i32));
         assert!(error.message.contains(&format!("'{path}'")) && error.message.contains(&fault.to_string()), "{error}");
     }
-    // Of the first the part file was ordered: what becomes of that changes nothing.
+    // The part file of the first one is ordered already; its result changes nothing.
     rig.handle(Event::PartOpened { download: TransferId(1), outcome: Err(DiskFault::Missing) });
     assert_eq!(state(&mut rig, 1), DownloadState::Failed);
     order(&mut rig, Request::Retry { ids: "1".into() });
@@ -222,7 +222,7 @@ fn a_bad_place_ends_a_download_before_its_turn() {
 }
 
 #[test]
-fn a_place_of_which_nothing_is_known_is_left_to_the_part_file() {
+fn an_output_path_that_could_not_be_checked_is_left_to_the_part_file() {
     let mut rig = Rig::among(Vec::new(), &[]);
     save(&mut rig, vec![file(peer(1), "a")], "/tmp/place").unwrap();
     for fault in [DiskFault::Other(5), DiskFault::NoDescriptor, DiskFault::Full] {
@@ -232,13 +232,13 @@ fn a_place_of_which_nothing_is_known_is_left_to_the_part_file() {
     open(&mut rig);
     probe_gives(&mut rig, 1, Err(DiskFault::Missing));
     assert_eq!(state(&mut rig, 1), DownloadState::Active, "there is one answer");
-    // A place that nobody has named is that of the configuration, which may come back.
+    // Without a path from the user the directory is that of the configuration, which may come back.
     download(&mut rig, vec![file(peer(1), "b")]);
     assert_eq!(probed(&mut rig), [TransferId(1)]);
 }
 
 #[test]
-fn a_content_that_one_address_offers_at_many_ports_has_the_others_among_its_sources() {
+fn many_ports_of_one_address_do_not_displace_other_sources_of_a_content() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let query = searching(&mut rig);
     for port in 0..64 {

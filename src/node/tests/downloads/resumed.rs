@@ -1,4 +1,4 @@
-//! Fetches that go on in the middle of a group, of which an earlier one has brought the beginning.
+//! Fetches that continue in the middle of a group, whose first bytes an earlier fetch has received.
 
 use super::*;
 use crate::control::{Notice, SourceState};
@@ -8,7 +8,7 @@ fn resumed(rig: &mut Rig, fetch: &Fetch, bytes: u64) {
 }
 
 #[test]
-fn bytes_that_do_not_come_again_are_not_counted_again() {
+fn bytes_of_a_group_that_is_continued_count_once() {
     let mut rig = begun(2 * MIB, 1);
     let mut broken = fetch(&mut rig);
     let down = rig.node.counters().bytes_down;
@@ -51,7 +51,7 @@ fn a_source_that_refuses_the_rest_of_a_group_has_sent_nothing() {
 }
 
 #[test]
-fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
+fn no_source_is_blamed_for_a_wrong_group_that_several_sent() {
     let mut rig = begun(2 * MIB, 2);
     let mut asked = fetches(&mut rig);
     let broken = asked.remove(0);
@@ -68,7 +68,7 @@ fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
     assert_eq!((again.to, again.groups()), (second.to, 0..1), "at once, and without a prefix");
     let row = row(&mut rig, 1);
     assert!(row.shares.iter().all(|share| share.state != SourceState::Corrupt), "{row:?}");
-    // What it brings alone, it answers for alone.
+    // It is the only sender of this group, and therefore to blame.
     progress(&mut rig, &again, MIB);
     rig.orders.clear();
     lie(&mut rig, again.exchange);
@@ -79,9 +79,9 @@ fn nobody_is_blamed_for_a_group_that_several_exchanges_brought() {
     assert_eq!(rig.notices().iter().filter_map(blamed).collect::<Vec<_>>(), [again.to]);
 }
 
-/// It is asked again after the shortest wait each time; one that brings next to nothing after ever longer ones.
+/// A source that sends next to nothing is asked again after longer and longer waits.
 #[test]
-fn a_source_that_brings_something_each_time_is_not_asked_ever_less_often() {
+fn a_source_that_sends_something_each_time_is_asked_again_after_the_shortest_wait() {
     for (bytes, longest) in [(100_000, 8), (1_000, 60)] {
         let mut rig = begun(3 * MIB, 1);
         let mut waits = Vec::new();

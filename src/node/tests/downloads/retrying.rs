@@ -51,7 +51,7 @@ fn every_wait_is_from_5_to_60_seconds() {
 
 /// While a source sends, the next search is minutes away.
 #[test]
-fn a_search_that_was_planned_for_later_is_not_waited_for_when_nobody_is_left_to_ask() {
+fn a_download_without_a_source_to_ask_does_not_wait_for_a_search_that_is_minutes_away() {
     let mut rig = begun(3 * MIB, 1);
     let lost = fetch(&mut rig);
     rig.fail(lost.exchange, DialFault::TimedOut);
@@ -74,7 +74,7 @@ fn a_search_that_was_planned_for_later_is_not_waited_for_when_nobody_is_left_to_
 
 /// It is named by its download, which asks it for as long as the user lets it.
 #[test]
-fn a_mistyped_peer_is_forgotten_while_its_download_goes_on() {
+fn a_mistyped_peer_is_removed_while_its_download_continues() {
     for fault in [DialFault::TimedOut, DialFault::Refused, DialFault::Reset] {
         let mut rig = Rig::among(vec![], &[]);
         download(&mut rig, vec![file(peer(7), "a")]);

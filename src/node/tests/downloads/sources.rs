@@ -1,4 +1,4 @@
-//! Sources that lie, stall, truncate, refuse or vanish, and those that are found meanwhile.
+//! Sources that lie, stall, truncate, refuse or are lost, and those that are found meanwhile.
 
 use super::*;
 use crate::control::{ExitCode, Notice, SourceState};
@@ -33,7 +33,7 @@ fn a_source_that_sends_wrong_bytes_is_dropped_and_its_groups_are_fetched_elsewhe
 }
 
 #[test]
-fn a_source_that_lies_about_the_size_is_found_out_before_others_are_blamed() {
+fn a_source_with_a_false_size_is_detected_before_others_are_blamed() {
     let mut rig = with_content(4 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -54,7 +54,7 @@ fn a_source_that_lies_about_the_size_is_found_out_before_others_are_blamed() {
 }
 
 #[test]
-fn a_source_that_claims_another_size_for_one_group_is_found_out_as_well() {
+fn a_source_with_a_false_size_of_one_group_is_detected_as_well() {
     let mut rig = with_content(700, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -75,7 +75,7 @@ fn a_source_that_claims_another_size_for_one_group_is_found_out_as_well() {
 }
 
 #[test]
-fn the_giver_of_the_outline_vanishes_before_it_has_proved_the_size() {
+fn another_source_is_asked_for_an_outline_whose_giver_was_lost_before_the_size_was_proved() {
     let mut rig = with_content(4 * MIB, 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -87,7 +87,7 @@ fn the_giver_of_the_outline_vanishes_before_it_has_proved_the_size() {
 }
 
 #[test]
-fn a_hash_told_by_a_liar_is_forgotten_again() {
+fn a_hash_sent_by_a_liar_is_dropped() {
     let mut rig = with_hit(Some(3 * MIB), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -100,7 +100,7 @@ fn a_hash_told_by_a_liar_is_forgotten_again() {
 }
 
 #[test]
-fn what_a_truncating_source_has_sent_counts_and_it_rests() {
+fn complete_groups_of_a_truncated_response_count_and_its_source_waits() {
     let mut rig = begun(8 * MIB, 1);
     let cut = fetch(&mut rig);
     assert_eq!(cut.groups(), 0..2);
@@ -116,7 +116,7 @@ fn what_a_truncating_source_has_sent_counts_and_it_rests() {
 }
 
 #[test]
-fn a_source_that_says_no_after_it_has_brought_something_is_busy() {
+fn a_source_that_refuses_after_it_has_sent_something_counts_as_busy() {
     let mut rig = begun(8 * MIB, 1);
     for n in 0..7 {
         let refused = fetch(&mut rig);
@@ -142,7 +142,7 @@ fn a_source_that_says_no_after_it_has_brought_something_is_busy() {
 }
 
 #[test]
-fn a_source_without_ranges_sends_the_whole_when_it_is_alone() {
+fn a_single_source_that_refuses_ranges_is_asked_for_the_whole_file() {
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -187,7 +187,7 @@ fn a_content_of_which_every_source_lies_waits_until_another_is_found() {
 }
 
 #[test]
-fn sources_found_while_it_runs_help_at_once() {
+fn sources_found_during_a_download_are_asked_at_once() {
     let mut rig = begun(40 * MIB, 1);
     let first = fetch(&mut rig);
     rig.orders.clear();
@@ -210,7 +210,7 @@ fn sources_found_while_it_runs_help_at_once() {
 }
 
 #[test]
-fn a_waiting_download_goes_on_when_a_source_is_found() {
+fn a_waiting_download_continues_when_a_source_is_found() {
     let mut rig = with_relayed_hit(Some(100), 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -253,7 +253,7 @@ fn a_source_that_refused_is_asked_again_once_when_a_later_search_finds_it() {
 }
 
 #[test]
-fn others_are_looked_for_while_it_runs_ever_less_often() {
+fn searches_for_further_sources_become_less_and_less_frequent() {
     let mut rig = with_content(900 * MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -283,7 +283,7 @@ fn others_are_looked_for_while_it_runs_ever_less_often() {
 
 /// A peer may share what has more groups than we take metadata for: that is no lie, and its bytes are welcome.
 #[test]
-fn a_source_that_has_more_metadata_than_we_take_is_asked_for_the_file_itself() {
+fn a_source_with_more_metadata_than_we_accept_is_asked_for_the_whole_file() {
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     open(&mut rig);

@@ -1,4 +1,4 @@
-//! Sources that accept and bring nothing, or as good as nothing, cost the others some seconds together and not each.
+//! Sources that accept requests and send next to nothing cost some seconds together, not each.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ fn seconds(size: u64, sources: u8, stall: Stall, resumed: bool) -> u64 {
 
 /// 40 groups at ten a second are four seconds.
 #[test]
-fn sources_that_stall_do_not_hold_up_one_that_does_not() {
+fn sources_that_stall_do_not_delay_an_honest_one() {
     for stall in [Stall::Metadata, Stall::Ranges, Stall::Drip] {
         for resumed in [false, true] {
             for (sources, limit) in [(8, 15), (32, 25), (63, 35)] {

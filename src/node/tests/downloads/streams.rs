@@ -43,10 +43,10 @@ fn a_hit_becomes_a_file() {
     assert_eq!(dropped(&mut rig), 0);
 }
 
-/// What a source is said to have done that ended in order, without a byte.
+/// The error of a source that sent FIN without a byte.
 const SENT_NOTHING: &str = "sent nothing: refused, or the file is empty";
 
-/// A base program says no by an end without a byte: it is asked once, and the next source after it.
+/// A base program refuses by an end without a byte: it is asked once, and then the next source.
 #[test]
 fn an_end_without_a_byte_is_a_refusal_and_the_next_source_is_asked() {
     for size in [None, Some(0), Some(100)] {
@@ -111,7 +111,7 @@ fn only_a_peer_of_the_base_protocol_may_call_back() {
 }
 
 #[test]
-fn a_source_that_sends_too_much_is_left_for_the_next() {
+fn the_next_source_is_asked_after_one_that_sends_too_much() {
     let mut rig = with_relayed_hit(Some(100), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -123,7 +123,7 @@ fn a_source_that_sends_too_much_is_left_for_the_next() {
 }
 
 #[test]
-fn an_empty_file_is_believed_where_a_p1_peer_says_that_it_is_empty() {
+fn an_end_without_a_byte_is_an_empty_file_if_a_p1_peer_has_said_so() {
     let mut rig = with_hit(Some(0), 1);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -178,7 +178,7 @@ fn a_refusal_by_every_source_ends_a_download() {
 }
 
 #[test]
-fn sources_out_of_reach_are_tried_again_until_they_say_no() {
+fn unreachable_sources_are_tried_again_until_they_refuse() {
     let mut rig = with_relayed_hit(Some(100), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);
@@ -214,7 +214,7 @@ fn sources_out_of_reach_are_tried_again_until_they_say_no() {
 }
 
 #[test]
-fn a_stream_of_another_content_than_was_wanted_is_thrown_away() {
+fn a_stream_of_another_content_is_discarded() {
     // The hits were relayed, so that the peers may be of the base protocol.
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let query = searching(&mut rig);
@@ -241,7 +241,7 @@ fn a_stream_of_another_content_than_was_wanted_is_thrown_away() {
 }
 
 #[test]
-fn a_base_source_sends_the_groups_that_are_missing_when_nobody_else_can() {
+fn missing_groups_come_from_a_base_source_only_when_no_other_source_can_send_them() {
     let mut rig = begun(4 * MIB, 1);
     let ranges = fetch(&mut rig);
     found(&mut rig, 5, &listed("dir/a.txt", None));
@@ -261,7 +261,7 @@ fn a_base_source_sends_the_groups_that_are_missing_when_nobody_else_can() {
 }
 
 #[test]
-fn a_stream_that_dribbles_is_given_up_for_a_source_that_was_not_tried() {
+fn a_very_slow_stream_is_aborted_for_a_source_that_was_not_tried() {
     let mut rig = with_relayed_hit(Some(100 * MIB), 2);
     download(&mut rig, hits("1"));
     open(&mut rig);

@@ -56,7 +56,7 @@ fn a_content_that_no_hit_has_is_searched_for() {
 }
 
 #[test]
-fn the_search_is_repeated_and_never_ends_by_itself() {
+fn a_content_without_a_hit_is_searched_for_without_end() {
     let mut rig = Rig::among(Vec::new(), &[]);
     let error = by_hash(&mut rig, None).error.unwrap();
     assert!(error.message.contains("no neighbour to ask"), "{error}");
@@ -91,7 +91,7 @@ fn the_search_is_repeated_and_never_ends_by_itself() {
 }
 
 #[test]
-fn a_path_that_the_user_gave_stays() {
+fn a_content_found_later_is_saved_to_the_path_that_the_user_named() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     by_hash(&mut rig, Some("/tmp/here"));
     let query = searches(&mut rig).remove(0);
@@ -101,7 +101,7 @@ fn a_path_that_the_user_gave_stays() {
 }
 
 #[test]
-fn a_hit_that_the_user_names_gives_the_name_and_the_source() {
+fn a_hit_named_by_the_user_gives_a_content_its_name_and_source() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     by_hash(&mut rig, None);
     rig.orders.clear();
@@ -113,7 +113,7 @@ fn a_hit_that_the_user_names_gives_the_name_and_the_source() {
 }
 
 #[test]
-fn a_restart_goes_on_searching() {
+fn searches_for_a_content_continue_after_a_restart() {
     let hash = crate::node::download::name_of_hash(B3).unwrap();
     let record = {
         let mut rig = Rig::among(Vec::new(), &[]);
@@ -132,9 +132,9 @@ fn a_restart_goes_on_searching() {
     assert_eq!(opened(&mut rig), [(TransferId(1), expected)]);
 }
 
-/// Also where all places are taken by downloads in progress.
+/// Also if downloads in progress have all places.
 #[test]
-fn many_that_begin_at_once_search_one_after_the_other() {
+fn downloads_that_begin_together_search_one_after_another() {
     let mut rig = Rig::remembering(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() }, vec![peer(1)]);
     download(&mut rig, vec![file(peer(9), "busy")]);
     rig.orders.clear();
@@ -151,7 +151,7 @@ fn many_that_begin_at_once_search_one_after_the_other() {
     assert_eq!(searches.iter().sum::<usize>(), 2 * 50, "each once by then");
 }
 
-/// Lets the searches that are ordered reach those that are asked; how many they are.
+/// Delivers the searches that are ordered; returns how many there were.
 fn take_searches(rig: &mut Rig) -> usize {
     let dials = rig.dials();
     dials.iter().for_each(|(exchange, ..)| rig.deliver(*exchange));

@@ -1,4 +1,4 @@
-//! What a user asks for: which download it is, and where it is saved (pyratectl(1), `download`).
+//! Which download a request is for, and where that is saved (pyratectl(1), `download`).
 
 use crate::harness::{
     Daemon, Dice, Fake, GROUP, Reading, Setup, assert_verified, await_hashed, begin_hit, content_hash, find_content,
@@ -15,13 +15,13 @@ fn slow_download() -> (impl Sized, Daemon, Daemon, Vec<u8>) {
     (bootstrap, source, asker, content)
 }
 
-/// The source has replaced a file under a download: its name does not stand for the old content any more.
+/// The source has replaced the file during a download, so that its name stands for another content.
 #[test]
 fn another_hash_of_the_same_name_is_another_download() {
     let (_bootstrap, source, asker, _) = slow_download();
     source.add_file("a.bin", "twelve bytes");
     source.rescan();
-    // A search that came before would find the file without its content.
+    // An earlier search would find the file without its hash.
     await_hashed(&source);
     let hit = find_content(&asker, "a.bin", b"twelve bytes", 1);
     let id = begin_hit(&asker, &hit);
@@ -34,9 +34,9 @@ fn another_hash_of_the_same_name_is_another_download() {
     assert_ne!(asker.download(1)["state"], "done");
 }
 
-/// One download at a time: the others wait in the queue, and so would a bad place.
+/// One download at a time: the others are queued, but a bad path does not wait for their turn.
 #[test]
-fn a_bad_place_fails_at_once_and_is_named() {
+fn a_bad_output_path_fails_at_once_and_is_named() {
     let source = Setup::peer().shares("a", "first").shares("b", "second").set("upload_limit", "'1KiB'").start();
     let asker = Setup::peer().set("max_downloads", "1").start();
     let home = asker.home();
@@ -61,7 +61,7 @@ fn a_bad_place_fails_at_once_and_is_named() {
     }
     assert!(asker.pages("downloads", "downloads").iter().all(|row| row["state"] != "paused"));
     assert_eq!(std::fs::read(home.join("file")).expect("the file"), b"mine");
-    // A good one waits for its turn, and knows its path.
+    // A download with a good path is queued, and shows that path.
     let path = home.join("good");
     let path = path.to_str().expect("a path in UTF-8");
     let run = pyratectl(&asker, ["download", &what, "-o", path, "--detach", "--json"]);
@@ -69,7 +69,7 @@ fn a_bad_place_fails_at_once_and_is_named() {
     assert_eq!((run.code, &row["state"], &row["path"]), (0, &json!("queued"), &json!(path)), "{run:?}");
 }
 
-/// Nobody has searched before: the download does.
+/// Without a search by the user: the download searches.
 #[test]
 fn a_content_is_found_by_its_hash_alone() {
     let content = Dice::new().bytes(2 * GROUP + 5);
@@ -83,9 +83,8 @@ fn a_content_is_found_by_its_hash_alone() {
     assert_eq!(done["path"].as_str(), asker.downloads_directory().join("a.bin").to_str());
 }
 
-/// And goes on doing so until the source is there, also over a restart.
 #[test]
-fn a_content_is_searched_for_until_somebody_has_it() {
+fn a_content_without_a_source_is_searched_for_also_after_a_restart() {
     let content = Dice::new().bytes(GROUP);
     let bootstrap = Setup::bootstrap().start();
     let at = bootstrap.bootstrap_addr();
@@ -100,7 +99,7 @@ fn a_content_is_searched_for_until_somebody_has_it() {
     asker.start_again();
     let source = start_hashed(Setup::peer().joins(&[at]).shares("its name", &content));
     asker.await_neighbour(source.listen());
-    // Sooner than by itself, so that the test need not wait for that.
+    // So that the test does not wait for the next attempt.
     asker.call("retry", json!({ "ids": "1" }));
     let done = asker.await_download(1, "done");
     assert_verified(&done, &content);
@@ -122,7 +121,7 @@ fn a_content_in_progress_is_not_saved_to_a_second_place() {
     }
     assert_eq!(asker.pages("downloads", "downloads").len(), 1);
     assert!(!relative_files(asker.home()).iter().any(|name| name.starts_with(b"made") || *name == b"elsewhere"));
-    // Where it is saved anyway it is the same download.
+    // The directory that it is saved to anyway is no second place.
     let here = asker.downloads_directory();
     let run = pyratectl(&asker, ["download", &hit, "--detach", "--json", "-o", here.to_str().expect("text")]);
     assert_eq!((run.code, &run.json()[0]["id"]), (0, &json!(1)), "{run:?}");

@@ -1,5 +1,5 @@
-//! Counterparts that babble, stall or stay: they delay nobody, and no end of the daemon makes them believe that a
-//! response was whole.
+//! Requesters and control clients that keep sending, do not read or do not call do not delay others; and however the
+//! daemon ends, a response that is not complete ends in RST.
 
 use crate::harness::{Control, Daemon, End, LIMIT, Setup, read_to_end, until, wait_for};
 use nix::sys::signal::Signal;
@@ -27,7 +27,7 @@ fn request(to: SocketAddr, bytes: &[u8]) -> TcpStream {
 }
 
 #[test]
-fn a_requester_that_goes_on_talking_delays_nobody() {
+fn a_requester_that_keeps_sending_does_not_delay_others() {
     let peer = sharing_large("16");
     let over = Arc::new(AtomicBool::new(false));
     let babblers: Vec<_> = (0..4)
@@ -36,7 +36,7 @@ fn a_requester_that_goes_on_talking_delays_nobody() {
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     let mut stream = request(to, b"4:small\n");
-                    // Until the daemon has had enough of it.
+                    // Until the daemon closes the connection.
                     while !over.load(Ordering::Relaxed) && stream.write_all(&[b'x'; 4096]).is_ok() {}
                 }
             })
@@ -67,9 +67,9 @@ fn held_for(reader: u16, daemon: u16) -> Option<u64> {
     u64::from_str_radix(queued, 16).ok()
 }
 
-/// So that a reader that takes little is told from one that takes nothing, and costs little memory.
+/// With a small send buffer it is soon known whether a reader reads at all.
 #[test]
-fn little_is_held_for_a_reader_that_does_not_read() {
+fn little_is_buffered_for_a_reader_that_does_not_read() {
     let peer = sharing_large("1");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -82,9 +82,9 @@ fn little_is_held_for_a_reader_that_does_not_read() {
     crate::harness::holds("it stays little", Duration::from_millis(500), little);
 }
 
-/// Of a killed process the kernel closes the sockets: unless told otherwise, in order.
+/// The kernel closes the sockets of a killed process, and sends FIN unless SO_LINGER says otherwise.
 #[test]
-fn a_daemon_that_is_killed_leaves_no_request_with_an_empty_file() {
+fn waiting_requests_end_in_rst_when_the_daemon_is_killed() {
     let mut peer = sharing_large("1");
     let _first = request(peer.listen(), b"4:large\n");
     until("the first has the worker", LIMIT, || peer.status()["uploads_active"] == 1);
@@ -97,24 +97,25 @@ fn a_daemon_that_is_killed_leaves_no_request_with_an_empty_file() {
 }
 
 #[test]
-fn a_request_that_is_not_complete_when_the_daemon_leaves_is_reset() {
+fn an_incomplete_request_ends_in_rst_when_the_daemon_leaves() {
     let mut peer = sharing_large("1");
     let mut beginning = request(peer.listen(), b"4:sma");
-    // It has been read once a later one has been answered.
+    // The answer to a later request shows that this one was read.
     assert_eq!(crate::harness::fetch(peer.listen(), b"small"), b"small");
     peer.stop();
     assert_eq!(read_to_end(&mut beginning), (Vec::new(), End::Reset));
 }
 
 #[test]
-fn control_clients_beyond_their_number_are_told_so() {
+fn control_clients_beyond_the_limit_get_an_error() {
     let peer = Setup::peer().start();
     let mut clients: Vec<_> = (0..32).map(|_| peer.control()).collect();
     let is_answered = |client: &mut Control| {
         client.try_send_raw(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n").is_ok()
             && client.line().is_ok_and(|line| line.get("result").is_some())
     };
-    // One that is idle for 3 s gives way. On a machine that stalls for so long all call again, and a further one tries again.
+    // A client that is idle for 3 s is closed for another one. If this machine stalls for so long, all call again, and a
+    // further one tries again.
     wait_for("a further one is told so", LIMIT, || {
         for client in &mut clients {
             if !is_answered(client) {
@@ -129,7 +130,7 @@ fn control_clients_beyond_their_number_are_told_so() {
 }
 
 #[test]
-fn a_control_client_that_never_calls_is_hung_up_on() {
+fn a_control_client_that_never_calls_is_disconnected() {
     let peer = Setup::peer().start();
     let mut caller = peer.control();
     caller.call("status", Value::Null).expect("it answers");

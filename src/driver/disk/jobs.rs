@@ -1,17 +1,22 @@
-//! The jobs that wait for a disk or for a name server, in the order in which [`workers`](super::workers) run them: one job
-//! of each key at a time, and a waiting job is replaced by a newer one with its key.
+//! The jobs that wait for a disk or for a name server, and the threads that run them: one for each [`Lane`], and two for names,
+//! made at the start and named after it. One job of each key runs at a time, a waiting job is replaced by a newer one with its
+//! key, and the loop gives each thread the next job when the last one has ended.
 
 use super::job::{Done, Ended, Job, Key, Lane};
-use super::workers::Workers;
 use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
 use crate::fault::ResolveFault;
 use crate::node::contract::BootstrapAddr;
+use log::error;
 use mio::Waker;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files, those of the share by the connections and descriptors.
@@ -22,19 +27,28 @@ pub(super) struct Jobs {
     /// The place of the waiting job of a key.
     places: BTreeMap<Key, (Lane, u64)>,
     submitted: u64,
-    workers: Workers,
+    /// The threads of each lane take their jobs from here. They end when it is dropped, each after the jobs that it was given.
+    queues: BTreeMap<Lane, Sender<Job>>,
+    ended: Receiver<Ended>,
     clock: Clock,
     /// How long jobs waited.
     waits: Histogram,
 }
 
 impl Jobs {
-    /// Starts the workers.
-    /// Errors: If a thread cannot be created.
+    /// Starts the threads.
+    /// Errors: as the system reports that a thread cannot be created, with its name.
     pub(super) fn start(waker: &Arc<Waker>, clock: Clock) -> Result<Self, StartFault> {
         let (running, waiting, places) = Default::default();
-        let workers = Workers::start(waker, clock)?;
-        Ok(Self { running, waiting, places, submitted: 0, workers, clock, waits: Histogram::default() })
+        let (report, ended) = mpsc::channel();
+        // Signals are for the threads of the program. One for a file that meets a limit on its size becomes an error.
+        let fault = |error| StartFault::Io { what: "cannot block signals".into(), error };
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| fault(errno.into()))?;
+        let queues: Result<_, StartFault> =
+            Lane::ALL.into_iter().map(|lane| Ok((lane, start_workers(lane, &report, waker, clock)?))).collect();
+        mask.thread_set_mask().map_err(|errno| fault(errno.into()))?;
+        let (queues, waits) = (queues?, Histogram::default());
+        Ok(Self { running, waiting, places, submitted: 0, queues, ended, clock, waits })
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
@@ -63,7 +77,7 @@ impl Jobs {
     }
 
     pub(super) fn poll(&mut self) -> Option<Done> {
-        let Ended { key, done, waited } = self.workers.poll()?;
+        let Ended { key, done, waited } = self.ended.try_recv().ok()?;
         self.waits.record(waited);
         let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
         lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
@@ -103,8 +117,54 @@ impl Jobs {
             let Some(job) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             self.running.insert(job.key.clone(), lane);
-            self.workers.give(lane, job);
+            // Fails only if no thread is left, and these outlive the sender.
+            let _ = self.queues[&lane].send(job);
         }
+    }
+}
+
+/// Starts the threads of a lane; the way to give them jobs.
+fn start_workers(
+    lane: Lane,
+    report: &Sender<Ended>,
+    waker: &Arc<Waker>,
+    clock: Clock,
+) -> Result<Sender<Job>, StartFault> {
+    let (queue, jobs) = mpsc::channel();
+    let jobs = Arc::new(Mutex::new(jobs));
+    let name = lane.thread_name();
+    for _ in 0..lane.workers() {
+        let worker = Worker { jobs: Arc::clone(&jobs), report: report.clone(), waker: Arc::clone(waker), clock };
+        let thread = thread::Builder::new().name(name.into()).spawn(move || worker.run());
+        thread.map_err(|error| StartFault::Io { what: format!("cannot create the thread {name}"), error })?;
+    }
+    Ok(queue)
+}
+
+struct Worker {
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    report: Sender<Ended>,
+    waker: Arc<Waker>,
+    clock: Clock,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Some(job) = self.next() {
+            let Job { key, work, lost, submitted } = job;
+            let waited = self.clock.fine().saturating_sub(submitted);
+            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                error!("internal error: the job '{key}' panicked; what it was to do has failed");
+                lost
+            });
+            // Fail only if the loop has ended.
+            let _ = self.report.send(Ended { key, done, waited });
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
     }
 }
 

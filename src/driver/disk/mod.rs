@@ -8,7 +8,7 @@
 //! | `part_orders` | orders for part files |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
-//! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files`, `records` with `record_form`, and `places`
+//! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
 //! (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
 mod hash_work;
@@ -29,7 +29,6 @@ mod sharing;
 mod state_files;
 mod upkeep;
 mod walk;
-mod workers;
 
 pub(crate) use metadata::{Metadata, Unsent};
 pub(crate) use part_files::PartOrder;

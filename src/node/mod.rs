@@ -52,8 +52,8 @@ use crate::timer::TimerId;
 use control::Calls;
 use cx::Cx;
 use download::DownloadMachine;
-use network::NetworkMachine;
-use search::{Net, SearchMachine};
+use network::{Net, NetworkMachine};
+use search::SearchMachine;
 use share::ShareMachine;
 use std::collections::{BTreeMap, BTreeSet};
 use upload::UploadMachine;
@@ -261,7 +261,7 @@ impl Node {
             Turn::Answers => search.work_on_answers(&mut Net { cx, network }, share),
             Turn::Hashing => share.work_on_hashing(cx),
             Turn::Orders => {
-                let answer = download.work_on_orders(cx, network, search);
+                let answer = download.work_on_orders(&mut Net { cx, network }, search);
                 self.run_steps();
                 if let Some((client, call, outcome)) = answer {
                     self.download.reply(&mut self.cx, client, call, outcome);
@@ -284,7 +284,7 @@ impl Node {
             self.run_steps();
             let Self { cx, network, upload, download, .. } = self;
             upload.give_turns(cx);
-            download.drive_downloads(cx, network);
+            download.drive_downloads(&mut Net { cx, network });
             if !cx.out.has_steps() {
                 break;
             }

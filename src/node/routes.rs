@@ -4,7 +4,7 @@ use super::Node;
 use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
 use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
-use super::search::Net;
+use super::network::Net;
 use super::upload::Wanted;
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
@@ -118,10 +118,10 @@ impl Node {
             Purpose::Ring(id, open) => search.on_ring_dial_ended(&mut Net { cx, network }, (id, open), to, &outcome),
             Purpose::Seek => {}
             Purpose::Hits(open) => search.on_answer_ended(&mut Net { cx, network }, open),
-            Purpose::FirstContact => download.on_contact_dial_ended(cx, network, to, &outcome),
+            Purpose::FirstContact => download.on_contact_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::Newcomer => search.on_newcomer_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
-            Purpose::Fetch => download.on_fetch_ended(cx, network, exchange, outcome),
+            Purpose::Fetch => download.on_fetch_ended(&mut Net { cx, network }, exchange, outcome),
             Purpose::Forward(open) => search.on_forward_ended(&mut Net { cx, network }, to, open, &outcome),
         }
         self.cx.free_worker(exchange);
@@ -133,12 +133,12 @@ impl Node {
         while let Some(step) = cx.out.next_step() {
             match step {
                 Step::Listed { is_whole } => {
-                    download.seek_among_newcomers(cx, network);
+                    download.seek_among_newcomers(&mut Net { cx, network });
                     search.on_newcomers_listed(&mut Net { cx, network }, is_whole);
                 }
                 Step::LinkTaskEnded => search.on_link_task_ended(&mut Net { cx, network }),
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
-                Step::Found { found, sought } => download.on_found(cx, network, &found, sought),
+                Step::Found { found, sought } => download.on_found(&mut Net { cx, network }, &found, sought),
                 Step::Seek { download: id, texts, is_stuck } => {
                     let asked =
                         texts.into_iter().map(|text| search.seek_sources(&mut Net { cx, network }, id, text)).max();

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::cx::NodeTimer;
-use super::search::Net;
+use super::network::Net;
 
 impl Node {
     pub(super) fn on_timer(&mut self, timer: NodeTimer) {

@@ -17,8 +17,8 @@ use crate::name::FileName;
 use crate::node::Phase;
 use crate::node::cx::Topic;
 use crate::node::download::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
-use crate::node::network::canonical;
-use crate::node::search::{HitRef, ListedFile, Net};
+use crate::node::network::{Net, canonical};
+use crate::node::search::{HitRef, ListedFile};
 use std::collections::BTreeSet;
 
 /// What a call may use: all of the node.
@@ -65,9 +65,13 @@ impl Calls<'_> {
     /// What a call is answered with, if that is known by now.
     pub(in crate::node) fn on_call(&mut self, client: ClientId, call: &CallId, request: Request) -> Option<Outcome> {
         match self.answer(client, request) {
-            Ok(Answer::Order(order)) => {
-                self.download.take_order(self.cx, self.network, self.search, client, call, order)
-            }
+            Ok(Answer::Order(order)) => self.download.take_order(
+                &mut Net { cx: self.cx, network: self.network },
+                self.search,
+                client,
+                call,
+                order,
+            ),
             Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
             Err(problem) => Some(Outcome::Reply(Err(problem))),
         }
@@ -77,7 +81,13 @@ impl Calls<'_> {
         let order = match &request {
             Request::Download { what, output } => {
                 self.may_work()?;
-                self.download.call_download(self.cx, self.network, self.search, client, what, output.as_ref())
+                self.download.call_download(
+                    &mut Net { cx: self.cx, network: self.network },
+                    self.search,
+                    client,
+                    what,
+                    output.as_ref(),
+                )
             }
             Request::Pause { ids } => self.download.call_change(Command::Pause, ids),
             Request::Resume { ids } => self.download.call_change(Command::Resume, ids),

@@ -27,7 +27,7 @@ use crate::node::contract::{Action, DiskOutcome, PartSpec, Target};
 use crate::node::cx::Cx;
 use crate::node::fair_queue::{FairQueue, Room, Sender};
 use crate::node::limits::{CONTENT_HITS_MAX, DOWNLOADS_MAX, HIT_SOURCES_MAX};
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::node::search::{Hit, SearchMachine};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -57,8 +57,7 @@ impl DownloadMachine {
     /// Begins one download of a call, or finds the one that is there; nothing if the hit has been forgotten meanwhile.
     pub(super) fn begin_download(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         search: &SearchMachine,
         wanted: Wanted,
         output: Option<&Path>,
@@ -70,11 +69,11 @@ impl DownloadMachine {
         };
         let Some(request) = request else { return Ok(None) };
         self.check_room(1)?;
-        let target = self.target(cx, &request.name, output, single);
+        let target = self.target(net.cx, &request.name, output, single);
         let begins = self.downloads.fulfilling(&request, &target).is_none();
-        let id = self.find_or_create(cx, network, request, target).ok_or(Problem::NoIdLeft)?;
+        let id = self.find_or_create(net, request, target).ok_or(Problem::NoIdLeft)?;
         if begins && output.is_some() {
-            self.probe_target(cx, id);
+            self.probe_target(net.cx, id);
         }
         Ok(Some(id))
     }
@@ -106,8 +105,7 @@ impl DownloadMachine {
     /// What a selector names. `known`: the ids of all hits.
     pub(super) fn read_selector(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         search: &SearchMachine,
         known: &KnownIds,
         selector: &Selector,
@@ -123,17 +121,17 @@ impl DownloadMachine {
                 Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
             }
             Selector::File { peer, name } => {
-                let peer = network.peer_of_user(cx, *peer)?;
+                let peer = net.network.peer_of_user(net.cx, *peer)?;
                 let name =
                     FileName::from_bytes(name.as_bytes()).ok_or_else(|| Problem::NoFileName { name: name.clone() })?;
-                network.learn_peer(cx, peer, PeerSource::User);
+                net.network.learn_peer(net.cx, peer, PeerSource::User);
                 let sources = vec![Source::new(peer, Rc::new(name.clone()), None)];
                 Ok(vec![Wanted::Named(Box::new(DownloadRequest { name, size: None, b3: None, sources }))])
             }
             Selector::Content(hex) => {
                 let b3 = ContentHash::from_hex(hex.as_bytes()).ok_or(Problem::NotAHash)?;
                 Ok(self
-                    .request_of_content(cx, search, b3)
+                    .request_of_content(net.cx, search, b3)
                     .map(|request| Wanted::Named(Box::new(request)))
                     .into_iter()
                     .collect())
@@ -142,27 +140,21 @@ impl DownloadMachine {
     }
 
     /// The download that fulfils a request: a new one, unless the same file is fetched already.
-    fn find_or_create(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        request: DownloadRequest,
-        target: Target,
-    ) -> Option<TransferId> {
+    fn find_or_create(&mut self, net: &mut Net, request: DownloadRequest, target: Target) -> Option<TransferId> {
         if let Some(id) = self.downloads.fulfilling(&request, &target) {
             // Of one content, whoever offers it is a source; of a name, they are those that were chosen.
             if request.b3.is_some() && self.downloads.get(id).is_some_and(|row| row.want.b3() == request.b3) {
                 if let Some(row) = self.downloads.get_mut(id).filter(|_| !request.sources.is_empty()) {
                     row.adopt(&request.name, request.size);
                 }
-                self.add_sources(cx, network, id, request.sources);
+                self.add_sources(net, id, request.sources);
             }
             return Some(id);
         }
-        let token = (cx.rng.number() >> 32) as u32;
+        let token = (net.cx.rng.number() >> 32) as u32;
         let want = request.b3.map_or(Want::Name, Want::Content);
         let spec = PartSpec { target, token, filesystem: None };
-        self.insert_download(cx, network, Download::new(request.name, spec, want, request.size, request.sources))
+        self.insert_download(net, Download::new(request.name, spec, want, request.size, request.sources))
     }
 
     fn request_of_hit(&self, search: &SearchMachine, id: HitId) -> Option<DownloadRequest> {

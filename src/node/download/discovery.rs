@@ -17,7 +17,7 @@ use crate::node::limits::{
     FIRST_SEARCH_SPACING, SEEK_AGAIN, SEEK_MAX, SEEK_MIN, SEEK_NEWCOMERS_DOWNLOADS_MAX, SEEK_NEWCOMERS_MIN,
     SEEK_REFUSED_MIN, SEEK_STUCK_MIN, SEEK_WAIT, SOURCE_REST_MAX, SOURCE_REST_MIN, SOURCES_ENOUGH, UNSOURCED_SEEK_MIN,
 };
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::time::Instant;
 
 /// The name of a content before any source has told one: its hash.
@@ -110,17 +110,17 @@ impl DownloadMachine {
 
     /// A list named peers for the first time: downloads that wait for a source look for one again, those first that have
     /// looked longest ago. One that has looked a moment ago waits until `SEEK_NEWCOMERS_MIN` is over.
-    pub(in crate::node) fn seek_among_newcomers(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
-        if network.peers().newcomers().is_empty() {
+    pub(in crate::node) fn seek_among_newcomers(&mut self, net: &mut Net) {
+        if net.network.peers().newcomers().is_empty() {
             return;
         }
         let waiting = self.downloads.iter().filter(|(_, row)| row.life().is_waiting());
         let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
         waiting.sort_unstable();
         for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
-            match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > cx.now) {
-                Some(at) => self.seek_at(cx, id, at),
-                None => self.seek(cx, id),
+            match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > net.cx.now) {
+                Some(at) => self.seek_at(net.cx, id, at),
+                None => self.seek(net.cx, id),
             }
         }
     }

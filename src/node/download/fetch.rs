@@ -13,7 +13,7 @@ use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use crate::node::cx::Cx;
 use crate::node::limits::{BROUGHT_BYTES_MIN, CONNECT_MAX, PROGRESS_INTERVAL, SOURCE_REST_MIN};
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::node::speech::Speech;
 use crate::wire::Message;
 use std::ops::Range;
@@ -304,39 +304,32 @@ impl DownloadMachine {
         self.remember_download(cx, id);
     }
 
-    pub(in crate::node) fn on_fetch_ended(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        exchange: ExchangeId,
-        outcome: DialOutcome,
-    ) {
+    pub(in crate::node) fn on_fetch_ended(&mut self, net: &mut Net, exchange: ExchangeId, outcome: DialOutcome) {
         // Of one that was broken off, nothing is wanted any more.
         let Some((id, at)) = self.downloads.fetch_of(exchange) else { return };
         if let Ok(Dialled { response: Response::File { bytes }, .. }) = &outcome {
-            self.note_bytes(cx, id, at, *bytes);
+            self.note_bytes(net.cx, id, at, *bytes);
         }
         let Some(download) = self.downloads.get(id) else { return };
         let Some(source) = download.sources.get(at) else { return };
         let Some(fetch) = source.fetch() else { return };
-        let speech = if source.p1 { Speech::P1 } else { network.peers().speech(source.addr) };
+        let speech = if source.p1 { Speech::P1 } else { net.network.peers().speech(source.addr) };
         let outcome = judge(download.content(), source, fetch, speech, outcome);
-        let Some(fetch) = self.downloads.end_fetch(cx.now, id, at) else { return };
-        self.apply_outcome(cx, network, id, at, fetch, outcome);
+        let Some(fetch) = self.downloads.end_fetch(net.cx.now, id, at) else { return };
+        self.apply_outcome(net, id, at, fetch, outcome);
         self.downloads.mark_dirty(id);
     }
 
     pub(super) fn apply_outcome(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         id: TransferId,
         at: usize,
         fetch: Fetch,
         outcome: FetchOutcome,
     ) {
         // It may have taken us for stalled, since we read so slowly. If that took some time, it may be asked again at once.
-        let is_excused = fetch.is_held(cx.now) && cx.now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
+        let is_excused = fetch.is_held(net.cx.now) && net.cx.now.saturating_since(fetch.began) >= SOURCE_REST_MIN;
         let Fetch { task, name, began, received, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
@@ -349,9 +342,9 @@ impl DownloadMachine {
             }
             FetchOutcome::Outline { b3, size } => {
                 source.fault = None;
-                self.take_outline(cx, id, at, b3, size);
+                self.take_outline(net.cx, id, at, b3, size);
             }
-            FetchOutcome::Has { b3, size } => self.on_identified(cx, id, at, b3, size),
+            FetchOutcome::Has { b3, size } => self.on_identified(net.cx, id, at, b3, size),
             FetchOutcome::Whole => {
                 source.forgive();
                 let streamer = source.addr;
@@ -359,14 +352,14 @@ impl DownloadMachine {
                     // It is as long as this, however long another was before.
                     open.known = Known::Nothing { streamed: received };
                 }
-                self.check_part(cx, id, Some(streamer));
+                self.check_part(net.cx, id, Some(streamer));
             }
             FetchOutcome::Refused(how) if task == Task::Identify => {
-                self.on_unidentified(cx, network, id, at, how);
+                self.on_unidentified(net, id, at, how);
             }
             FetchOutcome::Refused(how) => {
-                let charge = Charge::Refused { took: cx.now.saturating_since(began) };
-                self.on_refused(cx, network, id, at, Doubt { task, name, charge }, how);
+                let charge = Charge::Refused { took: net.cx.now.saturating_since(began) };
+                self.on_refused(net, id, at, Doubt { task, name, charge }, how);
             }
             FetchOutcome::Lost(why) => {
                 if task.is_stream() {
@@ -377,11 +370,11 @@ impl DownloadMachine {
                     (source.failures, source.silences) = (0, 0);
                 }
                 if !is_excused {
-                    self.rest_source(cx, id, at, why);
+                    self.rest_source(net.cx, id, at, why);
                 }
             }
             FetchOutcome::Corrupt(why) => {
-                self.on_corrupt(cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) })
+                self.on_corrupt(net.cx, id, at, Doubt { task, name, charge: Charge::Corrupt(why) })
             }
             // It may be asked again at once: what was wrong is discarded, and its parts are not combined any more.
             FetchOutcome::CorruptParts => {}
@@ -389,9 +382,9 @@ impl DownloadMachine {
             FetchOutcome::Disk(DiskFault::Full)
                 if task == Task::Metadata && self.may_outline_come_from_another(id, at) =>
             {
-                self.rest_source(cx, id, at, SourceFault::NoRoom);
+                self.rest_source(net.cx, id, at, SourceFault::NoRoom);
             }
-            FetchOutcome::Disk(fault) => self.on_disk_fault(cx, id, fault),
+            FetchOutcome::Disk(fault) => self.on_disk_fault(net.cx, id, fault),
         }
     }
 }

@@ -32,9 +32,8 @@ use crate::id::TransferId;
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::answer::{Answer, Teller};
-use crate::node::cx::Cx;
 use crate::node::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX, SOURCE_SILENCES_MAX};
-use crate::node::network::{NetworkMachine, Peers, canonical};
+use crate::node::network::{Net, Peers, canonical};
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::wire::Listed;
@@ -265,66 +264,47 @@ impl Download {
 impl DownloadMachine {
     /// Somebody offers a file, whoever asked: it is a source of the downloads of its content, and perhaps of the download for
     /// which it was sought.
-    pub(in crate::node) fn on_found(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        found: &Answer,
-        sought: Option<TransferId>,
-    ) {
+    pub(in crate::node) fn on_found(&mut self, net: &mut Net, found: &Answer, sought: Option<TransferId>) {
         let of_content = found.b3().into_iter().flat_map(|b3| self.downloads.of_content(b3));
         let of_content: Vec<_> = of_content.map(|(id, _)| id).collect();
         let is_among_them = sought.is_some_and(|id| of_content.contains(&id));
         for id in of_content.into_iter().chain(sought.filter(|_| !is_among_them)) {
-            self.on_source_found(cx, network, id, found);
+            self.on_source_found(net, id, found);
         }
     }
 
     /// A search for further sources of a download found a file.
-    pub(in crate::node) fn on_source_found(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        id: TransferId,
-        found: &Answer,
-    ) {
+    pub(in crate::node) fn on_source_found(&mut self, net: &mut Net, id: TransferId, found: &Answer) {
         let (peer, file) = (canonical(found.responder), &found.file);
         let teller = Teller::of(found.from, found.responder);
         let Some(download) = self.downloads.get(id).filter(|row| !row.life().is_over()) else { return };
         let Some(origin) = download.origin_of(file) else {
-            return self.doubt_learnt(cx, network, id, peer, file);
+            return self.doubt_learnt(net, id, peer, file);
         };
         let size = file.attributes.and_then(|told| told.size);
         let found = self.downloads.change_sources(id, |row| {
             row.adopt(&file.name, size);
-            row.add_found(peer, file, teller, origin, network.peers())
+            row.add_found(peer, file, teller, origin, net.network.peers())
         });
         let (found, placed) = found.unwrap_or((Found::Known, Placed::Refused));
-        cx.counters.limited.sources_displaced += u64::from(placed == Placed::Displaced);
+        net.cx.counters.limited.sources_displaced += u64::from(placed == Placed::Displaced);
         match found {
             Found::Known => {}
             Found::Changed => {
                 log::debug!("download {}: {peer} has it as {}", id.0, file.name);
-                self.remember_download(cx, id);
+                self.remember_download(net.cx, id);
                 self.downloads.mark_dirty(id);
             }
             Found::ToAsk => {
                 log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
-                self.on_sources_added(cx, network, id);
+                self.on_sources_added(net, id);
             }
         }
     }
 
     /// A hit says that the source which has taught the hash has another content under the name asked for. Whoever relays
     /// a hit may have made it up: the source itself is asked, once after each search.
-    fn doubt_learnt(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        id: TransferId,
-        peer: SocketAddr,
-        file: &Listed,
-    ) {
+    fn doubt_learnt(&mut self, net: &mut Net, id: TransferId, peer: SocketAddr, file: &Listed) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let taught = matches!(download.want, Want::NamedContent { from, .. } if from == peer);
         if !taught || file.name != download.name || file.attributes.is_none_or(|told| told.b3.is_none()) {
@@ -339,34 +319,28 @@ impl DownloadMachine {
         source.give_another_chance();
         let name = Rc::new(file.name.clone());
         source.doubt = Some(Doubt { task: Task::Identify, name, charge: Charge::OtherByHit });
-        self.on_sources_added(cx, network, id);
+        self.on_sources_added(net, id);
     }
 
     /// A user names sources of the content of a download that is there already.
-    pub(super) fn add_sources(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        id: TransferId,
-        sources: Vec<Source>,
-    ) {
+    pub(super) fn add_sources(&mut self, net: &mut Net, id: TransferId, sources: Vec<Source>) {
         let sources = sources.into_iter().map(|source| Source { origin: Origin::Content, ..source });
         let placed = self.downloads.change_sources(id, |download| {
-            sources.map(|source| download.place_source(source, true, network.peers())).collect::<Vec<_>>()
+            sources.map(|source| download.place_source(source, true, net.network.peers())).collect::<Vec<_>>()
         });
         let placed = placed.unwrap_or_default();
         let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();
-        cx.counters.limited.sources_displaced += displaced as u64;
+        net.cx.counters.limited.sources_displaced += displaced as u64;
         if placed.iter().any(|placed| *placed != Placed::Refused) {
-            self.on_sources_added(cx, network, id);
+            self.on_sources_added(net, id);
         }
     }
 
-    fn on_sources_added(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
-        self.learn_speech(network, id);
-        self.remember_download(cx, id);
+    fn on_sources_added(&mut self, net: &mut Net, id: TransferId) {
+        self.learn_speech(net.network, id);
+        self.remember_download(net.cx, id);
         if self.downloads.get(id).is_some_and(|row| row.life().is_waiting()) {
-            self.requeue_download(cx, id);
+            self.requeue_download(net.cx, id);
         }
         self.downloads.mark_dirty(id);
     }

@@ -15,7 +15,7 @@ use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_set::FairSet;
 use crate::node::limits::{FIRST_CONTACT_AGAIN, FIRST_CONTACT_WAIT, FIRST_CONTACTS_AT_ONCE, FIRST_CONTACTS_MAX};
-use crate::node::network::NetworkMachine;
+use crate::node::network::{Net, NetworkMachine};
 use crate::node::speech::{Evidence, Speech};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,42 +101,36 @@ impl DownloadMachine {
     }
 
     /// Asks a source what it speaks, unless that is known, or it did not answer lately.
-    pub(super) fn make_contact(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, at: usize) {
+    pub(super) fn make_contact(&mut self, net: &mut Net, id: TransferId, at: usize) {
         let Some(source) = self.downloads.source(id, at) else { return };
-        let until = self.contact_until(cx, network, id, source.addr);
+        let until = self.contact_until(net, id, source.addr);
         if let Some(source) = self.downloads.source_mut(id, at) {
             source.contact = until.map_or(Contact::Over, |until| Contact::Awaited { until });
         }
     }
 
     /// Until when an answer of this peer is waited for; `None` if it is not to be asked.
-    fn contact_until(
-        &mut self,
-        cx: &mut Cx,
-        network: &NetworkMachine,
-        id: TransferId,
-        peer: SocketAddr,
-    ) -> Option<Instant> {
-        if network.peers().speech(peer) != Speech::Unheard {
+    fn contact_until(&mut self, net: &mut Net, id: TransferId, peer: SocketAddr) -> Option<Instant> {
+        if net.network.peers().speech(peer) != Speech::Unheard {
             return None;
         }
         if let Some(asked) = self.first_contacts.asked.get_mut(&peer) {
             let until = asked.at + FIRST_CONTACT_WAIT;
-            if !asked.waiting.is_empty() && cx.now < until {
+            if !asked.waiting.is_empty() && net.cx.now < until {
                 asked.waiting.insert(id);
                 return Some(until);
             }
-            if cx.now < asked.at + FIRST_CONTACT_AGAIN {
+            if net.cx.now < asked.at + FIRST_CONTACT_AGAIN {
                 return None;
             }
         }
         // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
-        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), cx.config.listen.port().max(1));
-        let requester = network.advertised(cx).unwrap_or(nowhere);
-        let query = QueryId::p1(cx.rng.number());
-        cx.dial_first_contact(peer, query, requester, Purpose::FirstContact).ok()?;
-        self.first_contacts.insert(cx.now, peer, id);
-        Some(cx.now + FIRST_CONTACT_WAIT)
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), net.cx.config.listen.port().max(1));
+        let requester = net.network.advertised(net.cx).unwrap_or(nowhere);
+        let query = QueryId::p1(net.cx.rng.number());
+        net.cx.dial_first_contact(peer, query, requester, Purpose::FirstContact).ok()?;
+        self.first_contacts.insert(net.cx.now, peer, id);
+        Some(net.cx.now + FIRST_CONTACT_WAIT)
     }
 
     /// Something else is known by now of what a peer speaks.
@@ -151,15 +145,9 @@ impl DownloadMachine {
 
     /// A peer has answered the question what it speaks, or has not. One that cannot be reached, or is no peer, is not asked
     /// for the file either, however late that shows: a connection takes longer to time out than the answer is waited for.
-    pub(in crate::node) fn on_contact_dial_ended(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        peer: SocketAddr,
-        outcome: &DialOutcome,
-    ) {
+    pub(in crate::node) fn on_contact_dial_ended(&mut self, net: &mut Net, peer: SocketAddr, outcome: &DialOutcome) {
         if outcome.as_ref().is_ok_and(Dialled::speaks_p1) {
-            return network.note_evidence(cx, peer, Evidence::Contact);
+            return net.network.note_evidence(net.cx, peer, Evidence::Contact);
         }
         let waiting = match outcome {
             Ok(_) => self.first_contacts.give_up(peer),
@@ -175,9 +163,9 @@ impl DownloadMachine {
             match outcome {
                 Err(fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut)) => {
                     source.contact = Contact::Due;
-                    self.rest_source(cx, id, at, (*fault).into());
+                    self.rest_source(net.cx, id, at, (*fault).into());
                 }
-                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(cx, id, at, (*fault).into()),
+                Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(net.cx, id, at, (*fault).into()),
                 _ => {}
             }
             self.downloads.mark_dirty(id);

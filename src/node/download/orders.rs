@@ -16,7 +16,7 @@ use crate::id::{ClientId, TransferId};
 use crate::node::contract::Action;
 use crate::node::cx::{Cx, Topic};
 use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, ORDERS_MAX, PAGE_BYTES_MAX};
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::node::search::SearchMachine;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -85,8 +85,7 @@ impl DownloadMachine {
     /// Begins downloads.
     pub(in crate::node) fn call_download(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         search: &SearchMachine,
         client: ClientId,
         what: &[Selector],
@@ -97,7 +96,7 @@ impl DownloadMachine {
         // Once for all selectors, since there may be a million.
         let known: KnownIds = search.hits().ids().take_while(|_| has_ids).collect();
         for selector in what {
-            wanted.extend(self.read_selector(cx, network, search, &known, selector)?);
+            wanted.extend(self.read_selector(net, search, &known, selector)?);
             self.check_room(wanted.len())?;
         }
         if wanted.is_empty() {
@@ -108,7 +107,7 @@ impl DownloadMachine {
             // Of one call either everything is begun or nothing.
             let single = wanted.len() == 1;
             for wanted in &wanted {
-                self.check_wanted(cx, search, wanted, output.as_deref(), single)?;
+                self.check_wanted(net.cx, search, wanted, output.as_deref(), single)?;
             }
         }
         Ok(Order::begin(client, wanted, output))
@@ -143,8 +142,7 @@ impl DownloadMachine {
     /// Carries an order out, as far as one slice goes. Returns the answer if that was all.
     pub(in crate::node) fn take_order(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         search: &SearchMachine,
         client: ClientId,
         call: &CallId,
@@ -154,11 +152,11 @@ impl DownloadMachine {
             return Some(Outcome::Reply(Err(Problem::TooManyOrders(ORDERS_MAX))));
         }
         while self.orders.is_empty() {
-            if let Some(outcome) = self.advance_order(cx, network, search, &mut order) {
+            if let Some(outcome) = self.advance_order(net, search, &mut order) {
                 return Some(outcome);
             }
             // While the node leaves there are no further slices: all of it is done at once.
-            if cx.is_running() {
+            if net.cx.is_running() {
                 break;
             }
         }
@@ -169,13 +167,12 @@ impl DownloadMachine {
     /// The next slice of the order that is carried out; whom to answer what, if that was the last.
     pub(in crate::node) fn work_on_orders(
         &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
+        net: &mut Net,
         search: &SearchMachine,
     ) -> Option<(ClientId, CallId, Outcome)> {
         let mut running = self.orders.pop_front()?;
-        let outcome = self.advance_order(cx, network, search, &mut running.order);
-        self.drive_downloads(cx, network);
+        let outcome = self.advance_order(net, search, &mut running.order);
+        self.drive_downloads(net);
         match outcome {
             None => {
                 self.orders.push_front(running);
@@ -203,27 +200,21 @@ impl DownloadMachine {
     }
 
     /// One slice. Returns the answer when the order is carried out, or cannot be any further.
-    fn advance_order(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        search: &SearchMachine,
-        order: &mut Order,
-    ) -> Option<Outcome> {
+    fn advance_order(&mut self, net: &mut Net, search: &SearchMachine, order: &mut Order) -> Option<Outcome> {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             match &mut order.left {
                 Left::Apply { command, ids } => {
                     let Some(id) = ids.pop() else { break };
                     match command {
-                        Command::Pause => self.pause_download(cx, id),
-                        Command::Resume => self.resume_download(cx, id),
-                        Command::Retry => self.retry_download(cx, id),
-                        Command::Cancel => self.cancel_download(cx, id),
+                        Command::Pause => self.pause_download(net.cx, id),
+                        Command::Resume => self.resume_download(net.cx, id),
+                        Command::Retry => self.retry_download(net.cx, id),
+                        Command::Cancel => self.cancel_download(net.cx, id),
                     }
                 }
                 Left::Begin { wanted, output, single, .. } => {
                     let Some(next) = wanted.pop_front() else { break };
-                    match self.begin_download(cx, network, search, next, output.as_deref(), *single) {
+                    match self.begin_download(net, search, next, output.as_deref(), *single) {
                         Ok(begun) => order.concerned.extend(begun),
                         Err(problem) => return Some(Outcome::Reply(Err(problem))),
                     }
@@ -236,9 +227,9 @@ impl DownloadMachine {
         order.concerned.sort_unstable();
         order.concerned.dedup();
         if let Left::Begin { client, .. } = order.left {
-            self.follow_downloads(cx, client, &order.concerned);
+            self.follow_downloads(net.cx, client, &order.concerned);
         }
-        self.start_downloads(cx);
+        self.start_downloads(net.cx);
         Some(Outcome::Rows(std::mem::take(&mut order.concerned)))
     }
 

@@ -31,7 +31,7 @@ use crate::node::limits::{
     EXPLORED_AT_ONCE, FAILURES_RELIED_MAX, HEDGE_AFTER, PROOF_AFTER, PROOF_ETA, RANGE_GROUPS_FIRST, RANGE_GROUPS_MAX,
     RANGE_SPAN, SILENT_AFTER, USEFUL_RATE,
 };
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -67,33 +67,33 @@ pub(super) enum NextStep {
 
 impl DownloadMachine {
     /// Takes the next steps of each download to which something has happened.
-    pub(in crate::node) fn drive_downloads(&mut self, cx: &mut Cx, network: &mut NetworkMachine) {
+    pub(in crate::node) fn drive_downloads(&mut self, net: &mut Net) {
         while let Some(id) = self.downloads.next_dirty() {
-            self.drive(cx, network, id);
+            self.drive(net, id);
         }
     }
 
-    fn drive(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId) {
-        if !cx.is_running() || !self.is_fetching(id) {
+    fn drive(&mut self, net: &mut Net, id: TransferId) {
+        if !net.cx.is_running() || !self.is_fetching(id) {
             return;
         }
-        if self.learn_speech(network, id) {
-            self.remember_download(cx, id);
+        if self.learn_speech(net.network, id) {
+            self.remember_download(net.cx, id);
         }
-        self.wake_sources(cx, id);
-        self.seek_if_due(cx, id);
+        self.wake_sources(net.cx, id);
+        self.seek_if_due(net.cx, id);
         while self.is_fetching(id) {
             if let Some(download) = self.downloads.get_mut(id) {
                 download.call_reserve();
             }
-            let room = self.downloads.fetch_room(cx, id);
+            let room = self.downloads.fetch_room(net.cx, id);
             let Some(download) = self.downloads.get(id) else { return };
-            match download.next_step(cx.now, room) {
-                NextStep::Do(step) => self.take_step(cx, network, id, step),
-                NextStep::Working => return self.plan_look(cx, id),
-                NextStep::Rest(_) | NextStep::NoSources if self.excuse_sources(cx, id) => {}
-                NextStep::Rest(until) => return self.rest_download(cx, id, until),
-                NextStep::NoSources => return self.give_up(cx, id),
+            match download.next_step(net.cx.now, room) {
+                NextStep::Do(step) => self.take_step(net, id, step),
+                NextStep::Working => return self.plan_look(net.cx, id),
+                NextStep::Rest(_) | NextStep::NoSources if self.excuse_sources(net.cx, id) => {}
+                NextStep::Rest(until) => return self.rest_download(net.cx, id, until),
+                NextStep::NoSources => return self.give_up(net.cx, id),
             }
         }
     }
@@ -130,19 +130,19 @@ impl DownloadMachine {
         open.look = at.map(|at| (at, cx.wheel.insert(at, NodeTimer::Look(id))));
     }
 
-    fn take_step(&mut self, cx: &mut Cx, network: &NetworkMachine, id: TransferId, step: Step) {
+    fn take_step(&mut self, net: &mut Net, id: TransferId, step: Step) {
         log::trace!("download {}: {step:?}", id.0);
         match step {
-            Step::MakeContact { source } => self.make_contact(cx, network, id, source),
-            Step::Ask { source, task } => self.ask(cx, id, source, task),
-            Step::TakeSize { source, size } => self.take_size(cx, id, source, size),
-            Step::Steal { victim, thief, groups } => self.steal(cx, id, victim, thief, groups),
+            Step::MakeContact { source } => self.make_contact(net, id, source),
+            Step::Ask { source, task } => self.ask(net.cx, id, source, task),
+            Step::TakeSize { source, size } => self.take_size(net.cx, id, source, size),
+            Step::Steal { victim, thief, groups } => self.steal(net.cx, id, victim, thief, groups),
             Step::DropSlow { source } => {
-                cx.counters.limited.sources_silent += 1;
-                self.break_off(cx, id, source);
-                self.rest_source(cx, id, source, SourceFault::TooSlow);
+                net.cx.counters.limited.sources_silent += 1;
+                self.break_off(net.cx, id, source);
+                self.rest_source(net.cx, id, source, SourceFault::TooSlow);
             }
-            Step::Check => self.check_part(cx, id, None),
+            Step::Check => self.check_part(net.cx, id, None),
         }
     }
 }

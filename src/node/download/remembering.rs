@@ -14,7 +14,7 @@ use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordState};
 use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
 use crate::node::limits::{DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX};
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,17 +39,12 @@ struct WaitingAnswer {
 
 impl DownloadMachine {
     /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
-    pub(super) fn insert_download(
-        &mut self,
-        cx: &mut Cx,
-        network: &NetworkMachine,
-        download: Download,
-    ) -> Option<TransferId> {
-        while self.downloads.is_full() && self.forget_finished(cx) {}
+    pub(super) fn insert_download(&mut self, net: &mut Net, download: Download) -> Option<TransferId> {
+        while self.downloads.is_full() && self.forget_finished(net.cx) {}
         let id = self.downloads.next_id()?;
         self.downloads.insert(id, download);
-        self.learn_speech(network, id);
-        self.remember_download(cx, id);
+        self.learn_speech(net.network, id);
+        self.remember_download(net.cx, id);
         Some(id)
     }
 

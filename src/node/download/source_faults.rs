@@ -12,7 +12,7 @@ use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
 use crate::node::cx::{Cx, Topic};
 use crate::node::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
-use crate::node::network::NetworkMachine;
+use crate::node::network::Net;
 use crate::node::speech::Evidence;
 use crate::time::Instant;
 use std::net::SocketAddr;
@@ -20,18 +20,10 @@ use std::net::SocketAddr;
 impl DownloadMachine {
     /// A source refused what was asked under one name. Without a reason it is asked under its other names, and then what
     /// it has.
-    pub(super) fn on_refused(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        id: TransferId,
-        at: usize,
-        doubt: Doubt,
-        how: SourceFault,
-    ) {
+    pub(super) fn on_refused(&mut self, net: &mut Net, id: TransferId, at: usize, doubt: Doubt, how: SourceFault) {
         let asks = doubt.task.asks();
         if let SourceFault::Declined(reason) = how {
-            return self.on_reason(cx, id, at, asks, &doubt.name, reason);
+            return self.on_reason(net.cx, id, at, asks, &doubt.name, reason);
         }
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         source.names.refuse(&doubt.name, asks);
@@ -41,23 +33,16 @@ impl DownloadMachine {
         if source.p1 && asks != Ask::Metadata {
             source.doubt = Some(doubt);
         } else {
-            self.believe_refusal(cx, id, at, asks, how);
+            self.believe_refusal(net.cx, id, at, asks, how);
             if asks == Ask::Metadata {
-                self.doubt_p1(cx, network, id, at);
+                self.doubt_p1(net, id, at);
             }
         }
-        self.seek_soon(cx, id);
+        self.seek_soon(net.cx, id);
     }
 
     /// A source that did not give the content does not say which one it has, and may say why.
-    pub(super) fn on_unidentified(
-        &mut self,
-        cx: &mut Cx,
-        network: &mut NetworkMachine,
-        id: TransferId,
-        at: usize,
-        how: SourceFault,
-    ) {
+    pub(super) fn on_unidentified(&mut self, net: &mut Net, id: TransferId, at: usize, how: SourceFault) {
         let Some(source) = self.downloads.source_mut(id, at) else { return };
         let Some(doubt) = source.doubt.take() else { return };
         let asks = doubt.task.asks();
@@ -69,35 +54,35 @@ impl DownloadMachine {
                 source.changes += 1;
                 source.names.disprove(&doubt.name);
                 if source.names.name_for(Ask::All).is_none() {
-                    self.refuse_source(cx, id, at, how);
+                    self.refuse_source(net.cx, id, at, how);
                 }
-                self.seek_soon(cx, id);
+                self.seek_soon(net.cx, id);
             }
             (Charge::Corrupt(_), _) => {
                 // It stays in doubt.
                 source.doubt = Some(doubt);
-                self.rest_source(cx, id, at, SourceFault::ChangeUnsaid);
-                self.seek_soon(cx, id);
+                self.rest_source(net.cx, id, at, SourceFault::ChangeUnsaid);
+                self.seek_soon(net.cx, id);
             }
             (Charge::Refused { .. } | Charge::OtherByHit, SourceFault::Declined(reason)) => {
-                self.on_reason(cx, id, at, asks, &doubt.name, reason);
+                self.on_reason(net.cx, id, at, asks, &doubt.name, reason);
             }
             (Charge::Refused { .. } | Charge::OtherByHit, _) => {
-                self.believe_refusal(cx, id, at, asks, how);
-                self.doubt_p1(cx, network, id, at);
+                self.believe_refusal(net.cx, id, at, asks, how);
+                self.doubt_p1(net, id, at);
             }
         }
     }
 
     /// A source that counts as one that speaks `p1` refused code 9 without a reason: a base program may have its address
     /// by now.
-    fn doubt_p1(&mut self, cx: &mut Cx, network: &mut NetworkMachine, id: TransferId, at: usize) {
+    fn doubt_p1(&mut self, net: &mut Net, id: TransferId, at: usize) {
         let Some(source) = self.downloads.source(id, at) else { return };
         if !source.p1 {
             return;
         }
         let peer = source.addr;
-        network.note_evidence(cx, peer, Evidence::Unexplained);
+        net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
         // Also if the table of peers has no row of it.
         if let Some(source) = self.downloads.source_mut(id, at) {
             (source.p1, source.contact) = (false, Contact::Due);

@@ -33,8 +33,32 @@ use crate::control::LimitedReply;
 use crate::id::ExchangeId;
 use crate::wire::Message;
 use links::Membership;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+/// What searches and downloads use of others: what all machines share, and the peers.
+pub(super) struct Net<'a> {
+    pub(super) cx: &'a mut Cx,
+    pub(super) network: &'a mut NetworkMachine,
+}
+
+impl Net<'_> {
+    pub(super) fn peers(&self) -> &Peers {
+        self.network.peers()
+    }
+
+    pub(super) fn neighbours(&mut self) -> Vec<SocketAddr> {
+        self.network.neighbours(self.cx)
+    }
+
+    pub(super) fn advertised(&self) -> Option<SocketAddr> {
+        self.network.advertised(self.cx)
+    }
+
+    pub(super) fn is_plausible(&self, endpoint: SocketAddr, named_by: IpAddr) -> bool {
+        self.network.is_plausible(self.cx, endpoint, named_by)
+    }
+}
 
 #[derive(Default)]
 pub(super) struct NetworkMachine {

@@ -6,12 +6,13 @@
 //!   neighbour. A node that receives no searches itself does not ask back then: in a network without searches newcomers keep
 //!   their places.
 
-use super::{Net, SearchMachine};
+use super::SearchMachine;
 use crate::id::QueryId;
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{ANNOUNCEMENTS_MAX, ANNOUNCEMENTS_WANTED, NO_SEARCHES_MAX, NO_SEARCHES_MIN};
+use crate::node::network::Net;
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use std::collections::BTreeSet;

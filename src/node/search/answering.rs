@@ -5,9 +5,9 @@
 //! requester, and only a few a minute to an unknown requester. Limits the searches of one network to those that a busy peer
 //! forwards, and the cost of their answers; its own searches and those that it forwards have separate allowances.
 
+use super::SearchMachine;
 use super::forwarding::dial_for;
 use super::stranger_dials::{StrangerDials, TextHash};
-use super::{Net, SearchMachine};
 use crate::control::PeerSource;
 use crate::id::{ExchangeId, QueryId};
 use crate::library::{Query, SearchCursor, Shared};
@@ -24,6 +24,7 @@ use crate::node::limits::{
     LONG_ANSWERS_BESIDE_MAX, REQUESTER_PORT_MIN, SEEN_AGE_MAX, SEEN_MAX, SENDER_SEARCHES_BURST,
     SENDER_SEARCHES_PER_SECOND, SENDERS_MAX,
 };
+use crate::node::network::Net;
 use crate::node::network::canonical;
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::share::ShareMachine;

@@ -10,8 +10,8 @@
 //! it. A node that waits reports this ([`report_waiting`](SearchMachine::report_waiting)): one that reports nothing hangs,
 //! and gets far less time.
 
+use super::SearchMachine;
 use super::open::{Askers, Open, Part, Role, wait_for_ttl};
-use super::{Net, SearchMachine};
 use crate::id::{ExchangeId, QueryId};
 use crate::library::Query;
 use crate::node::contract::{Action, DialOutcome};
@@ -22,6 +22,7 @@ use crate::node::limits::{
     BASE_WAIT_MIN, DONE_MARGIN, DONE_STEP, HABITS_KEPT_MAX, OPEN_SEARCHES_MAX, OPEN_SEARCHES_PER_NETWORK_MAX,
     RING_WAIT, UNPROVEN_PART_WAIT, WIDEN_BY_ONE_BELOW, WIDEN_DELAY,
 };
+use crate::node::network::Net;
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::wire::{Search, SearchDone, SearchReport};

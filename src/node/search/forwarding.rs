@@ -4,7 +4,7 @@
 //! us, so that enough is left for our own searches, which do not pass here. Waiting searches are sent in fair order
 //! ([`FairQueue`]); at the limit, the sender with most of them gives way.
 
-use super::{Net, SearchMachine};
+use super::SearchMachine;
 use crate::id::ExchangeId;
 use crate::node::contract::DialOutcome;
 use crate::node::cx::exchanges::{Command, Kind, Purpose, QueueFull, Rank};
@@ -16,6 +16,7 @@ use crate::node::limits::{
     CONNECT_MAX, CONNECT_UNPROVEN_MAX, FORWARDS_BURST, FORWARDS_PER_NEIGHBOUR_MAX, FORWARDS_PER_SECOND,
     FORWARDS_PER_UNPROVEN_MAX, FORWARDS_WAITING_TIMES, LINKS_KEPT_MAX,
 };
+use crate::node::network::Net;
 use crate::node::network::{NetworkMachine, canonical};
 use crate::node::rate_limit::{Allowance, Tariff};
 use crate::time::Instant;

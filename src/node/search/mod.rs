@@ -32,7 +32,6 @@ pub(super) use hit::Hit;
 pub(super) use listings::{HitRef, ListedFile};
 
 use super::cx::Cx;
-use super::network::{NetworkMachine, Peers};
 use crate::control::LimitedReply;
 use crate::id::SearchId;
 use answering::Answering;
@@ -42,31 +41,6 @@ use newcomers::Newcomers;
 use open::OpenSearches;
 use own::Searches;
 use seeks::Seeks;
-use std::net::{IpAddr, SocketAddr};
-
-/// What the functions of this machine use of others: what all machines share, and the peers.
-pub(super) struct Net<'a> {
-    pub(super) cx: &'a mut Cx,
-    pub(super) network: &'a mut NetworkMachine,
-}
-
-impl Net<'_> {
-    fn peers(&self) -> &Peers {
-        self.network.peers()
-    }
-
-    fn neighbours(&mut self) -> Vec<SocketAddr> {
-        self.network.neighbours(self.cx)
-    }
-
-    fn advertised(&self) -> Option<SocketAddr> {
-        self.network.advertised(self.cx)
-    }
-
-    fn is_plausible(&self, endpoint: SocketAddr, named_by: IpAddr) -> bool {
-        self.network.is_plausible(self.cx, endpoint, named_by)
-    }
-}
 
 #[derive(Default)]
 pub(super) struct SearchMachine {

@@ -8,8 +8,8 @@
 //! An announcement causes one connection to the address that it came from. Announcements are limited for each network and in
 //! total.
 
+use super::SearchMachine;
 use super::announcing::Announcements;
-use super::{Net, SearchMachine};
 use crate::control::PeerSource;
 use crate::id::{QueryId, SearchId};
 use crate::network::Network;
@@ -22,6 +22,7 @@ use crate::node::limits::{
     LISTS_FOR_SEARCHES_BURST, LISTS_FOR_SEARCHES_PER_MINUTE, NEWCOMER_AGE_MAX, NEWCOMER_CONTACTS_MAX, NEWCOMERS_MAX,
     REQUESTER_PORT_MIN, SENDERS_MAX,
 };
+use crate::node::network::Net;
 use crate::node::network::{LinkPhase, canonical};
 use crate::node::rate_limit::{Allowances, Tariff};
 use crate::node::speech::Evidence;

@@ -5,11 +5,11 @@
 mod rings;
 
 use self::rings::Rings;
+use super::SearchMachine;
 use super::hit::{Grouping, Hit, NotTaken};
 use super::hits::{Hits, Taken};
 use super::open::Found;
 use super::row_shares::senders;
-use super::{Net, SearchMachine};
 use crate::control::{Notice, PeerSource, Problem, SearchStarted, WholeNames};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
@@ -23,6 +23,7 @@ use crate::node::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
 };
+use crate::node::network::Net;
 use crate::node::network::canonical;
 use crate::node::speech::Evidence;
 use crate::time::Instant;

@@ -2,12 +2,13 @@
 //!
 //! Owns their query IDs. Their answers are not shown as hits.
 
+use super::SearchMachine;
 use super::sending::{SearchDial, dial_search};
-use super::{Net, SearchMachine};
 use crate::id::{QueryId, TransferId};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::limits::{LATE_HITS, SEEKS_MAX};
+use crate::node::network::Net;
 use crate::time::Instant;
 use crate::wire::Search;
 use std::collections::{BTreeSet, HashMap, VecDeque};

@@ -1,9 +1,9 @@
 //! Sending a search of ours to a peer.
 
-use super::Net;
 use crate::library::Query;
 use crate::node::cx::exchanges::{Command, Dial, Purpose, QueueFull, Rank};
 use crate::node::limits::{CONNECT_MAX, CONNECT_UNPROVEN_MAX, SEARCHES_PER_UNPROVEN_MAX, SEARCHES_PER_UNTRIED_MAX};
+use crate::node::network::Net;
 use crate::wire::{Message, Search};
 use std::net::SocketAddr;
 

@@ -13,7 +13,7 @@ use crate::node::contract::{
     Action, BootstrapAddr, Dialled, Event, Expect, NodeConfig, Remembered, RememberedPeers, Response,
 };
 use crate::node::cx::exchanges::Purpose;
-use crate::node::search::Net;
+use crate::node::network::Net;
 use crate::node::speech::Evidence;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
@@ -170,7 +170,7 @@ impl Rig {
     /// A search for sources of a download has found one.
     pub(super) fn on_source_found(&mut self, download: TransferId, found: &Answer) {
         let Node { cx, network, download: downloads, .. } = &mut self.node;
-        downloads.on_source_found(cx, network, download, found);
+        downloads.on_source_found(&mut Net { cx, network }, download, found);
     }
 
     fn is_first_contact(&self, exchange: ExchangeId) -> bool {

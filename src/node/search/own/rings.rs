@@ -11,10 +11,11 @@ use crate::node::limits::{
     LAST_RING_WAIT, REGISTRATION_WAIT_MAX, RING_GRACE_IN_ALL_MAX, RING_GRACE_MIN, RING_ROWS_ENOUGH, RING_TTLS,
     RING_WAIT, RINGS_SKIPPED_BELOW,
 };
+use crate::node::network::Net;
 use crate::node::network::NetworkMachine;
+use crate::node::search::SearchMachine;
 use crate::node::search::open::{Found, RingStage, Role, wait_for_ttl};
 use crate::node::search::sending::{SearchDial, dial_search};
-use crate::node::search::{Net, SearchMachine};
 use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::timer::TimerId;

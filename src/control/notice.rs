@@ -60,6 +60,17 @@ pub enum Notice {
         bytes: u64,
         error: Option<String>,
     },
+    /// A search of a peer came by that was not seen before. Of many at once, some are left out.
+    PeerSearch {
+        /// Who sent it to us.
+        from: SocketAddr,
+        /// Who gets the hits.
+        requester: SocketAddr,
+        /// The first 256 bytes of what is searched for.
+        text: RawText,
+        /// How many hops it may still go.
+        ttl: u8,
+    },
     /// We are on the list of a bootstrap node (again).
     Registered {
         /// `host:port` as configured.

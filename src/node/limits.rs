@@ -190,6 +190,13 @@ pub(super) const SEEKS_MAX: usize = 1_024;
 pub(super) const SENDER_SEARCHES_PER_SECOND: u32 = 50;
 /// Searches that it may send at once.
 pub(super) const SENDER_SEARCHES_BURST: u32 = 500;
+/// Of these, new ones that clients of `events` are told of: so many of one network, and so many of all.
+pub(super) const SEARCHES_TOLD_OF_NETWORK_PER_SECOND: u32 = 1;
+pub(super) const SEARCHES_TOLD_OF_NETWORK_BURST: u32 = 10;
+pub(super) const SEARCHES_TOLD_PER_SECOND: u32 = 10;
+pub(super) const SEARCHES_TOLD_BURST: u32 = 50;
+/// How much they are told of its text.
+pub(super) const TOLD_TEXT_BYTES_MAX: usize = 256;
 /// What answers may cost that one network causes in a second on the average: so much by its own searches, and so much by
 /// those that it passes on. An answer costs 1, and 1 more for each [`ANSWER_UNIT_ENTRIES`] and [`ANSWER_UNIT_HITS`].
 pub(super) const ANSWER_UNITS_PER_SECOND: u32 = 50;

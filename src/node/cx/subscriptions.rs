@@ -64,6 +64,11 @@ impl Cx {
         }
     }
 
+    /// Whether there are clients of `events`.
+    pub(in crate::node) fn has_event_clients(&self) -> bool {
+        self.subscriptions.0.contains_key(&Topic::Events)
+    }
+
     pub(in crate::node) fn notify_events(&mut self, notice: impl FnOnce() -> Notice) {
         self.notify(Topic::Events, notice);
     }

@@ -242,6 +242,7 @@ impl SearchMachine {
             net.network.learn_peer(net.cx, requester, PeerSource::Search);
             net.network.note_query(net.cx, from, requester, &search.id);
             net.network.note_search_from(from.ip());
+            self.telling.tell(net, from, requester, &search);
             if sender.origin() == Origin::PassedOn {
                 self.newcomers.announcements.note_search_received(net.cx.now);
             }

@@ -9,6 +9,7 @@
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
 //! | `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
+//! | `telling` | what clients of `events` are told of the searches of others |
 //! | `stranger_dials` | how often we connect to endpoints that only others name |
 //!
 //! Calls `network`, and reads `share`. Results go to the downloads as a [`Step`](super::cx::Step).
@@ -27,6 +28,7 @@ mod row_shares;
 mod seeks;
 mod sending;
 mod stranger_dials;
+mod telling;
 
 pub(super) use hit::Hit;
 pub(super) use listings::{HitRef, ListedFile};
@@ -41,6 +43,7 @@ use newcomers::Newcomers;
 use open::OpenSearches;
 use own::Searches;
 use seeks::Seeks;
+use telling::Telling;
 
 #[derive(Default)]
 pub(super) struct SearchMachine {
@@ -51,6 +54,7 @@ pub(super) struct SearchMachine {
     seeks: Seeks,
     answering: Answering,
     forwarding: Forwarding,
+    telling: Telling,
 }
 
 impl SearchMachine {
@@ -87,5 +91,6 @@ impl SearchMachine {
         self.open_searches.check_invariants();
         self.seeks.check_invariants();
         self.newcomers.check_invariants();
+        self.telling.check_invariants();
     }
 }

@@ -26,6 +26,7 @@ mod serving;
 mod settling;
 mod speech;
 mod strangers;
+mod telling;
 mod turnover;
 mod turns;
 mod world;

@@ -78,6 +78,7 @@ pub(super) enum Command {
     Files(Files),
     Rescan(Rescan),
     Bootstrap(Bootstrap),
+    Top(Top),
     Metrics(Metrics),
     Events(Events),
     Reload(Reload),
@@ -317,6 +318,11 @@ Columns of the registry:
   EXPIRES       when it is removed unless it registers again"
 )]
 pub(super) struct Bootstrap {}
+
+/// live view of transfers, peers, searches and rates; ? shows the keys
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "top", help_triggers("-h", "--help"))]
+pub(super) struct Top {}
 
 /// counters and times of the daemon, as text for Prometheus
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

@@ -27,6 +27,21 @@ impl Deadline {
     }
 }
 
+/// Counts the time from when it was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "a screen is redrawn for its own user; it is not simulated")]
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Seconds since the epoch, to be compared with those that the daemon tells.
 #[expect(clippy::disallowed_methods, reason = "only shown to the user, as an age")]
 pub(super) fn epoch_s() -> u64 {

@@ -48,8 +48,14 @@ pub(super) struct Call {
     timeout: Duration,
 }
 
+impl Call {
+    pub(super) fn is(&self, id: &CallId) -> bool {
+        self.id == *id
+    }
+}
+
 /// What ends a wait.
-enum Received {
+pub(super) enum Received {
     /// To a call, with the JSON of its result.
     Answer(CallId, Result<String, CallError>),
     Heard(Heard),
@@ -165,8 +171,7 @@ impl Connection {
         loop {
             match self.receive(until)? {
                 Received::Answer(id, outcome) if id == call.id => {
-                    return serde_json::from_str(&outcome?)
-                        .map_err(|error| self.unexpected(Unexpected::Answer(name(error.to_string().as_bytes()))));
+                    return self.answer_in(&outcome?);
                 }
                 // Of a call that was given up.
                 Received::Answer(..) => {}
@@ -192,21 +197,53 @@ impl Connection {
         }
     }
 
+    /// What has come already. `None` if nothing has, so that the socket is to be waited for.
+    pub(super) fn receive_now(&mut self) -> Result<Option<Received>, CallError> {
+        loop {
+            if let Some(received) = self.take_received()? {
+                return Ok(Some(received));
+            }
+            if !self.read() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The answer of a call, from its JSON.
+    pub(super) fn answer_in<T: DeserializeOwned>(&self, json: &str) -> Result<T, CallError> {
+        let unexpected = |error: serde_json::Error| Unexpected::Answer(name(error.to_string().as_bytes()));
+        serde_json::from_str(json).map_err(|error| self.unexpected(unexpected(error)))
+    }
+
+    /// To be waited for by who waits for other things as well.
+    pub(super) fn socket(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// A new connection to where this one led.
+    pub(super) fn reopened(&self, timeout: Duration) -> io::Result<Self> {
+        Self::open(&self.path, timeout)
+    }
+
+    /// What was read and not taken yet.
+    fn take_received(&mut self) -> Result<Option<Received>, CallError> {
+        if let Some(line) = self.lines.next_filled(LINE_BYTES_MAX) {
+            let incoming = line.map_err(|error| error.to_string()).and_then(decode_incoming);
+            let incoming = incoming.map_err(|error| self.unexpected(Unexpected::Line(name(error.as_bytes()))))?;
+            return Ok(Some(match incoming {
+                Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
+                Incoming::Refused(error) => return Err(error),
+                Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
+                Incoming::Unknown(params) => Received::Heard(Heard::Unknown(params)),
+            }));
+        }
+        Ok(self.ended.then_some(Received::Heard(Heard::Ended)))
+    }
+
     fn receive(&mut self, until: Deadline) -> Result<Received, CallError> {
         loop {
-            if let Some(line) = self.lines.next_filled(LINE_BYTES_MAX) {
-                let incoming = line.map_err(|error| error.to_string()).and_then(decode_incoming);
-                return Ok(
-                    match incoming.map_err(|error| self.unexpected(Unexpected::Line(name(error.as_bytes()))))? {
-                        Incoming::Reply { call, outcome } => Received::Answer(call, outcome),
-                        Incoming::Refused(error) => return Err(error),
-                        Incoming::Notice(notice) => Received::Heard(Heard::Notice(notice)),
-                        Incoming::Unknown(params) => Received::Heard(Heard::Unknown(params)),
-                    },
-                );
-            }
-            if self.ended {
-                return Ok(Received::Heard(Heard::Ended));
+            if let Some(received) = self.take_received()? {
+                return Ok(received);
             }
             if let Some(heard) = self.end_of_wait(until) {
                 return Ok(Received::Heard(heard));

@@ -229,13 +229,18 @@ fn await_places(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow
 
 /// A line for a new state: `7 done: a.txt: /home/…/a.txt`.
 fn remark_state(progress: &Progress, row: &DownloadRow) {
+    progress.remark(&state_of(row));
+}
+
+/// What is remarked on a download that has come into its state.
+pub(super) fn state_of(row: &DownloadRow) -> Remark {
     let name = text::name(row.name.as_bytes());
     let state = text::word(&row.state);
     let more = rows::remark(row);
     let more = if more == text::UNKNOWN { String::new() } else { format!(": {more}") };
     let unverified = row.state == DownloadState::Done && !row.verified && !row.already;
     let doubt = if unverified { format!(" ({})", rows::unverified(row)) } else { String::new() };
-    progress.remark(&Remark::State { id: row.id, state, name, more: more + &doubt });
+    Remark::State { id: row.id, state, name, more: more + &doubt }
 }
 
 /// The last message about each source of each download: a source that fails in the same way at each attempt, without a byte
@@ -324,7 +329,8 @@ fn remark_not_remembered(rows: &[DownloadRow]) -> ExitCode {
     code
 }
 
-fn request(order: Order, ids: String) -> Request {
+/// The call that gives an order.
+pub(super) fn request(order: Order, ids: String) -> Request {
     match order {
         Order::Pause => Request::Pause { ids },
         Order::Resume => Request::Resume { ids },

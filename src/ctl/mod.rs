@@ -10,6 +10,7 @@
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
+//! | `top` | the live view |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
@@ -35,6 +36,7 @@ mod query;
 mod rows;
 mod table;
 mod text;
+mod top;
 mod values;
 mod wording;
 mod work;
@@ -106,10 +108,13 @@ fn run(options: Options) -> ExitCode {
 }
 
 fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
-    let Options { socket, timeout, follow_timeout, command, .. } = options;
+    let Options { socket, timeout, follow_timeout, command, form } = options;
     if let Command::Completions(completions) = command {
         output.write_lines(completion::script(completions.shell))?;
         return Ok(ExitCode::Done);
+    }
+    if let Command::Top(_) = command {
+        top::check(form)?;
     }
     let connection = locate::connect(socket.as_deref(), timeout)?;
     let session = &mut Session { connection, output, timeout, follow_timeout };
@@ -128,6 +133,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),
+        Command::Top(_) => top::top(session),
         Command::Bootstrap(_) => query::bootstrap(session),
         Command::Metrics(_) => query::metrics(session),
         Command::Events(_) => query::events(session),

@@ -59,6 +59,9 @@ problems! {
     NoneAnswers { tried: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
         ("no daemon answers at {}; start one with 'pyrated', or 'systemctl start pyrated'{}", listed(.tried), added(.ignored));
 
+    NoScreen(NoScreen): Usage,
+        ("top needs a terminal to draw on: {0}; 'pyratectl status' and 'pyratectl events' do without");
+    CannotDraw { error: String }: FileIo, ("cannot draw on the terminal: {error}");
     CannotWatch { error: String }: Other, ("cannot watch for Ctrl-C: {error}");
     CannotWait { error: String }: Other, ("cannot wait: {error}");
     Interrupted: Other, ("interrupted");
@@ -95,6 +98,16 @@ pub(crate) enum WrongPeer {
     #[error("")] Form,
     #[error("; {IPV4_FORM}, and '{host}' is none")] Number { host: String },
     #[error("; '{host}': {error}")] Lookup { host: String, error: String },
+}
+
+/// Why nothing can be drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum NoScreen {
+    #[error("{0} asks for a form that programs read")] Form(&'static str),
+    #[error("the standard {0} is none")] NotATerminal(&'static str),
+    #[error("TERM is not set")] Nameless,
+    #[error("TERM is 'dumb', a terminal that cannot move its cursor")] Dumb,
 }
 
 /// A socket, and why no daemon answers there.
@@ -207,6 +220,10 @@ pub(crate) enum Remark {
     State { id: u32, state: String, name: String, more: String },
     #[error("{download}: {addr} {loss}; {then}")]
     SourceLost { download: u32, addr: SocketAddr, loss: Loss, then: Then },
+    #[error("p, r, t and c are for transfers: Tab turns to them")]
+    OnlyForTransfers,
+    #[error("the daemon is gone: nothing was done")]
+    GoneMeanwhile,
     #[error("nothing to do: no download is in a state that this changes")]
     NothingToDo,
     #[error("download {id} is not remembered: {}", why.message)]

@@ -245,7 +245,6 @@ fn usage_errors_are_code_28_and_reach_no_daemon() {
         &["resume"],
         &["retry"],
         &["suspend", "1"],
-        &["top"],
     ] {
         let run = run_alone(arguments);
         run.says(28, "--help");
@@ -278,4 +277,14 @@ fn a_result_that_cannot_be_written_is_an_error() {
     let mut command = fake.command_here(&["peers", "--terse"]);
     command.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
     fake.run_command(command, |talk| drop(talk.answer("peers", json!([])))).says(17, "cannot write the result");
+}
+
+#[test]
+fn a_live_view_is_refused_where_nothing_can_be_drawn() {
+    let run = run_alone(&["top"]);
+    run.says(28, "top needs a terminal to draw on: the standard input is none; 'pyratectl status'");
+    for form in ["--json", "--terse"] {
+        run_alone(&["top", form]).says(28, &format!("{form} asks for a form that programs read"));
+    }
+    assert_eq!(run_alone(&["--json", "top"]).json()["error"]["code"], 28);
 }

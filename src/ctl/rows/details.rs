@@ -109,7 +109,8 @@ pub(in crate::ctl) fn unverified(row: &DownloadRow) -> String {
     }
 }
 
-fn sources(row: &DownloadRow, look: Look) -> String {
+/// A table of the sources of a download, and what each does for it.
+pub(in crate::ctl) fn sources(row: &DownloadRow, look: Look) -> String {
     let mut table = Table::new(&["  ", "SOURCE", "STATE", ">BYTES", ">SHARE", ">RATE", "~REMARK"]);
     let brought = row.shares.iter().fold(0u64, |sum, source| sum.saturating_add(source.bytes));
     // After a restart, the sources of what was there before are unknown.

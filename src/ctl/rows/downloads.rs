@@ -56,7 +56,7 @@ fn shares(row: &DownloadRow) -> String {
 }
 
 /// How much of a download is there: a share of its size, else bytes.
-pub(super) fn done_share(row: &DownloadRow) -> String {
+pub(in crate::ctl) fn done_share(row: &DownloadRow) -> String {
     match row.size {
         Some(0) if row.state != DownloadState::Done => "0%".into(),
         Some(size) => {
@@ -124,7 +124,7 @@ pub(in crate::ctl) enum Order {
 
 impl Order {
     /// `7 paused: a.iso, 45% is kept`.
-    fn told(self, row: &DownloadRow) -> String {
+    pub(in crate::ctl) fn told(self, row: &DownloadRow) -> String {
         use DownloadState::{Active, Cancelled, Done, Failed, Paused, Queued, Retrying, Verifying};
         let (id, name, remark) = (row.id, name(row.name.as_bytes()), remark(row));
         match (self, row.state) {

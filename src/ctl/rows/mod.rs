@@ -14,8 +14,8 @@ mod files;
 mod node;
 mod reload;
 
-pub(super) use details::{Details, unverified};
-pub(super) use downloads::{Order, Ordered, is_stopped_by_disk, remark};
+pub(super) use details::{Details, sources, unverified};
+pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
 pub(super) use node::{ScanResult, VerboseStatus};
 

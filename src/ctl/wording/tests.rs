@@ -74,6 +74,23 @@ list!(failures: Failure as (ExitCode, &'static str) {
          pyrated'; /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
     );
 
+    NoScreen(NoScreen::NotATerminal("output")) => (
+        Usage,
+        "top needs a terminal to draw on: the standard output is none; 'pyratectl status' and 'pyratectl events' do without"
+    );
+    NoScreen(NoScreen::Form("--json")) => (
+        Usage,
+        "top needs a terminal to draw on: --json asks for a form that programs read; 'pyratectl status' and 'pyratectl events' do without"
+    );
+    NoScreen(NoScreen::Nameless) => (
+        Usage,
+        "top needs a terminal to draw on: TERM is not set; 'pyratectl status' and 'pyratectl events' do without"
+    );
+    NoScreen(NoScreen::Dumb) => (
+        Usage,
+        "top needs a terminal to draw on: TERM is 'dumb', a terminal that cannot move its cursor; 'pyratectl status' and 'pyratectl events' do without"
+    );
+    CannotDraw { error: "no".into() } => (FileIo, "cannot draw on the terminal: no");
     CannotWatch { error: "no memory".into() } => (Other, "cannot watch for Ctrl-C: no memory");
     CannotWait { error: "no memory".into() } => (Other, "cannot wait: no memory");
     Interrupted => (Other, "interrupted");
@@ -160,6 +177,8 @@ list!(remarks: Remark as &'static str {
     State { id: 7, state: "done".into(), name: "a".into(), more: ": /a".into() } => "7 done: a: /a";
     SourceLost { download: 7, addr: peer(), loss: Loss::Corrupt, then: Then::Others(1) } =>
         "7: [2001:db8::1]:9 sent wrong bytes; continuing with 1 other";
+    OnlyForTransfers => "p, r, t and c are for transfers: Tab turns to them";
+    GoneMeanwhile => "the daemon is gone: nothing was done";
     NothingToDo => "nothing to do: no download is in a state that this changes";
     NotRemembered { id: 7, why: CallError::new(FileIo, "the disk is full") } =>
         "download 7 is not remembered: the disk is full";

@@ -11,5 +11,6 @@ mod reload;
 mod sandbox;
 mod socket;
 mod state_files;
+mod top;
 mod tour;
 mod unconfigured;

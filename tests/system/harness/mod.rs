@@ -18,6 +18,7 @@ mod p1;
 mod parts;
 mod process;
 mod setup;
+mod tmux;
 mod wire;
 mod workers;
 
@@ -42,6 +43,7 @@ pub(crate) use p1::{Connection, Manners, P1Peer, search_fields};
 pub(crate) use parts::{assert_holds, is_unfinished, path_of};
 pub(crate) use process::{clean_command, free_port, run_pyrated};
 pub(crate) use setup::Setup;
+pub(crate) use tmux::Tmux;
 pub(crate) use wire::{
     Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
 };

@@ -1,0 +1,201 @@
+//! What the panes list, each with a bound.
+
+use crate::control::{DownloadRow, DownloadState, DownloadsReply, HitRow, RawText};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Uploads, and searches of peers, that are remembered.
+const REMEMBERED_MAX: usize = 256;
+
+/// Hits of our search: as many as a daemon remembers of one.
+const HITS_MAX: usize = 1_000;
+
+/// The downloads of the daemon, those first that something happens to.
+#[derive(Debug, Default)]
+pub(in crate::ctl::top) struct Transfers {
+    rows: BTreeMap<u32, DownloadRow>,
+    order: Vec<u32>,
+}
+
+impl Transfers {
+    /// Takes what the daemon says of one.
+    pub(in crate::ctl::top) fn put(&mut self, row: DownloadRow) {
+        self.rows.insert(row.id, row);
+    }
+
+    /// Takes a page of all, which begins after an id; what is not on it any more, the daemon has forgotten. Tells where
+    /// the next page begins.
+    pub(in crate::ctl::top) fn turn_page(&mut self, after: u32, page: DownloadsReply) -> u32 {
+        let next = page.next.filter(|next| *next > after);
+        let on_page: BTreeSet<u32> = page.downloads.iter().map(|row| row.id).collect();
+        let covers = |id: u32| id > after && next.is_none_or(|next| id <= next);
+        self.rows.retain(|id, _| !covers(*id) || on_page.contains(id));
+        page.downloads.into_iter().for_each(|row| self.put(row));
+        next.unwrap_or(0)
+    }
+
+    /// Orders the rows, of which some may have changed.
+    pub(in crate::ctl::top) fn arrange(&mut self) {
+        self.order.clear();
+        self.order.extend(self.rows.keys());
+        self.order.sort_by_cached_key(|id| self.rows.get(id).map(|row| (rank(row.state), place(row))));
+    }
+
+    /// As arranged last.
+    pub(in crate::ctl::top) fn ids(&self) -> &[u32] {
+        &self.order
+    }
+
+    pub(in crate::ctl::top) fn get(&self, id: u32) -> Option<&DownloadRow> {
+        self.rows.get(&id)
+    }
+
+    pub(in crate::ctl::top) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+fn rank(state: DownloadState) -> u8 {
+    match state {
+        DownloadState::Active | DownloadState::Verifying => 0,
+        DownloadState::Retrying => 1,
+        DownloadState::Queued => 2,
+        DownloadState::Paused => 3,
+        DownloadState::Done | DownloadState::Failed | DownloadState::Cancelled => 4,
+    }
+}
+
+/// Those that are over the newest first, the others as they were begun.
+fn place(row: &DownloadRow) -> (u32, Reverse<u32>) {
+    if rank(row.state) == 4 { (0, Reverse(row.id)) } else { (row.id, Reverse(0)) }
+}
+
+/// An upload that began while we looked.
+#[derive(Debug)]
+pub(in crate::ctl::top) struct Upload {
+    pub(in crate::ctl::top) to: SocketAddr,
+    pub(in crate::ctl::top) name: RawText,
+    pub(in crate::ctl::top) began: Duration,
+    pub(in crate::ctl::top) end: Option<UploadEnd>,
+}
+
+#[derive(Debug)]
+pub(in crate::ctl::top) struct UploadEnd {
+    pub(in crate::ctl::top) at: Duration,
+    pub(in crate::ctl::top) bytes: u64,
+    pub(in crate::ctl::top) error: Option<String>,
+}
+
+/// The newest first.
+#[derive(Debug, Default)]
+pub(in crate::ctl::top) struct Uploads(VecDeque<Upload>);
+
+impl Uploads {
+    pub(in crate::ctl::top) fn begin(&mut self, began: Duration, to: SocketAddr, name: RawText) {
+        if self.0.len() >= REMEMBERED_MAX {
+            let oldest_over = self.0.iter().rposition(|upload| upload.end.is_some());
+            self.0.remove(oldest_over.unwrap_or(self.0.len() - 1));
+        }
+        self.0.push_front(Upload { to, name, began, end: None });
+    }
+
+    /// Ends the oldest upload of this file to this peer. One that began before we looked is as new as its end.
+    pub(in crate::ctl::top) fn end(&mut self, to: SocketAddr, name: RawText, end: UploadEnd) {
+        let is_this = |upload: &Upload| upload.end.is_none() && upload.to == to && upload.name == name;
+        let at = self.0.iter().rposition(is_this).unwrap_or_else(|| {
+            self.begin(end.at, to, name);
+            0
+        });
+        self.0[at].end = Some(end);
+    }
+
+    /// Those in progress first.
+    pub(in crate::ctl::top) fn rows(&self) -> impl Iterator<Item = &Upload> {
+        let those = |over: bool| self.0.iter().filter(move |upload| upload.end.is_some() == over);
+        those(false).chain(those(true))
+    }
+
+    pub(in crate::ctl::top) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The daemon is another one: what was in progress is not any more.
+    pub(in crate::ctl::top) fn forget_unfinished(&mut self) {
+        self.0.retain(|upload| upload.end.is_some());
+    }
+}
+
+/// A search of a peer.
+#[derive(Debug)]
+pub(in crate::ctl::top) struct PeerSearch {
+    pub(in crate::ctl::top) at: Duration,
+    pub(in crate::ctl::top) from: SocketAddr,
+    pub(in crate::ctl::top) requester: SocketAddr,
+    pub(in crate::ctl::top) text: RawText,
+    pub(in crate::ctl::top) ttl: u8,
+}
+
+/// The newest first.
+#[derive(Debug, Default)]
+pub(in crate::ctl::top) struct PeerSearches(VecDeque<PeerSearch>);
+
+impl PeerSearches {
+    pub(in crate::ctl::top) fn put(&mut self, search: PeerSearch) {
+        self.0.truncate(REMEMBERED_MAX - 1);
+        self.0.push_front(search);
+    }
+
+    pub(in crate::ctl::top) fn rows(&self) -> impl Iterator<Item = &PeerSearch> {
+        self.0.iter()
+    }
+
+    pub(in crate::ctl::top) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// How far our search is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ctl::top) enum Progress {
+    /// Asked of the daemon.
+    Begun,
+    /// It has this number.
+    Running(u32),
+    /// It is over, but late hits may come.
+    Over(u32),
+}
+
+/// Our search, and what it has found.
+#[derive(Debug)]
+pub(in crate::ctl::top) struct OurSearch {
+    pub(in crate::ctl::top) text: String,
+    pub(in crate::ctl::top) progress: Progress,
+    hits: BTreeMap<u32, HitRow>,
+}
+
+impl OurSearch {
+    pub(in crate::ctl::top) fn new(text: String) -> Self {
+        Self { text, progress: Progress::Begun, hits: BTreeMap::new() }
+    }
+
+    pub(in crate::ctl::top) fn is(&self, search: u32) -> bool {
+        matches!(self.progress, Progress::Running(ours) | Progress::Over(ours) if ours == search)
+    }
+
+    pub(in crate::ctl::top) fn put(&mut self, hit: HitRow) {
+        if self.hits.len() < HITS_MAX || self.hits.contains_key(&hit.id) {
+            self.hits.insert(hit.id, hit);
+        }
+    }
+
+    /// By id.
+    pub(in crate::ctl::top) fn rows(&self) -> impl Iterator<Item = &HitRow> {
+        self.hits.values()
+    }
+
+    pub(in crate::ctl::top) fn len(&self) -> usize {
+        self.hits.len()
+    }
+}

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn no_bytes_are_kept_without_end() {
-        for bytes in [&b"\xff\xfe\xc3\x28"[..], b"\x00\x1c", &[b'\x1b', b'[']] {
+        for bytes in [&b"\xff\xfe\xc3\x28"[..], b"\x00\x1c", b"\x1b["] {
             let mut keys = Keys::default();
             keys.push(bytes);
             while keys.next().is_some() {}

@@ -198,6 +198,7 @@ impl Top<'_> {
 
     fn draw(&mut self, now: Duration) -> Result<(), CallError> {
         self.model.arrange();
+        self.model.silent_for = self.late(now);
         let (model, look) = (&self.model, self.output.look());
         self.screen.draw(|frame| view::draw(frame, model, look, now)).map_err(cannot_draw)?;
         (self.drawn_at, self.draw) = (Some(now), Draw::Never);
@@ -326,11 +327,15 @@ impl Top<'_> {
             self.ask(now, &Request::Peers, Purpose::Peers);
         }
         self.ticks += 1;
-        let late = self.link.waits_since().map(|since| now.saturating_sub(since)).filter(|late| *late >= ANSWER_LATE);
-        if late.is_some() || self.model.silent_for.is_some() {
+        // Nothing comes that would have it drawn.
+        if self.late(now).is_some() {
             self.draw = self.draw.max(Draw::Soon);
         }
-        self.model.silent_for = late;
+    }
+
+    /// How long the daemon has owed an answer, if that is long.
+    fn late(&self, now: Duration) -> Option<Duration> {
+        self.link.waits_since().map(|since| now.saturating_sub(since)).filter(|late| *late >= ANSWER_LATE)
     }
 
     /// Whether there is a daemon again.

@@ -77,7 +77,7 @@ pub(super) struct Model {
     pub(super) mode: Mode,
     /// The outcome of what the user did last.
     pub(super) remark: Option<String>,
-    /// Since when the daemon owes an answer, if it is late.
+    /// How long the daemon has owed an answer, if that is long.
     pub(super) silent_for: Option<Duration>,
     /// The place of the selected row in each pane.
     selected: [usize; Pane::ALL.len()],
@@ -141,7 +141,6 @@ impl Model {
             News::Gone(error) => self.gone = Some(error),
             News::Back => {
                 self.gone = None;
-                self.silent_for = None;
                 self.uploads.forget_unfinished();
                 // Its numbers are not those of the daemon before.
                 self.transfers = Transfers::default();

@@ -23,6 +23,17 @@ impl Groups {
         resized
     }
 
+    /// The groups of the content that are not in the set.
+    pub(crate) fn complement(&self) -> Self {
+        let mut others = Self::none(self.count);
+        let mut next = self.first_missing(0);
+        while let Some(group) = next {
+            others.insert(group);
+            next = self.first_missing(group + 1);
+        }
+        others
+    }
+
     /// The groups in the set, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         (0..self.count).filter(|group| self.contains(*group))
@@ -109,6 +120,7 @@ mod tests {
                 assert_eq!(groups.first_missing(0), Some(count - 2));
                 assert_eq!(groups.first_missing(count - 1), None);
                 assert!(groups.iter().eq((0..count).filter(|group| *group != count - 2)));
+                assert!(groups.complement().iter().eq([count - 2]));
                 let (fewer, more) = (groups.resized(count - 1), groups.resized(count + 100));
                 assert!(fewer.iter().eq(0..count - 2) && fewer.count() == count - 1);
                 assert!(more.iter().eq(groups.iter()) && more.held() == groups.held());

@@ -3,9 +3,11 @@
 
 use crate::fault::DiskFault;
 use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -59,6 +61,23 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
     file.sync_all()?;
     #[cfg(test)]
     recorder::note_sync(file);
+    Ok(())
+}
+
+/// Has the next reads of these bytes come from the disk, if they are synced. Does nothing where the system cannot.
+pub(super) fn forget_cached(file: &File, bytes: Range<u64>) {
+    let span = (i64::try_from(bytes.start), i64::try_from(bytes.end - bytes.start));
+    if let (Ok(at), Ok(count)) = span {
+        let _ = posix_fadvise(file, at, count, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+    #[cfg(test)]
+    recorder::lose_forgotten(file, &bytes);
+}
+
+/// Fails in tests that have a read fail.
+pub(super) fn readable() -> io::Result<()> {
+    #[cfg(test)]
+    recorder::fault(recorder::Call::Read)?;
     Ok(())
 }
 

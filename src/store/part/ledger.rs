@@ -6,6 +6,7 @@ use crate::content::{Groups, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
 use crate::store::place::Place;
+use nix::libc::EIO;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -24,7 +25,7 @@ pub(super) struct Ledger {
     /// Verified groups that were recorded after the last mark, in the order of their records.
     unsynced: Vec<u64>,
     /// Groups that a failed sync may have lost: until they are written again, their bytes may be in the page cache only.
-    lost_by_disk: BTreeSet<u64>,
+    lost_by_disk: Groups,
     journal: Journal,
     /// The journal and its name are synced.
     journal_is_durable: bool,
@@ -65,24 +66,27 @@ impl Ledger {
         let journal = install_resized(self.make_journal(place, part, &outline)?, place, part, &outline)?;
         self.verified = self.verified.resized(outline.group_count());
         self.rechecked = Groups::none(outline.group_count());
+        self.lost_by_disk = self.lost_by_disk.resized(outline.group_count());
         (self.outline, self.allocation) = (outline, Allocation::Wanted);
         self.take_journal(journal);
         Ok(())
     }
 
-    /// Resumes from a journal: hashes the groups whose data may be lost, syncs everything, and replaces the journal by a compact
+    /// Resumes from a journal: syncs everything, hashes the groups whose data may be lost, and replaces the journal by a compact
     /// one. Waits for the disk.
     pub(super) fn resume(place: &Place, part: &File, loaded: Loaded) -> Result<Self, DiskFault> {
         let Loaded { inode, outline, mut verified, unsynced } = loaded;
         if part.metadata()?.len() != outline.size() {
             disk::set_len(part, outline.size())?;
         }
+        disk::sync(part)?;
         for group in unsynced {
+            // An earlier sync may have failed: then the bytes may be in the page cache only, and this sync succeeds without them.
+            disk::forget_cached(part, group_span(outline.size(), group));
             if !is_right(part, &outline, group)? {
                 verified.remove(group);
             }
         }
-        disk::sync(part)?;
         let journal = Journal::create(place, inode, &outline, &verified)?;
         disk::sync(journal.file())?;
         journal.install(place)?;
@@ -99,14 +103,13 @@ impl Ledger {
         journal_is_durable: bool,
         allocation: Allocation,
     ) -> Self {
-        let (unsynced, lost_by_disk) = (Vec::new(), BTreeSet::new());
-        let rechecked = Groups::none(outline.group_count());
+        let none = Groups::none(outline.group_count());
         Self {
             outline,
             verified,
-            rechecked,
-            unsynced,
-            lost_by_disk,
+            rechecked: none.clone(),
+            unsynced: Vec::new(),
+            lost_by_disk: none,
             journal,
             journal_is_durable,
             journal_is_stale: false,
@@ -149,7 +152,7 @@ impl Ledger {
             return Ok(false);
         }
         disk::write_at(part, bytes, span.start)?;
-        self.lost_by_disk.remove(&group);
+        self.lost_by_disk.remove(group);
         self.record(&[group])?;
         Ok(true)
     }
@@ -273,8 +276,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Handles a job that failed. If the data could not be synced, they are lost: another sync would succeed without having
-    /// written them.
+    /// Handles a job that failed. If data could not be synced, they are lost: another sync would succeed without having
+    /// written them. These may be any that no earlier sync has written: groups that were written after the job was made, and
+    /// bytes that are in no verified group, such as those of a stream.
     pub(super) fn reap_failed_sync(&mut self, place: &Place, part: &File) {
         if self.journal_is_stale {
             // Retried with each call.
@@ -282,10 +286,10 @@ impl Ledger {
         }
         let Some(job) = self.job.take_if(|job| job.is_over()) else { return };
         if job.has_lost_data() {
-            let lost = self.unsynced[..job.covered].to_vec();
-            self.lost_by_disk.extend(&lost);
+            let lost = self.unsynced.clone();
             // If this fails, the groups of the old journal are hashed when it is opened.
             let _ = self.unverify(place, part, &lost);
+            self.lost_by_disk = self.verified.complement();
         }
     }
 
@@ -297,7 +301,8 @@ impl Ledger {
     /// Errors: as the system reports them. Then the bad ones are not verified either.
     pub(super) fn checked(&mut self, place: &Place, part: &File, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         self.reap_failed_sync(place, part);
-        let bad: Vec<u64> = bad.union(&self.lost_by_disk).copied().collect();
+        let bad: BTreeSet<u64> = bad.iter().copied().chain(self.lost_by_disk.iter()).collect();
+        let bad: Vec<u64> = bad.into_iter().collect();
         self.unverify(place, part, &bad)?;
         let mut good = Vec::new();
         let mut next = self.verified.first_missing(0);
@@ -325,11 +330,13 @@ fn install_resized(journal: Journal, place: &Place, part: &File, outline: &Outli
     Ok(journal)
 }
 
-/// Whether a group matches the outline. One beyond the end of the file does not.
+/// Whether a group matches the outline. One beyond the end of the file, or on a bad sector, does not.
 /// Errors: as the system reports them: then this is unknown.
 fn is_right(part: &File, outline: &Outline, group: u64) -> io::Result<bool> {
-    match group_digest(part, outline, group) {
+    match disk::readable().and_then(|()| group_digest(part, outline, group)) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        // The group is written again, which makes disks replace the sector.
+        Err(error) if error.raw_os_error() == Some(EIO) => Ok(false),
         found => Ok(outline.expected(group) == Some(found?)),
     }
 }

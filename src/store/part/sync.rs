@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Bytes that are read and hashed at once: they stay in the cache of the processor, and are no mapping of the allocator's.
 const READ_BYTES: usize = 64 << 10;
@@ -125,7 +125,10 @@ impl Job {
 
     /// True when the job and its result were dropped: it failed or never ran.
     pub(super) fn is_over(&self) -> bool {
-        Arc::strong_count(&self.lost_data) == 1
+        let is_over = Arc::strong_count(&self.lost_data) == 1;
+        // What the job has said of its data before it was dropped is seen by whoever sees that it was dropped.
+        fence(Ordering::Acquire);
+        is_over
     }
 
     pub(in crate::store) fn has_lost_data(&self) -> bool {

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -19,6 +20,8 @@ pub(crate) enum Call {
     Stat,
     /// Changes nothing.
     Duplicate,
+    /// Changes nothing.
+    Read,
     Write,
     SetLen,
     Sync,
@@ -71,6 +74,8 @@ struct Recorder {
     /// Calls to fail, with the number of calls of their kind that succeed before.
     faults: Vec<(Call, usize, i32)>,
     room: Option<Room>,
+    /// Bytes that are in the page cache only: files by inode.
+    cached_only: Vec<(u64, Range<u64>)>,
     /// Neither exclusive renames nor hard links.
     plain_names: bool,
 }
@@ -131,6 +136,25 @@ pub(crate) fn pretend_room(room: Option<Room>) {
 
 pub(crate) fn pretended_room() -> Option<Room> {
     RECORDER.with_borrow(|recorder| recorder.room)
+}
+
+/// The disk has not written these bytes of a file, though they can be read as long as they are in the page cache.
+pub(crate) fn keep_in_cache_only(file: &File, bytes: Range<u64>) {
+    let inode = file.metadata().unwrap().ino();
+    RECORDER.with_borrow_mut(|recorder| recorder.cached_only.push((inode, bytes)));
+}
+
+/// Replaces bytes that are in the page cache only by those of the disk, if they are among these.
+pub(crate) fn lose_forgotten(file: &File, forgotten: &Range<u64>) {
+    let inode = file.metadata().unwrap().ino();
+    RECORDER.with_borrow_mut(|recorder| {
+        let lost = |(of, bytes): &mut (u64, Range<u64>)| {
+            *of == inode && forgotten.start <= bytes.start && bytes.end <= forgotten.end
+        };
+        for (_, bytes) in recorder.cached_only.extract_if(.., lost) {
+            file.write_all_at(&vec![0; (bytes.end - bytes.start) as usize], bytes.start).unwrap();
+        }
+    });
 }
 
 /// The number that stands for an inode: itself, unless something was recorded.

@@ -39,6 +39,11 @@ impl Reader {
     pub(super) fn file(&self) -> &SharedFile {
         &self.file
     }
+
+    /// Which opening this is a use of: all its uses share one descriptor.
+    pub(super) fn id(&self) -> OpenedId {
+        self.used.file
+    }
 }
 
 impl Drop for Reader {
@@ -69,6 +74,8 @@ pub(super) struct ReadOrder {
     pub(super) file: Arc<SharedFile>,
     pub(super) at: u64,
     pub(super) count: usize,
+    /// For the bytes, whatever it holds.
+    pub(super) buffer: Vec<u8>,
 }
 
 /// How a read ended: bytes of the unchanged file.
@@ -82,11 +89,11 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn order(&mut self, reader: &Reader, at: u64, count: usize) -> Ordered {
+    pub(super) fn order(&mut self, reader: &Reader, at: u64, count: usize, buffer: Vec<u8>) -> Ordered {
         self.last += 1;
         let ordered = Ordered(self.last);
         let file = Arc::clone(&reader.file);
-        self.orders.push_back(ReadOrder { ordered, used: reader.used, file, at, count });
+        self.orders.push_back(ReadOrder { ordered, used: reader.used, file, at, count, buffer });
         ordered
     }
 

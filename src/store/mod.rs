@@ -33,7 +33,7 @@ mod hasher;
 mod mount;
 #[cfg(test)]
 #[path = "../../tests/common/not_tested.rs"]
-mod not_tested;
+pub(crate) mod not_tested;
 mod orphans;
 mod own;
 mod part;

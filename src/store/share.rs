@@ -133,8 +133,8 @@ impl SharedFile {
     }
 
     /// Reads bytes from a position on that are in the page cache, of the unchanged file; fewer than the buffer has room for if
-    /// only these are there. Does not wait for the bytes, though Linux may begin to read ahead; returns `None` if
-    /// [`SharedFile::read`] has to wait.
+    /// only these are there. Does not wait for the bytes; returns `None` if [`SharedFile::read`] has to wait. Linux has begun to
+    /// read them then, whatever advice posix_fadvise(2) was given, and may wait until the disk has room in its queue.
     /// Errors: as [`SharedFile::read`].
     pub(crate) fn read_cached(&self, into: &mut [u8], at: u64) -> Result<Option<usize>, DiskFault> {
         if self.cached == Cached::Untold {
@@ -168,6 +168,15 @@ impl SharedFile {
 
     pub(super) fn into_file(self) -> File {
         self.file
+    }
+
+    /// Has the system drop the file from its page cache, where it can.
+    #[cfg(test)]
+    pub(crate) fn uncached(self) -> Self {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        self.file.sync_all().unwrap();
+        posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        self
     }
 
     /// As on a filesystem that does not tell what is in the page cache.

@@ -73,11 +73,11 @@ impl Disk {
 
     /// Submits a read that an exchange waits for, which [`Output::SharedRead`] reports.
     pub(crate) fn read_shared(&mut self, order: ReadOrder) {
-        let ReadOrder { ordered, used, file, at, count } = order;
+        let ReadOrder { ordered, used, file, at, count, buffer: mut bytes } = order;
         let done = move |outcome| Done::SharedRead(used, ordered, outcome);
         let key = Key::ReadShared(used.exchange);
         self.jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || {
-            let mut bytes = vec![0; count];
+            bytes.resize(count, 0);
             file.read(&mut bytes, at).map(|()| bytes)
         });
     }

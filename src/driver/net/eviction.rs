@@ -3,9 +3,11 @@
 //! The network that holds most descriptors gives way first, and of its connections the least active one. All connections
 //! are kept in that order, so that a flood of new ones costs no search.
 
+use crate::driver::shared_files::OpenedId;
 use crate::network::Network;
 use crate::time::Instant;
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -53,8 +55,8 @@ impl Activity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) activity: Activity,
-    /// Of its socket and its file.
-    pub(crate) descriptors: usize,
+    /// Beside its socket.
+    pub(crate) file: Option<OpenedId>,
 }
 
 /// A network in the order of giving way: how many descriptors it holds, and the first of its connections to give way.
@@ -62,14 +64,16 @@ type Rank = (Reverse<usize>, Activity, Network);
 
 #[derive(Debug, Default)]
 struct Connections {
-    descriptors: usize,
     in_order: BTreeSet<(Activity, usize)>,
+    /// The files that they read, with the number of their readers here: these share one descriptor.
+    files: BTreeMap<OpenedId, usize>,
 }
 
 /// All inbound connections in the order in which they give way.
 #[derive(Debug, Default)]
 pub(crate) struct Evictions {
     by_network: BTreeMap<Network, Connections>,
+    /// Of all networks. A file that several of them read counts for each.
     descriptors: usize,
     ranking: BTreeSet<Rank>,
     /// Networks with two idle streams or more, by the number of these.
@@ -88,16 +92,14 @@ impl Evictions {
         if let Some(old) = connections.idle_rank(network) {
             self.idle_ranking.remove(&old);
         }
+        let before = connections.descriptors();
         if let Some(from) = from {
-            connections.in_order.remove(&(from.activity, key));
-            connections.descriptors -= from.descriptors;
-            self.descriptors -= from.descriptors;
+            connections.remove(key, from);
         }
         if let Some(to) = to {
-            connections.in_order.insert((to.activity, key));
-            connections.descriptors += to.descriptors;
-            self.descriptors += to.descriptors;
+            connections.insert(key, to);
         }
+        self.descriptors = self.descriptors - before + connections.descriptors();
         if connections.surplus_stream().is_some() {
             self.crowded.insert(network);
         }
@@ -123,7 +125,7 @@ impl Evictions {
     /// each network that only keeps streams open.
     pub(crate) fn victim(&self, newcomer: Option<Network>, except: Option<usize>, now: Instant) -> Option<usize> {
         let own = newcomer.and_then(|network| self.by_network.get(&network));
-        let held = own.map_or(0, |own| own.descriptors);
+        let held = own.map_or(0, Connections::descriptors);
         let share = self.descriptors / (self.by_network.len() + usize::from(own.is_none())).max(1);
         let own = own.and_then(|own| own.in_order.iter().find(|(_, key)| Some(*key) != except));
         let own = own.filter(|(own, _)| own.is_idle(now) || !own.is_sending() && own.exceeds(share, held + 1));
@@ -187,8 +189,31 @@ impl Evictions {
 }
 
 impl Connections {
+    fn descriptors(&self) -> usize {
+        self.in_order.len() + self.files.len()
+    }
+
+    fn insert(&mut self, key: usize, hold: Hold) {
+        self.in_order.insert((hold.activity, key));
+        if let Some(file) = hold.file {
+            *self.files.entry(file).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, key: usize, hold: Hold) {
+        self.in_order.remove(&(hold.activity, key));
+        if let Some(file) = hold.file
+            && let Entry::Occupied(mut readers) = self.files.entry(file)
+        {
+            *readers.get_mut() -= 1;
+            if *readers.get() == 0 {
+                readers.remove();
+            }
+        }
+    }
+
     fn rank(&self, network: Network) -> Option<Rank> {
-        self.in_order.first().map(|(activity, _)| (Reverse(self.descriptors), *activity, network))
+        self.in_order.first().map(|(activity, _)| (Reverse(self.descriptors()), *activity, network))
     }
 
     /// The position in `idle_ranking`, if there are two idle streams or more.
@@ -228,7 +253,7 @@ mod tests {
     }
 
     fn hold(activity: Activity) -> Option<Hold> {
-        Some(Hold { activity, descriptors: 1 })
+        Some(Hold { activity, file: None })
     }
 
     /// Connections of networks, with the number of each as its key.
@@ -313,8 +338,10 @@ mod tests {
     fn a_file_counts_and_never_displaces_the_connection_that_it_is_for() {
         let mut evictions = holding(&[(1, waiting(0)), (2, waiting(1)), (2, waiting(2))]);
         assert_eq!(evictions.victim(Some(network(1)), Some(0), NOW), Some(2), "the other network holds more");
-        let sending = Hold { activity: Activity::Sending(at(3)), descriptors: 3 };
-        evictions.change(network(1), 0, hold(waiting(0)), Some(sending));
+        for (key, file) in [(0, Some(OpenedId(7))), (3, None)] {
+            let sending = Hold { activity: Activity::Sending(at(3)), file };
+            evictions.change(network(1), key, hold(waiting(0)).filter(|_| key == 0), Some(sending));
+        }
         assert_eq!(evictions.victim(Some(network(2)), Some(2), NOW), Some(1), "of its own, one that waits");
         evictions.change(network(2), 1, hold(waiting(1)), None);
         assert_eq!(
@@ -322,6 +349,24 @@ mod tests {
             Some(0),
             "else that of the network that holds most"
         );
+    }
+
+    #[test]
+    fn readers_of_one_file_share_its_descriptor() {
+        let mut evictions = Evictions::default();
+        let sending = |file| Some(Hold { activity: Activity::Sending(at(0)), file: Some(OpenedId(file)) });
+        let readers = [(1, 0, 7), (1, 1, 7), (1, 2, 7), (2, 3, 7), (2, 4, 8), (2, 5, 9)];
+        for (of, key, file) in readers {
+            evictions.change(network(of), key, None, sending(file));
+        }
+        assert_eq!(evictions.victim(None, None, NOW), Some(3), "three sockets and three files, not one file");
+        evictions.change(network(2), 4, sending(8), None);
+        evictions.change(network(2), 5, sending(9), None);
+        assert_eq!(evictions.victim(None, None, NOW), Some(0));
+        for (key, left) in [(0, 3), (1, 2), (2, 0)] {
+            evictions.change(network(1), key, sending(7), None);
+            assert_eq!(evictions.by_network.get(&network(1)).map_or(0, Connections::descriptors), left);
+        }
     }
 
     /// Many users behind one address, and many addresses that only keep streams open.
@@ -375,21 +420,21 @@ mod tests {
                 waiting(step),
                 Activity::Sending(since),
             ];
-            let hold = Hold { activity: kinds[random(5) as usize], descriptors: 1 + random(2) as usize };
+            let file = (random(2) > 0).then(|| OpenedId(random(4)));
+            let hold = Hold { activity: kinds[random(5) as usize], file };
             let new = (random(4) > 0).then_some(hold);
             evictions.change(network(of), key, old.map(|(_, hold)| hold), new);
             known.extend(new.map(|hold| (key, (of, hold))));
             let mut networks: BTreeMap<u32, Connections> = BTreeMap::new();
             for (key, (of, hold)) in &known {
                 let connections = networks.entry(*of).or_default();
-                connections.descriptors += hold.descriptors;
-                connections.in_order.insert((hold.activity, *key));
+                connections.insert(*key, *hold);
             }
             let ranks: BTreeSet<Rank> = networks.iter().filter_map(|(of, held)| held.rank(network(*of))).collect();
             assert_eq!(evictions.ranking, ranks);
             let of_idle = networks.iter().filter_map(|(of, held)| held.idle_rank(network(*of)));
             assert_eq!(evictions.idle_ranking, of_idle.collect());
-            assert_eq!(evictions.descriptors, networks.values().map(|held| held.descriptors).sum::<usize>());
+            assert_eq!(evictions.descriptors, networks.values().map(Connections::descriptors).sum::<usize>());
             for (of, held) in &networks {
                 assert_eq!(evictions.first_of(network(*of)), held.in_order.first().map(|(_, key)| *key));
             }

@@ -261,8 +261,7 @@ impl Table {
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
-        let descriptors = 1 + usize::from(inbound.sends_file());
-        let new = inbound.activity().map(|activity| Hold { activity, descriptors });
+        let new = inbound.activity().map(|activity| Hold { activity, file: inbound.file_id() });
         if entry.hold != new {
             let old = std::mem::replace(&mut entry.hold, new);
             self.evictions.change(network, key, old, new);

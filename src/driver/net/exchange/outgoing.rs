@@ -1,7 +1,7 @@
 //! Payload to send: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
-use crate::driver::shared_files::{AwaitsRead, Ordered, ReadOutcome, Reader};
+use crate::driver::shared_files::{AwaitsRead, OpenedId, Ordered, ReadOutcome, Reader};
 use crate::driver::socket::{Blocked, Direction, Socket};
 use crate::fault::DiskFault;
 use crate::library::{FileMeta, Shared};
@@ -15,7 +15,10 @@ use std::rc::Rc;
 /// Bytes of a file that are read at once: those from the page cache that the socket does not take are read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
 
-/// The same at the beginning, while the socket takes little.
+/// Bytes of a file that a job reads at once, however few of them the rate limit or the socket takes now.
+const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// As [`PIECE_BYTES_MAX`] at the beginning, while the socket takes little.
 const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
 
 /// Rows of the list that are encoded at once.
@@ -58,6 +61,9 @@ enum Source {
 enum Piece {
     /// In the file: perhaps in the page cache.
     Unread,
+    /// In the file, where an earlier read had to wait: jobs read the rest, into this buffer. An attempt to read from the page cache that misses makes
+    /// Linux begin to read ahead, and a disk with a full queue holds the caller.
+    OnDisk(Vec<u8>),
     /// A read that waits for the disk brings them. There is one at a time.
     Ordered(Ordered),
     /// That read brought them; the rest from a position on is not written yet.
@@ -120,9 +126,9 @@ impl Outgoing {
         matches!(self.source, Source::File { piece: Piece::Ordered(_), .. })
     }
 
-    /// Whether it sends a file.
-    pub(super) fn is_file(&self) -> bool {
-        matches!(self.source, Source::File { .. })
+    /// The file that it sends.
+    pub(super) fn file_id(&self) -> Option<OpenedId> {
+        if let Source::File { file, .. } = &self.source { Some(file.id()) } else { None }
     }
 
     /// What is not written yet of a file: from where, and how much; and the file.
@@ -243,7 +249,7 @@ fn write_piece(
     match piece {
         Piece::Ordered(read) => return Ok(Wrote::Reading(read.awaits())),
         Piece::Failed(fault) => return Ok(Wrote::Failed(*fault)),
-        Piece::Unread | Piece::Read { .. } => {}
+        Piece::Unread | Piece::OnDisk(_) | Piece::Read { .. } => {}
     }
     if let Some(blocked) = socket.blocks_writing() {
         return Ok(Wrote::Blocked(blocked));
@@ -251,20 +257,25 @@ fn write_piece(
     if let Piece::Read { bytes, from } = piece {
         let wrote = write_from(socket, bytes, from, budget)?;
         if *from == bytes.len() {
-            *piece = Piece::Unread;
+            *piece = Piece::OnDisk(std::mem::take(bytes));
         }
         return Ok(wrote);
     }
-    let count = usize::try_from(left).unwrap_or(usize::MAX).min(budget).min(PIECE_BYTES_MAX);
-    match file.file().read_cached(&mut cx.scratch[..count], at) {
-        Ok(Some(count)) => Ok(socket.write(&cx.scratch[..count])?.map_or_else(Wrote::Blocked, Wrote::Bytes)),
-        Ok(None) => {
-            let read = cx.reads.order(file, at, count);
-            *piece = Piece::Ordered(read);
-            Ok(Wrote::Reading(read.awaits()))
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    if let Piece::Unread = piece {
+        let count = left.min(budget).min(PIECE_BYTES_MAX);
+        match file.file().read_cached(&mut cx.scratch[..count], at) {
+            Ok(Some(count)) => {
+                return Ok(socket.write(&cx.scratch[..count])?.map_or_else(Wrote::Blocked, Wrote::Bytes));
+            }
+            Ok(None) => {}
+            Err(fault) => return Ok(Wrote::Failed(fault)),
         }
-        Err(fault) => Ok(Wrote::Failed(fault)),
     }
+    let buffer = if let Piece::OnDisk(buffer) = piece { std::mem::take(buffer) } else { Vec::new() };
+    let read = cx.reads.order(file, at, left.min(READ_BYTES_MAX), buffer);
+    *piece = Piece::Ordered(read);
+    Ok(Wrote::Reading(read.awaits()))
 }
 
 fn write_from(socket: &mut Socket, bytes: &[u8], at: &mut usize, budget: usize) -> io::Result<Wrote> {

@@ -10,6 +10,7 @@ use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::node::contract::ResponseFault;
+use crate::store::not_tested::not_tested;
 use crate::store::{ShareRoot, SharedFile};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
@@ -168,7 +169,8 @@ impl Sent {
 /// Executes the read that a connection waits for.
 fn carry_out(rig: &mut Rig, now: Instant) {
     let order = rig.reads.pop().unwrap();
-    let mut bytes = vec![0; order.count];
+    let mut bytes = order.buffer;
+    bytes.resize(order.count, 0);
     let outcome = order.file.read(&mut bytes, order.at).map(|()| bytes);
     rig.inbound.take_read(order.ordered, outcome, now);
 }
@@ -199,6 +201,51 @@ fn a_response_waits_for_its_read_as_long_as_the_disk_takes_and_its_reader_is_not
     let mut received = [0; 5];
     rig.peer.read_exact(&mut received).unwrap();
     assert_eq!(received, *b"aaaaa");
+}
+
+/// An attempt to read what is not in the page cache may hold the loop.
+#[test]
+fn after_one_read_that_had_to_wait_the_loop_reads_nothing_of_the_response_itself() {
+    let mut rig = Rig::accept();
+    let sent = Sent::begin(&mut rig, 4 << 20, SharedFile::uncached);
+    let mut step = rig.step(at(1));
+    if !matches!(step, Step::Reading(_)) {
+        return not_tested("a file that leaves the page cache", "it stays there on this filesystem");
+    }
+    // All of it is there from now on.
+    std::fs::read(sent.scratch.path().join("file")).unwrap();
+    let mut reads = 0;
+    loop {
+        match step {
+            Step::Reading(_) => {
+                reads += 1;
+                carry_out(&mut rig, at(1));
+                step = rig.step(at(1));
+            }
+            Step::Wait(_) => step = rig.hear_room(at(1)),
+            Step::Again | Step::Report(Report::Event(_)) => step = rig.step(at(1)),
+            _ => break,
+        }
+    }
+    assert!(matches!(step, Step::Report(Report::Answered(_))), "{step:?}");
+    assert_eq!(reads, 16, "of 256 KiB each");
+}
+
+#[test]
+fn a_read_that_waits_for_the_disk_is_not_as_short_as_the_rate_limit_grants() {
+    let mut rig = Rig::accept();
+    rig.pace = Pace::new(RateLimits { upload: 20_000, download: 0 }, at(0));
+    let _sent = Sent::begin(&mut rig, 100_000, SharedFile::untold);
+    assert!(matches!(rig.step(at(1)), Step::Reading(_)));
+    carry_out(&mut rig, at(1));
+    for second in 1..60 {
+        let step = rig.step(at(second));
+        assert!(rig.reads.pop().is_none(), "all bytes are there");
+        if matches!(step, Step::Report(Report::Answered(_))) {
+            return;
+        }
+    }
+    panic!("it was not sent");
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod sending;
 use super::report_queue::ReportQueue;
 use super::{Context, NetStep, Outgoing, Over, Progress, RefusedMessage, Report};
 use crate::driver::net::eviction::Activity;
-use crate::driver::shared_files::{Ordered, ReadOutcome};
+use crate::driver::shared_files::{OpenedId, Ordered, ReadOutcome};
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
@@ -149,9 +149,9 @@ impl Inbound {
         })
     }
 
-    /// Whether it holds a file open.
-    pub(crate) fn sends_file(&self) -> bool {
-        matches!(&self.state, State::Sending { outgoing, .. } if outgoing.is_file())
+    /// The file that it holds open.
+    pub(crate) fn file_id(&self) -> Option<OpenedId> {
+        if let State::Sending { outgoing, .. } = &self.state { outgoing.file_id() } else { None }
     }
 
     /// A read that it ordered has ended.

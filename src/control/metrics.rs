@@ -243,7 +243,12 @@ impl MetricsReply {
         let downloads = named_counts(&self.downloads);
         families.by(("pyrate_downloads", Gauge, "Downloads that are remembered, by state."), "state", downloads);
         families.one("pyrate_uploads_active", Gauge, "Uploads in progress.", status.uploads_active);
-        families.one("pyrate_commands_queued", Gauge, "Commands that wait for a worker.", status.commands_queued);
+        families.one(
+            "pyrate_commands_queued",
+            Gauge,
+            "Commands that wait for a worker or a descriptor.",
+            status.commands_queued,
+        );
         families.by(
             ("pyrate_transferred_bytes_total", Counter, "Bytes of files transferred."),
             "direction",

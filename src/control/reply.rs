@@ -36,7 +36,7 @@ pub struct StatusReply {
     #[serde(default)]
     pub orphaned_bytes: u64,
     pub uploads_active: u64,
-    /// Commands that wait for a worker.
+    /// Commands that wait for a worker, or for a file descriptor.
     pub commands_queued: u64,
     /// Payload bytes downloaded since start.
     pub bytes_down: u64,

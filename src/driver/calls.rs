@@ -79,6 +79,10 @@ impl Driver {
     pub(super) fn complete(&mut self, status: &mut StatusReply) {
         (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
         status.sandbox = self.front.host().sandbox();
+        // For the node these uploads have begun.
+        let waiting = self.awaiting_file.waiting_for_descriptors();
+        status.uploads_active = status.uploads_active.saturating_sub(waiting);
+        status.commands_queued += waiting;
     }
 
     fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {

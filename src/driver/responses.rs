@@ -33,6 +33,18 @@ pub(super) struct AwaitingFile {
 }
 
 impl AwaitingFile {
+    pub(super) fn waiting_for_descriptors(&self) -> u64 {
+        self.orders.len() as u64
+    }
+
+    /// Takes the orders that wait for a descriptor though their file is open by now.
+    fn take_waiting_for(&mut self, name: &FileName) -> Vec<Action> {
+        let orders = std::mem::take(&mut self.orders);
+        let (taken, others) = orders.into_iter().partition(|order| file_of(order) == Some(name));
+        self.orders = others;
+        taken.into()
+    }
+
     /// Drops orders.
     fn retain(&mut self, mut keeps: impl FnMut(&Action) -> bool) {
         self.orders.retain(&mut keeps);
@@ -151,7 +163,11 @@ impl Driver {
 
     /// A job has opened a file, or failed: all that wait for it go on.
     pub(super) fn on_shared_opened(&mut self, name: &FileName, outcome: Result<(), DiskFault>) {
-        for order in self.awaiting_file.opening.remove(name).unwrap_or_default() {
+        let mut orders = self.awaiting_file.opening.remove(name).unwrap_or_default();
+        if outcome.is_ok() {
+            orders.extend(self.awaiting_file.take_waiting_for(name));
+        }
+        for order in orders {
             let Some((exchange, requester)) = exchange_of(&order).zip(self.requester_of(&order)) else { continue };
             let file = outcome.and_then(|()| {
                 let (_, expected) = self.expected(&order)?;
@@ -257,6 +273,15 @@ impl Driver {
     fn fail_response(&mut self, exchange: ExchangeId, told: Option<RefusalReason>, fault: DiskFault) {
         self.net.refuse_request(exchange, told, "file", &fault, &self.cx);
         self.cx.out.event(Event::ResponseEnded { exchange, outcome: Err(ResponseFault::Disk(fault)) });
+    }
+}
+
+/// The file that an order takes.
+fn file_of(order: &Action) -> Option<&FileName> {
+    match order {
+        Action::SendRange { file, .. } | Action::SendMetadata { file, .. } => Some(&file.name),
+        Action::SendFile { name, .. } | Action::CallBack { name, .. } => Some(name),
+        _ => None,
     }
 }
 

@@ -101,6 +101,7 @@ impl Driver {
         let began = self.clock.fine();
         self.hear_handle_and_signals();
         self.disk.receive(&mut self.net, &mut self.cx);
+        self.net.expect_descriptors(self.disk.gives_descriptors_back(self.cx.now));
         self.carry_out();
         self.front.accept(self.net.registry(), &mut self.cx);
         self.net.accept(&mut self.cx);
@@ -133,6 +134,7 @@ impl Driver {
         self.carry_out();
         self.net.end_surplus_streams(&mut self.cx);
         self.disk.tend_shared(self.net.has_ample_descriptors(), self.cx.now);
+        self.net.expect_descriptors(self.disk.gives_descriptors_back(self.cx.now));
         self.respond_to_waiting();
         self.carry_out();
         self.report_to_host();

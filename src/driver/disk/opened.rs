@@ -17,7 +17,10 @@ use std::time::Duration;
 /// How long a file that nobody reads stays open.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// Such files.
+/// A job that closes files for so long hangs: their descriptors do not come back soon.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
+
+/// Files without a reader that stay open.
 const IDLE_FILES_MAX: usize = 16;
 
 /// Each descriptor, from its opening to its closing, has its permit here. Jobs open and close: both may wait for the disk, closing
@@ -31,8 +34,9 @@ pub(super) struct OpenedFiles {
     /// Files without a reader, and until when they stay open.
     idle: BTreeSet<(Instant, OpenedId)>,
     to_close: Vec<(Arc<SharedFile>, Permit)>,
-    /// Of the files that a job closes.
+    /// Of the files that a job closes, and since when it does.
     closing: Vec<Permit>,
+    closing_since: Option<Instant>,
     left: LeftFiles,
     last: u64,
 }
@@ -144,20 +148,29 @@ impl OpenedFiles {
         {
             self.give_up(id);
         }
-        self.close(jobs);
+        self.close(now, jobs);
     }
 
-    fn close(&mut self, jobs: &mut Jobs) {
+    /// Whether files are about to give their descriptors back, unless these are plenty: those without a reader, and those that a
+    /// job closes.
+    pub(super) fn gives_back(&self, now: Instant) -> bool {
+        let hangs = self.closing_since.is_some_and(|since| since + CLOSING_MAX <= now);
+        !hangs && !(self.idle.is_empty() && self.to_close.is_empty() && self.closing.is_empty())
+    }
+
+    fn close(&mut self, now: Instant, jobs: &mut Jobs) {
         if self.to_close.is_empty() || !self.closing.is_empty() {
             return;
         }
         let files: Vec<Arc<SharedFile>>;
+        self.closing_since = Some(now);
         (files, self.closing) = std::mem::take(&mut self.to_close).into_iter().unzip();
         jobs.submit((Lane::Share, Key::CloseShared), |()| Done::SharedClosed, (), move || drop(files));
     }
 
     pub(super) fn on_closed(&mut self) {
         self.closing.clear();
+        self.closing_since = None;
     }
 
     /// A read has ended: it was a use of the file. Its exchange may order the next one now.

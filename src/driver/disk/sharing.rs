@@ -87,6 +87,11 @@ impl Disk {
         self.opened.tend(keeps_idle, now, &mut self.jobs);
     }
 
+    /// Whether open files are about to give their descriptors back.
+    pub(crate) fn gives_descriptors_back(&self, now: Instant) -> bool {
+        self.opened.gives_back(now)
+    }
+
     /// The metadata of a file, requested by a network: here, or coming, which [`Output::MetadataRead`] reports.
     pub(crate) fn metadata_body(
         &mut self,

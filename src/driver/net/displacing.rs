@@ -19,7 +19,12 @@ impl Net {
 
     /// Takes a descriptor for a file that a peer requested.
     pub(crate) fn take_for_file(&mut self, requester: Requester, cx: &mut Cx) -> Option<Permit> {
+        // A request can wait for a moment; a call-back cannot.
+        let may_wait = self.expects_descriptors && requester.key.is_some();
         self.table.budget.take(Use::File).ok().or_else(|| {
+            if may_wait {
+                return None;
+            }
             let network = Network::of(requester.addr.ip());
             let victim = self.table.evictions.victim(Some(network), requester.key, cx.now)?;
             self.displace(victim, cx);
@@ -32,6 +37,13 @@ impl Net {
         self.table.budget.is_ample()
     }
 
+    /// Whether files are about to give their descriptors back: what can wait displaces no connection meanwhile.
+    pub(crate) fn expect_descriptors(&mut self, expected: bool) {
+        if std::mem::replace(&mut self.expects_descriptors, expected) && !expected {
+            self.resume_listeners();
+        }
+    }
+
     /// Descriptors of files are free again.
     pub(crate) fn on_files_closed(&mut self) {
         if self.table.budget.has_room() {
@@ -41,7 +53,8 @@ impl Net {
 
     /// Whether a connection that waits at a listener can get a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
-        self.table.budget.has_room() || self.table.evictions.victim(None, None, cx.now).is_some()
+        let has_victim = || self.table.evictions.victim(None, None, cx.now).is_some();
+        self.table.budget.has_room() || !self.expects_descriptors && has_victim()
     }
 
     /// Takes a descriptor, if need be that of another connection.

@@ -66,6 +66,8 @@ pub(crate) struct Net {
     listeners: Vec<Listener>,
     /// When listeners that found no descriptor try again, even if no connection has closed.
     accept_again_at: Option<Instant>,
+    /// Files are about to give their descriptors back.
+    expects_descriptors: bool,
     streams: Streams,
     pace: Pace,
     refusals: Refusals,
@@ -80,6 +82,7 @@ impl Net {
             table: Table::new(now),
             listeners,
             accept_again_at: None,
+            expects_descriptors: false,
             streams: Streams::default(),
             pace: Pace::new(limits, now),
             refusals: Refusals::default(),

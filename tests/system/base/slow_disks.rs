@@ -1,19 +1,25 @@
 //! Slow disks, and disks that hang, delay nothing but what is read from them or written to them (DESIGN, "Three ideas").
 
 use crate::harness::{
-    Daemon, LIMIT, Setup, Stopwatch, ask_from, clean_command, fetch, free_port, not_tested, start_hashed, until,
+    Daemon, LIMIT, OldBootstrap, Setup, Stopwatch, ask_from, clean_command, connect_from, fetch, free_port, not_tested,
+    reset, start_hashed, until,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
+
+/// A search that every peer answers at once.
+const FIRST_CONTACT: &[u8] =
+    b"6:p1-0000000000000001:b3=0000000000000000000000000000000000000000000000000000000000000000:127.0.0.1:5000:0\n";
 
 /// What waits for a disk.
 const CALLS: &str =
@@ -145,4 +151,38 @@ fn a_share_that_hangs_holds_up_neither_a_download_nor_the_stop() {
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
     stop_at_once(&mut peer, delaying);
     drop(asking);
+}
+
+/// What a file that nobody reads any more gives back is worth a moment: the job that closes it waits for the disk.
+#[test]
+fn nobody_is_displaced_for_a_descriptor_that_a_file_is_about_to_give_back() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let setup = Setup::peer().descriptors_max(48).joins(&[bootstrap.addr()]);
+    let peer = setup.shares("cold.bin", vec![1; MIB]);
+    File::create(peer.share().join("large.bin")).and_then(|file| file.set_len(32 << 20)).expect("a sparse file");
+    let peer = start_hashed(peer);
+    let to = peer.listen();
+    let from = |last: u8, message: &[u8]| {
+        let mut stream = connect_from(Ipv4Addr::new(127, 0, 9, last), to).expect("the backlog takes it");
+        stream.write_all(message).expect("it waits in the buffer");
+        stream.set_read_timeout(Some(LIMIT)).expect("not zero");
+        stream
+    };
+    // Streams that give way to others: all that are accepted but three, and one less for the second file.
+    let idle: Vec<_> = (1..=13).map(|last| from(last, b"6:id:nothing like it:127.0.0.1:5000:0\n")).collect();
+    let mut reader = from(20, b"4:large.bin\n");
+    reader.read_exact(&mut [0]).expect("it is sent");
+    cool(&peer, "cold.bin");
+    let Some(_delaying) = Delaying::calls(&peer, "pread64", Duration::from_millis(700)) else { return };
+    let mut cold = from(21, b"4:cold.bin\n");
+    until("a job reads", LIMIT, || peer.status()["uploads_active"] == 2);
+    // Its file waits behind that job.
+    reset(reader);
+    until("it is over", LIMIT, || peer.status()["uploads_active"] == 1);
+    let _last = from(22, b"6:id:nothing like it:127.0.0.1:5000:0\n");
+    let mut late = from(23, FIRST_CONTACT);
+    late.read_exact(&mut [0]).expect("it is accepted");
+    assert_eq!(peer.status()["limited"]["connections_displaced"], 0);
+    cold.read_exact(&mut [0]).expect("it is sent");
+    drop(idle);
 }

@@ -1,6 +1,7 @@
 //! What many, greedy, slow or hostile peers can cause, and what honest ones still get.
 
 mod bounds;
+mod descriptors;
 mod hostile;
 mod rate;
 mod refusals;

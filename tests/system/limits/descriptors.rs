@@ -1,0 +1,64 @@
+//! Which connection gets a descriptor, and which one gives its own up, when there are few.
+
+use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, connect_from, pause, reset, until};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+/// Connections of others that a daemon accepts within [`DESCRIPTORS`], while one file is open.
+const CONNECTIONS: u8 = 16;
+
+const DESCRIPTORS: u32 = 48;
+
+/// Shares files that are larger than what lies in buffers.
+fn sharing(names: &[&str], bootstrap: &OldBootstrap) -> Daemon {
+    let setup = Setup::peer().descriptors_max(DESCRIPTORS).joins(&[bootstrap.addr()]);
+    for name in names {
+        let file = std::fs::File::create(setup.share().join(name)).expect("a fresh file");
+        file.set_len(32 << 20).expect("a sparse file");
+    }
+    setup.start()
+}
+
+/// Connects from an address of its own.
+fn connect(peer: &Daemon, last: u8) -> TcpStream {
+    let stream = connect_from(Ipv4Addr::new(127, 0, 9, last), peer.listen()).expect("it accepts");
+    stream.set_read_timeout(Some(LIMIT)).expect("not zero");
+    stream
+}
+
+fn ask(mut stream: TcpStream, name: &str) -> TcpStream {
+    stream.write_all(format!("4:{name}\n").as_bytes()).expect("it reads");
+    stream
+}
+
+fn assert_begins(stream: &mut TcpStream, what: &str) {
+    stream.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{what}: {error}"));
+}
+
+#[test]
+fn a_request_whose_file_is_open_does_not_wait_behind_one_for_another_file() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let peer = sharing(&["all.bin", "one.bin", "two.bin"], &bootstrap);
+    let connected: Vec<TcpStream> = (1..=3).map(|last| connect(&peer, last)).collect();
+    let mut all: Vec<TcpStream> = (4..=CONNECTIONS).map(|last| ask(connect(&peer, last), "all.bin")).collect();
+    all.iter_mut().for_each(|stream| assert_begins(stream, "they share a descriptor"));
+    // Each address has its share: these wait for a descriptor, in this order.
+    let names = ["one.bin", "two.bin", "one.bin"];
+    let ask = |(queued, (stream, name))| {
+        let stream = ask(stream, name);
+        until("it waits", LIMIT, || peer.status()["commands_queued"] == queued);
+        stream
+    };
+    let mut waiting: Vec<TcpStream> = (1..).zip(connected.into_iter().zip(names)).map(ask).collect();
+    reset(all.swap_remove(0));
+    assert_begins(&mut waiting[0], "it has the descriptor");
+    assert_begins(&mut waiting[2], "it needs no other one");
+    waiting[1].set_read_timeout(Some(Duration::from_millis(100))).expect("not zero");
+    pause(Duration::from_millis(100));
+    assert!(waiting[1].read(&mut [0]).is_err(), "there is no other one");
+    assert_eq!(peer.status()["limited"]["connections_displaced"], 0);
+    drop(all);
+    waiting[1].set_read_timeout(Some(LIMIT)).expect("not zero");
+    assert_begins(&mut waiting[1], "there is one again");
+}

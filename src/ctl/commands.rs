@@ -4,7 +4,7 @@ use super::argv;
 use super::wording::Failure;
 use crate::name::Escaped;
 use crate::suggest::closest;
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 /// The table of the commands.
 pub(super) struct Commands(CommandInfoWithArgs);
@@ -41,11 +41,12 @@ impl Commands {
         self.0.flags.iter().any(|flag| is_called(flag, option))
     }
 
-    /// The first command or option that does not exist, in arguments that [`arrange`](super::arrange::arrange) gave.
+    /// The first command or option that does not exist, or argument that the command does not take, in arguments that [`arrange`](super::arrange::arrange) gave.
     pub(super) fn unknown(&self, arguments: &[String]) -> Option<Failure> {
         let mut arguments = arguments.iter();
         let mut command: Option<&CommandInfoWithArgs> = None;
         let mut options_ended = false;
+        let mut positionals = 0;
         while let Some(argument) = arguments.next() {
             if argument == "--" && !options_ended {
                 options_ended = true;
@@ -56,7 +57,12 @@ impl Commands {
                     Some(_) => {}
                     None => return Some(self.no_option(argument, command)),
                 }
-            } else if command.is_none() {
+            } else if let Some(command) = command {
+                positionals += 1;
+                if !takes_positionals(command, positionals) {
+                    return Some(Failure::OneTooMany { argument: shown(argument), command: command.name });
+                }
+            } else {
                 let Some(named) = self.named(argument) else { return Some(self.no_command(argument)) };
                 command = Some(named);
             }
@@ -81,6 +87,12 @@ impl Commands {
         let nearest = closest(name.trim_start_matches('-'), known);
         Failure::NoOption { option, command: command.map(|command| command.name), nearest }
     }
+}
+
+/// Whether a command takes so many arguments beside its options.
+pub(super) fn takes_positionals(command: &CommandInfoWithArgs, count: usize) -> bool {
+    let repeats = command.positionals.last().is_some_and(|last| last.optionality == Optionality::Repeating);
+    repeats || count <= command.positionals.len()
 }
 
 /// Whether a value follows an option.

@@ -28,6 +28,7 @@ problems! {
             did_you_mean("--", .nearest));
     OptionBeforeCommand { option: String, command: &'static str }: Usage,
         ("\"{option}\" is an option of {command}, and stands after that word");
+    OneTooMany { argument: String, command: &'static str }: Usage, ("\"{argument}\" is one argument too many for {command}");
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText: Usage, ("search needs a TEXT");
     NothingNamed: Usage, ("download needs an ID, PEER/NAME or b3=HASH");

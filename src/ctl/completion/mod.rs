@@ -15,9 +15,9 @@ mod daemon;
 
 use super::args;
 use super::clock::Deadline;
-use super::commands::{Commands, has_value, is_called};
+use super::commands::{Commands, has_value, is_called, takes_positionals};
 use super::values::{LEVELS, Shell};
-use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
+use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
 use daemon::Question;
 use std::collections::BTreeSet;
@@ -224,15 +224,11 @@ impl<'a> Place<'a> {
         if self.is_help {
             return Offer::default();
         }
-        let next = command.positionals.get(self.arguments.len()).or(command.positionals.last());
-        let repeats = |kind: &Optionality| *kind == Optionality::Repeating;
-        match next {
-            Some(next) if self.arguments.len() < command.positionals.len() || repeats(&next.optionality) => {
-                self.offer_argument(command.name, next.name, current)
-            }
-            _ if self.options_ended => Offer::default(),
-            _ => self.offer_options(commands),
+        if !takes_positionals(command, self.arguments.len() + 1) {
+            return if self.options_ended { Offer::default() } else { self.offer_options(commands) };
         }
+        let next = command.positionals.get(self.arguments.len()).or(command.positionals.last());
+        next.map(|next| self.offer_argument(command.name, next.name, current)).unwrap_or_default()
     }
 
     fn offer_options(&self, commands: &'a Commands) -> Offer {

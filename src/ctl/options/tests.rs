@@ -206,6 +206,8 @@ fn a_misspelt_command_or_option_is_named_with_what_was_likely_meant() {
         ("hits --jsn=1", "no option \"--jsn=1\" of hits; did you mean \"--json\"?"),
         ("--sokcet /x hits", "no option \"--sokcet\"; did you mean \"--socket\"?"),
         ("hits -x", "no option \"-x\" of hits"),
+        ("status x", "\"x\" is one argument too many for status"),
+        ("list 127.0.0.1 -- -b", "\"-b\" is one argument too many for list"),
         ("search a -- --wiat -b", ""),
         ("download 3 --output --detahc", ""),
         ("--wait 3s search x", "\"--wait\" is an option of search, and stands after that word"),

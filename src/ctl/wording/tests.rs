@@ -12,6 +12,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NoOption { option: "-x".into(), command: None, nearest: None } => (Usage, "no option \"-x\"");
     OptionBeforeCommand { option: "--ttl".into(), command: "search" } =>
         (Usage, "\"--ttl\" is an option of search, and stands after that word");
+    OneTooMany { argument: "x".into(), command: "status" } => (Usage, "\"x\" is one argument too many for status");
     BothForms => (Usage, "--json and --terse exclude one another");
     NoText => (Usage, "search needs a TEXT");
     NothingNamed => (Usage, "download needs an ID, PEER/NAME or b3=HASH");

@@ -174,3 +174,42 @@ pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
     });
     uploads.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::FileName;
+
+    fn record(request: &Message) -> Record {
+        let (from, to) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        let request = RawText::new(request.encode());
+        Record { from, to, request, size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4 }
+    }
+
+    #[test]
+    fn a_record_reads_back_to_the_same_whatever_the_name_is() {
+        let name = FileName::from_bytes(b"a: \xff\"").unwrap();
+        let written = record(&Message::RangeRequest { offset: 3, length: 6, name: name.clone() });
+        let read: Record = serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap();
+        assert_eq!(read, written);
+        let meta = FileMeta { size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4 };
+        assert_eq!(read.file(), Some(ScannedFile { name, meta }));
+    }
+
+    #[test]
+    fn only_requests_for_a_file_are_taken_over() {
+        assert_eq!(record(&Message::ListFiles { p1: false }).file(), None);
+        let nonsense = Record { request: RawText::new("nonsense"), ..record(&Message::ListFiles { p1: false }) };
+        assert_eq!(nonsense.file(), None);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_dropped() {
+        let (mut ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        ours.write_all(b"{\"a later version\": true}\n{").unwrap();
+        let mut passed = Passed::default();
+        passed.add(KEPT_RECORDS, theirs);
+        passed.add(KEPT_UPLOAD, Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());
+        assert!(take_over(&mut passed).is_empty() && passed.kept().is_empty());
+    }
+}

@@ -86,3 +86,44 @@ impl Passed {
 fn is_at(bound: SocketAddr, addr: SocketAddr) -> bool {
     bound.ip() == addr.ip() && (bound.port() == addr.port() || addr.port() == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A socket that listens, and where.
+    fn listening() -> (Socket, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        (listener.into(), addr)
+    }
+
+    #[test]
+    fn a_listener_that_was_kept_is_taken_only_where_the_configuration_still_wants_it() {
+        let other = "127.0.0.2:1".parse().unwrap();
+        let (socket, addr) = listening();
+        let mut passed = Passed::default();
+        passed.add(KEPT_PEER, socket.try_clone().unwrap());
+        assert_eq!(passed.kept(), [KEPT_PEER]);
+        assert!(passed.kept_listener(KEPT_PEER, other).is_none() && passed.kept().is_empty());
+        for wanted in [addr, "127.0.0.1:0".parse().unwrap()] {
+            passed.add(KEPT_PEER, socket.try_clone().unwrap());
+            assert!(passed.kept_listener(KEPT_BOOTSTRAP, wanted).is_none());
+            assert!(passed.kept_listener(KEPT_PEER, wanted).is_some());
+        }
+        assert!(passed.kept_listener(KEPT_PEER, addr).is_none(), "it is taken once");
+    }
+
+    #[test]
+    fn only_what_a_socket_unit_passes_must_be_of_use() {
+        let mut passed = Passed::default();
+        passed.add(KEPT_UPLOAD, listening().0);
+        assert_eq!(passed.must_be_used_up(), Ok(()));
+        let (socket, addr) = listening();
+        assert!(passed.add(PEER, socket.try_clone().unwrap()) && !passed.add(PEER, socket));
+        assert!(passed.must_be_used_up().unwrap_err().contains("set peer = true"));
+        assert!(passed.listener(PEER, addr, "").unwrap().is_some());
+        assert!(passed.listener(BOOTSTRAP, addr, "").unwrap().is_none());
+    }
+}

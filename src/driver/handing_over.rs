@@ -1,5 +1,5 @@
 //! What a daemon that leaves in order gives to the service manager, and takes over at its next start: its listeners with those
-//! who wait there, and the connections on which it sends files. A daemon that crashes leaves nothing: its connections end in RST.
+//! who wait there, and the connections on which it sends files, or was asked for files. A daemon that crashes leaves nothing: its connections end in RST.
 //!
 //! Of an upload the next run gets the connection, and the request that would bring what is still to be sent. It is served like any
 //! other, if the file is still the same.
@@ -28,6 +28,8 @@ const RECORDS_BYTES_MAX: u64 = 16 << 20;
 #[derive(Default)]
 pub(super) struct HandingOver {
     uploads: Vec<Taken>,
+    /// Requests that wait for their turn: they come after the uploads.
+    requests: Vec<Taken>,
 }
 
 /// An upload that an earlier run has begun.
@@ -101,9 +103,21 @@ impl Driver {
         is_taken
     }
 
+    /// Keeps a request for a file that is to be refused because the node leaves. Returns whether it does.
+    pub(super) fn keep_request(&mut self, exchange: ExchangeId) -> bool {
+        let Some(handing_over) = &mut self.handing_over else { return false };
+        let Some(name) = self.net.asked_file(exchange) else { return false };
+        let Some(file) = self.node.library().get(name.as_bytes()) else { return false };
+        let taken = self.net.take_request(exchange, file.meta);
+        let is_taken = taken.is_some();
+        handing_over.requests.extend(taken);
+        is_taken
+    }
+
     /// The node has left, and broken off its uploads.
     pub(super) fn end_handing_over(&mut self) {
-        let Some(HandingOver { uploads }) = self.handing_over.take() else { return };
+        let Some(HandingOver { mut uploads, requests }) = self.handing_over.take() else { return };
+        uploads.extend(requests);
         self.hand_over_listener(Service::Bootstrap, KEPT_BOOTSTRAP);
         match self.hand_over_uploads(&uploads) {
             Ok(0) => {}
@@ -161,16 +175,21 @@ pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
         // Ends with the bytes that are there.
         let _ = records.set_nonblocking(true).and_then(|()| records.take(RECORDS_BYTES_MAX).read_to_end(&mut text));
     }
-    let mut records: Vec<Record> =
-        text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let addresses =
         |socket: &Socket| Some((socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?));
-    let uploads = passed.take(KEPT_UPLOAD).into_iter().filter_map(|socket| {
-        let (from, to) = addresses(&socket)?;
-        let at = records.iter().position(|record| (record.from, record.to) == (from, to))?;
-        let record = records.swap_remove(at);
-        let file = record.file()?;
-        Some(KeptUpload { socket, from, request: record.request.as_bytes().to_vec(), file })
+    let sockets = passed.take(KEPT_UPLOAD).into_iter();
+    let mut sockets: Vec<_> = sockets.filter_map(|socket| Some((addresses(&socket)?, socket))).collect();
+    // In the order of the records, and not in that in which the service manager passes them.
+    let records = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Record>(line).ok());
+    let uploads = records.filter_map(|record| {
+        let at = sockets.iter().position(|(addresses, _)| *addresses == (record.from, record.to))?;
+        let (_, socket) = sockets.swap_remove(at);
+        Some(KeptUpload {
+            socket,
+            from: record.from,
+            request: record.request.as_bytes().to_vec(),
+            file: record.file()?,
+        })
     });
     uploads.collect()
 }

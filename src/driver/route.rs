@@ -7,6 +7,7 @@ use super::net::{Outgoing, Part, Task};
 use crate::bootstrap::BootstrapAction;
 use crate::control::encode_notice;
 use crate::fault::DiskFault;
+use crate::node::contract::Refusal;
 use crate::node::{Action, Event};
 use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
 
@@ -90,7 +91,10 @@ impl Driver {
             Action::Close { exchange } => net.close_request(exchange, cx),
             Action::Report { exchange, report } => net.report(exchange, &report),
             Action::Refuse { exchange, reason } => {
-                net.refuse_request(exchange, reason.peer_reason(), reason.reason(), &reason, cx);
+                if reason != Refusal::Leaving || !self.keep_request(exchange) {
+                    let told = reason.peer_reason();
+                    self.net.refuse_request(exchange, told, reason.reason(), &reason, &self.cx);
+                }
             }
             Action::Dial { exchange, to, messages, expect, connect_max } => {
                 net.dial(exchange, to, Task::Messages { messages, expect, connect_max }, cx);

@@ -4,11 +4,11 @@ use super::{Home, PATIENCE, Running};
 use nix::sys::signal::Signal;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::fs;
-use std::io::{IoSliceMut, Read, Write};
+use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ struct Peer {
     home: Home,
     addr: SocketAddr,
     content: Vec<u8>,
+    workers: &'static str,
 }
 
 /// What a service manager keeps.
@@ -30,7 +31,7 @@ impl Peer {
         let content: Vec<u8> = (0..SIZE).map(|at| (at * 2_654_435_761) as u8).collect();
         fs::write(home.path("share/file"), &content).unwrap();
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { home, addr, content }
+        Self { home, addr, content, workers: "256" }
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -41,6 +42,7 @@ impl Peer {
             ("--bootstraps", "127.0.0.1:9".to_owned()),
             ("--local-directory", self.home.word("share")),
             ("--upload-limit", "4MiB".to_owned()),
+            ("--max-workers", self.workers.to_owned()),
             ("--hand-over", "true".to_owned()),
             ("--log-file", self.home.word("log")),
         ] {
@@ -84,6 +86,21 @@ impl Peer {
         let mut begun = vec![0; 300_000];
         stream.read_exact(&mut begun).unwrap();
         (stream, begun)
+    }
+
+    /// Waits until the daemon says that a request waits for a worker.
+    fn await_waiting(&self) {
+        let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n";
+        let waits = || {
+            let mut control = UnixStream::connect(self.home.path(".local/state/pyrate/control.sock")).unwrap();
+            control.write_all(call).unwrap();
+            let mut line = String::new();
+            BufReader::new(control).read_line(&mut line).unwrap();
+            line.contains("\"commands_queued\":1")
+        };
+        while !waits() {
+            std::thread::yield_now();
+        }
     }
 
     fn log(&self) -> String {
@@ -161,6 +178,28 @@ fn an_upload_and_who_waits_at_the_listener_survive_a_restart() {
         "{log}"
     );
     drop(running);
+}
+
+#[test]
+fn a_request_that_waits_for_its_turn_survives_too() {
+    // One worker: the second request waits for it.
+    let peer = Peer { workers: "1", ..Peer::new() };
+    let running = peer.start();
+    let (mut first, mut got) = peer.begin();
+    let mut waiting = TcpStream::connect(peer.addr).unwrap();
+    waiting.set_read_timeout(Some(PATIENCE)).unwrap();
+    waiting.write_all(b"8:1:5000000:file\n").unwrap();
+    peer.await_waiting();
+    let mut store = Store::of(running);
+    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload", "kept-upload"]);
+    // Three sockets can be passed here. Without the listener the daemon makes another one.
+    store.0.remove(0);
+    let (_running, _) = peer.start_again(store);
+    first.read_to_end(&mut got).unwrap();
+    assert!(got == peer.content, "{} bytes", got.len());
+    let mut range = Vec::new();
+    waiting.read_to_end(&mut range).unwrap();
+    assert!(range == peer.content[1..5_000_001], "{} bytes", range.len());
 }
 
 #[test]

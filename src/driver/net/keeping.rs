@@ -8,18 +8,19 @@ use crate::driver::cx::Cx;
 use crate::driver::socket::Socket;
 use crate::id::ExchangeId;
 use crate::library::FileMeta;
+use crate::name::FileName;
 use crate::node::contract::ResponseFault;
 use crate::wire::Message;
 use mio::net::TcpStream;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-/// A connection that is not ours any more, on which a file was being sent.
+/// A connection that is not ours any more, on which a file was being sent, or was to be sent.
 pub(crate) struct Taken {
     pub(crate) stream: TcpStream,
     /// What would bring the rest.
     pub(crate) request: Message,
-    /// The file that was opened.
+    /// The file that was opened, or that the library had.
     pub(crate) meta: FileMeta,
 }
 
@@ -40,9 +41,24 @@ impl Net {
         let (key, inbound) = self.table.inbound(exchange)?;
         let (request, meta) = inbound.rest()?;
         cx.out.extend(inbound.progress().into_iter().chain(inbound.broken_off(ResponseFault::Aborted)));
+        Some(Taken { stream: self.take_stream(key)?, request, meta })
+    }
+
+    /// The file that a request is for, if it is for one and is not answered yet.
+    pub(crate) fn asked_file(&mut self, exchange: ExchangeId) -> Option<FileName> {
+        self.table.inbound(exchange)?.1.asked()?.file().cloned()
+    }
+
+    /// Takes the connection of such a request away, as if it had been refused. `meta`: of that file.
+    pub(crate) fn take_request(&mut self, exchange: ExchangeId, meta: FileMeta) -> Option<Taken> {
+        let (key, inbound) = self.table.inbound(exchange)?;
+        let request = inbound.asked()?;
+        Some(Taken { stream: self.take_stream(key)?, request, meta })
+    }
+
+    fn take_stream(&mut self, key: usize) -> Option<TcpStream> {
         let Some(Connection::Inbound(inbound)) = self.close(key) else { return None };
-        let stream = inbound.into_stream(self.registry()).ok()?;
-        Some(Taken { stream, request, meta })
+        inbound.into_stream(self.registry()).ok()
     }
 
     /// Goes on with a connection of an earlier run, as if this request had just come.

@@ -25,6 +25,16 @@ impl Inbound {
         Some((request, meta))
     }
 
+    /// The request for a file that the node has not answered yet.
+    pub(crate) fn asked(&self) -> Option<Message> {
+        let State::Asked { .. } = self.state else { return None };
+        let name = self.requested_file.clone().filter(|_| !self.takes_reason)?;
+        Some(match self.requested_range {
+            Some((offset, length)) => Message::RangeRequest { offset, length, name },
+            None => Message::DownloadRequest { name },
+        })
+    }
+
     /// Gives the connection away as it is.
     pub(crate) fn into_stream(self, registry: &Registry) -> io::Result<TcpStream> {
         self.socket.into_stream(registry)

@@ -59,6 +59,8 @@ pub(crate) struct Inbound {
     /// The last message is a metadata request: a refusal may carry a reason.
     takes_reason: bool,
     requested_file: Option<FileName>,
+    /// Offset and length, if the last message requests a range of that file.
+    requested_range: Option<(u64, u64)>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
     /// We close this stream: our FIN is sent, and messages that the peer sent before it saw that are read until then.
@@ -110,6 +112,7 @@ impl Inbound {
             owes_response: false,
             takes_reason: false,
             requested_file: None,
+            requested_range: None,
             ended_by_silence: false,
             stream_ends: None,
             reports: ReportQueue::default(),
@@ -360,6 +363,10 @@ impl Inbound {
                 self.state = State::Asked { since: now, may_stream: message.may_stream() };
                 self.takes_reason = matches!(message, Message::MetadataRequest { .. });
                 self.requested_file = message.file().cloned();
+                self.requested_range = match message {
+                    Message::RangeRequest { offset, length, .. } => Some((offset, length)),
+                    _ => None,
+                };
                 Step::Report(Report::Message(message))
             }
             Err(error) => Step::End(Over::Refused(RefusedMessage::of(error, frame))),

@@ -269,3 +269,21 @@ fn a_name_of_any_length_leaves_a_table_on_the_terminal_and_nowhere_else() {
     let piped = run(&["downloads"], script);
     assert!(piped.out.contains(&"n".repeat(3800)) && !piped.out.contains('…'));
 }
+
+#[test]
+fn a_live_view_ends_where_the_daemon_is_of_another_version_and_gives_the_terminal_back() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["top"]);
+    command.env("TERM", "xterm").stdin(terminal.try_clone().unwrap()).stdout(terminal);
+    let run = fake.run_command(command, |talk| {
+        talk.answer("events", json!({}));
+        talk.answer("peers", json!([]));
+        talk.answer("metrics", json!({"of": "another version"}));
+        talk.until_gone();
+    });
+    run.says(1, "is no daemon of this version: unexpected answer: ");
+    let shown = screen.all();
+    let place = |wanted: &str| shown.find(wanted).unwrap_or_else(|| panic!("{wanted:?}: {shown:?}"));
+    assert!(place("\x1b[?1049h") < place("no download is remembered") && place("remembered") < place("\x1b[?1049l"));
+}

@@ -50,6 +50,8 @@ pub(super) enum Came {
     ForUser(News),
     /// Nothing to show.
     Other,
+    /// An answer that no daemon of this version gives: it would be the same each time.
+    Unfit(CallError),
 }
 
 impl Link {
@@ -79,13 +81,16 @@ impl Link {
     pub(super) fn receive(&mut self, connection: &mut Connection) -> Result<Option<Came>, CallError> {
         Ok(match connection.receive_now()? {
             None => None,
-            Some(Received::Answer(id, outcome)) => Some(self.answered(connection, &id, outcome)?),
+            Some(Received::Answer(id, outcome)) => {
+                Some(self.answered(connection, &id, outcome).unwrap_or_else(Came::Unfit))
+            }
             Some(Received::Heard(Heard::Notice(notice))) => Some(Came::News(News::Notice(notice))),
             Some(Received::Heard(Heard::Ended)) => return Err(connection.hung_up()),
             Some(Received::Heard(_)) => Some(Came::Other),
         })
     }
 
+    /// What an answer is. The error is that of one that cannot be understood.
     fn answered(
         &mut self,
         connection: &Connection,

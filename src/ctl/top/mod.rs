@@ -183,7 +183,7 @@ impl Top<'_> {
             if let Some(end) = self.read_keys(ready.contains(&TERMINAL))? {
                 return Ok(end);
             }
-            is_more = self.receive();
+            is_more = self.receive()?;
         }
     }
 
@@ -362,15 +362,16 @@ impl Top<'_> {
     }
 
     /// Takes what the daemon has sent. Tells whether there is more.
-    fn receive(&mut self) -> bool {
+    fn receive(&mut self) -> Result<bool, CallError> {
         let now = self.watch.elapsed();
         for _ in 0..RECEIVED_PER_TURN_MAX {
             if self.model.gone.is_some() {
-                return false;
+                return Ok(false);
             }
             match self.link.receive(&mut self.session.connection) {
-                Ok(None) => return false,
+                Ok(None) => return Ok(false),
                 Ok(Some(Came::Other)) => {}
+                Ok(Some(Came::Unfit(error))) => return Err(error),
                 Ok(Some(Came::News(news))) => self.hear(now, news),
                 Ok(Some(Came::ForUser(news))) => {
                     self.hear(now, news);
@@ -379,7 +380,7 @@ impl Top<'_> {
                 Err(error) => self.lose(now, error),
             }
         }
-        true
+        Ok(true)
     }
 
     fn hear(&mut self, now: Duration, news: News) {

@@ -147,6 +147,7 @@ fn a_daemon_that_is_gone_or_silent_is_told_in_the_first_line() {
     let mut model = busy();
     model.silent_for = Some(at(7));
     assert_eq!(lines(&mut model, 80, 24)[0], "The daemon has not answered for 7 s");
+    model.silent_for = None;
     model.hear(at(9), News::Gone(CallError { code: 69, message: "it hung up".into() }));
     assert_eq!(lines(&mut model, 80, 24)[0], "The daemon is gone; waiting for it: it hung up");
     shows(&lines(&mut model, 80, 24), &["plain.iso"]);

@@ -124,7 +124,7 @@ pub(crate) mod timer;
 #[doc(hidden)]
 pub mod wire;
 
-pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, Handle, LogPlace, Place};
+pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, Handle, LogFormat, LogPlace, Place};
 pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;
 pub use store::StateFault;

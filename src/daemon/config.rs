@@ -1,5 +1,6 @@
 //! The configuration as values, and what is derived from them.
 
+use super::log_line::LogFormat;
 use super::value::LogPlace;
 use crate::control::ReloadReply;
 use crate::driver::{RateLimits, Reload};
@@ -46,6 +47,8 @@ pub struct Config {
     /// Where `pyrated` logs. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave logging to the
     /// program that embeds them, which sets up the `log` crate as it likes.
     pub log_file: LogPlace,
+    /// How the lines of the log are written.
+    pub log_format: LogFormat,
     /// How much `pyrated` logs.
     pub log_level: LevelFilter,
     /// Commands in progress at once (uploads, downloads, outgoing requests); at least 1. The rest queue.

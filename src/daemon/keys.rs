@@ -4,8 +4,8 @@
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
 use super::value::{
-    Host, HostPorts, Ip, Kind, Level, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size, Truth,
-    Watched,
+    Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size,
+    Truth, Watched,
 };
 use argh::FromArgs;
 use toml::de::DeValue;
@@ -198,6 +198,8 @@ keys! {
         "where finished downloads go";
     log_file: Log, "stderr", "", AnyNode, Reload,
         "where the log goes: a path, or stderr (with the journal's priorities under systemd)";
+    log_format: Lines, "text", "", AnyNode, Reload,
+        "how a line of the log is written: text, or json for a JSON object";
     log_level: Level, "info", "", AnyNode, Reload,
         "how much is logged: error, warn, info, debug or trace";
     max_workers: Number<usize, 1, 65536>, "256", "", Peer, Reload,

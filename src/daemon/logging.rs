@@ -1,21 +1,20 @@
-//! The log of `pyrated`: levels that can change, a file that can be reopened, the journal's priorities.
+//! The log of `pyrated`: levels and a format that can change, a file that can be reopened.
 //!
-//! Callers escape what came from the network; control characters that remain are escaped here, so that a record is always
-//! one line. `log_writer` writes it.
+//! `log_line` makes the lines, and `log_writer` writes them.
 
+use super::log_line::{Form, LogFormat};
 use super::log_output::Output;
 use super::log_writer::LogWriter;
 use super::value::LogPlace;
-use crate::name::Escaped;
 use log::{Level, LevelFilter, Metadata};
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Dependencies log at most warnings; the levels above are for our own messages.
 const OTHERS_LEVEL_MAX: LevelFilter = LevelFilter::Warn;
@@ -49,7 +48,7 @@ impl Logging {
             let text = panics.log_panic(panic);
             // Where the log is a file, users look here as well. Nothing waits for a reader.
             let mut rest = text.as_bytes();
-            while !panics.0.to_stderr.load(Ordering::Relaxed) && !rest.is_empty() {
+            while !panics.is_to_stderr() && !rest.is_empty() {
                 let Ok(written) = Output::Stderr.write(rest, 0) else { return };
                 rest = &rest[written..];
             }
@@ -59,8 +58,9 @@ impl Logging {
 
     fn new(output: Output, level: LevelFilter, form: Form) -> io::Result<Self> {
         let to_stderr = AtomicBool::new(output.is_stderr());
+        let of_loss = form.clone();
         let loss = move |to_stderr, message: &fmt::Arguments<'_>| {
-            form.line(to_stderr, Level::Warn, module_path!(), message).to_string()
+            of_loss.plain(to_stderr, Level::Warn, module_path!(), message)
         };
         let writer = LogWriter::start(output, Box::new(loss))?;
         Ok(Self(Arc::new(Shared { level: AtomicU8::new(level as u8), writer, to_stderr, form })))
@@ -72,7 +72,7 @@ impl Logging {
             .level(LevelFilter::Trace)
             .filter(move |metadata| filter.admits(metadata))
             .format(move |out, message, record| {
-                out.finish(format_args!("{}", format.line(record.level(), record.target(), message)));
+                out.finish(format_args!("{}", format.0.form.line(format.is_to_stderr(), record, message)));
             })
             .chain(fern::Output::call(move |record| write.0.writer.push(&record.args().to_string())))
     }
@@ -81,6 +81,15 @@ impl Logging {
     pub(super) fn set_level(&self, level: LevelFilter) {
         self.0.level.store(level as u8, Ordering::Relaxed);
         log::set_max_level(level.max(OTHERS_LEVEL_MAX));
+    }
+
+    /// Changes the format from the next line on.
+    pub(super) fn set_format(&self, format: LogFormat) {
+        self.0.form.set(format);
+    }
+
+    fn is_to_stderr(&self) -> bool {
+        self.0.to_stderr.load(Ordering::Relaxed)
     }
 
     /// Lines from now on go there.
@@ -115,12 +124,20 @@ impl Logging {
         self.0.writer.lines_lost()
     }
 
-    /// Writes these lines to standard error, as they are, when the log before them is written; then the process may end.
+    /// Writes these lines to standard error, as they are, when the log before them is written; then the process may end. Where
+    /// the log there is JSON they are records of it.
     pub(super) fn end(&self, complaints: &[String]) {
+        let as_records = self.is_to_stderr() && self.0.form.is_json();
         if !complaints.is_empty() {
             self.switch(Output::Stderr);
         }
-        complaints.iter().for_each(|line| self.0.writer.push(line));
+        for line in complaints {
+            if as_records {
+                self.push(Level::Error, &format_args!("{line}"));
+            } else {
+                self.0.writer.push(line);
+            }
+        }
         self.settle();
     }
 
@@ -132,14 +149,14 @@ impl Logging {
             text += &backtrace.to_string();
         }
         for line in text.lines() {
-            self.0.writer.push(&self.line(Level::Error, module_path!(), &format_args!("{line}")).to_string());
+            self.push(Level::Error, &format_args!("{line}"));
         }
         self.settle();
         text
     }
 
-    fn line<'a>(&self, level: Level, target: &'a str, message: &'a fmt::Arguments<'a>) -> Line<'a> {
-        self.0.form.line(self.0.to_stderr.load(Ordering::Relaxed), level, target, message)
+    fn push(&self, level: Level, message: &fmt::Arguments<'_>) {
+        self.0.writer.push(&self.0.form.plain(self.is_to_stderr(), level, module_path!(), message));
     }
 
     fn admits(&self, metadata: &Metadata<'_>) -> bool {
@@ -154,74 +171,6 @@ fn level_from(number: u8) -> LevelFilter {
     LevelFilter::iter().find(|&level| level as u8 == number).unwrap_or(LevelFilter::Info)
 }
 
-/// How lines are made.
-#[derive(Clone, Copy)]
-pub(super) struct Form {
-    /// Standard error leads to the journal, which adds the time and reads priorities.
-    pub(super) journal: bool,
-    pub(super) clock: fn() -> SystemTime,
-}
-
-impl Form {
-    fn line<'a>(self, to_stderr: bool, level: Level, target: &'a str, message: &'a fmt::Arguments<'a>) -> Line<'a> {
-        let mark = if self.journal && to_stderr { Mark::Priority } else { Mark::Time((self.clock)()) };
-        Line { mark, level, target, message }
-    }
-}
-
-/// The beginning of a line.
-enum Mark {
-    /// The priority of syslog in angle brackets, for the journal.
-    Priority,
-    /// The time, for everyone else.
-    Time(SystemTime),
-}
-
-struct Line<'a> {
-    mark: Mark,
-    level: Level,
-    target: &'a str,
-    message: &'a fmt::Arguments<'a>,
-}
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mark {
-            Mark::Priority => write!(f, "<{}>", priority(self.level))?,
-            Mark::Time(time) => {
-                let level = self.level.as_str().to_ascii_lowercase();
-                write!(f, "{} {level:<5} ", humantime::format_rfc3339_millis(time))?;
-            }
-        }
-        // The top-level module, without the crate and the rest of the path.
-        let target = self.target.strip_prefix("pyrate::").unwrap_or(self.target);
-        write!(OneLine(f), "{}: {}", target.split("::").next().unwrap_or(target), self.message)
-    }
-}
-
-/// The priorities of syslog(3).
-const fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
-}
-
-/// Escapes control characters. Backslashes stay, since they come from escaping already done.
-struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for OneLine<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive('\\') {
-            let (plain, backslash) = part.strip_suffix('\\').map_or((part, ""), |plain| (plain, "\\"));
-            write!(self.0, "{}{backslash}", Escaped(plain.as_bytes()))?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,7 +179,7 @@ mod tests {
     use std::fs::OpenOptions;
     use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
-    use std::time::Duration;
+    use std::time::SystemTime;
 
     fn clock() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
@@ -242,8 +191,8 @@ mod tests {
 
     /// A log in a file, or on standard error, and what writes to it.
     fn log_at(place: &LogPlace) -> (Logging, Box<dyn Log>) {
-        let logging =
-            Logging::new(Output::open(place).unwrap(), LevelFilter::Info, Form { journal: true, clock }).unwrap();
+        let form = Form::new(LogFormat::Text, true, clock);
+        let logging = Logging::new(Output::open(place).unwrap(), LevelFilter::Info, form).unwrap();
         let (_, log) = logging.dispatch().into_log();
         (logging, log)
     }
@@ -345,7 +294,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let (logging, _) = log_at(&LogPlace::Stderr);
-        let line = || logging.line(Level::Info, "pyrate::node", &format_args!("x")).to_string();
+        let line = || logging.0.form.plain(logging.is_to_stderr(), Level::Info, "pyrate::node", &format_args!("x"));
         assert_eq!(line(), "<6>node: x");
         logging.reopen(&LogPlace::File(path)).unwrap();
         assert_eq!(line(), "2023-11-14T22:13:20.123Z info  node: x");
@@ -370,16 +319,5 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].contains("error daemon: thread 'doomed' panicked at src/daemon/logging.rs:"), "{text}");
         assert!(lines[2].ends_with("daemon: one") && lines[3].ends_with("daemon: two"), "{text}");
-    }
-
-    #[test]
-    fn the_journal_is_told_priorities_instead_of_time_and_level() {
-        let line = |level| {
-            let (mark, target) = (Mark::Priority, "pyrate::node::search");
-            Line { mark, level, target, message: &format_args!("x") }.to_string()
-        };
-        assert_eq!(line(Level::Error), "<3>node: x");
-        assert_eq!(line(Level::Info), "<6>node: x");
-        assert_eq!(line(Level::Trace), "<7>node: x");
     }
 }

@@ -4,23 +4,24 @@ use super::arguments::{self, NoOptions};
 use super::compose::compose;
 use super::config::{Config, leave_start_directory};
 use super::fault::{EXIT_CONFIG, EXIT_OTHER, Fault};
+use super::greeting::{announcement, client_command, status};
 use super::keys::Options;
 use super::load::{Loaded, Sources};
+use super::log_line::Form;
 use super::log_output::Output;
-use super::logging::{Form, Logging};
+use super::logging::Logging;
 use super::passed::take_passed;
 use super::preflight::{check_start, check_user};
 use super::running::Running;
 use super::sandbox::Sandbox;
 use super::supervisor::{Supervisor, stderr_is_journal};
 use super::value::{Kind, Level, LogPlace};
-use crate::control::{RawText, ReloadReply, SandboxReply, paths};
+use crate::control::{RawText, ReloadReply, SandboxReply};
 use crate::driver::{self, Facts, Host, Passed, Reload, ReloadJob, Report, Supervised};
 use crate::name::Escaped;
 use crate::store::note_sandbox;
 use log::{error, info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
@@ -107,7 +108,7 @@ fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
         // Reports all faults at once; those of the log are among them, unless it failed just now.
         .map_err(|fault| check_start(config, &loaded.origins).err().unwrap_or(fault))?;
     let journal = stderr_is_journal(sources.variable("JOURNAL_STREAM"));
-    let form = Form { journal, clock: driver::wall_clock };
+    let form = Form::new(config.log_format, journal, driver::wall_clock);
     Logging::start(output, config.log_level, form).map_err(Fault::LogWriter)
 }
 
@@ -278,6 +279,7 @@ impl Service {
         let next = loaded.config;
         self.logging.switch(log);
         self.logging.set_level(next.log_level);
+        self.logging.set_format(next.log_format);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
         let mut report = ReloadReply { file, ..self.running.apply_within(&next, outside) };
         report.remarks.splice(..0, loaded.remarks);
@@ -341,48 +343,6 @@ fn or_unset(value: &serde_json::Value) -> String {
     if value.is_null() { "unset".to_owned() } else { value.to_string() }
 }
 
-/// The command that reaches this daemon: `pyratectl` finds sockets in the default places by itself.
-fn client_command(sources: &Sources, facts: &Facts) -> String {
-    let usual = paths::default_sockets_for_client(|name| sources.variable(name).map(OsString::from));
-    match &facts.control {
-        Some(path) if !usual.contains(path) => format!("pyratectl --socket {}", Escaped::path(path)),
-        _ => "pyratectl".to_owned(),
-    }
-}
-
-/// The log lines after the start: for a node without configuration, three lines that say what to type next.
-fn announcement(config: &Config, facts: &Facts, client: &str) -> Vec<String> {
-    let share = Escaped::path(&config.local_directory);
-    if config.on_this_machine_alone() {
-        let bootstrap = match (facts.bootstrap, config.serve()) {
-            (Some(own), _) => format!("bootstrap node on {own}"),
-            (None, Some(there)) => format!("registered with the bootstrap node that runs already on {there}"),
-            (None, None) => "no bootstrap node".to_owned(),
-        };
-        let peer = facts.listen.map_or_else(|| "none".to_owned(), |addr| addr.to_string());
-        return vec![
-            format!(
-                "no bootstrap node is configured: this machine is the whole network, with a peer on {peer}, {bootstrap}"
-            ),
-            format!("sharing {share}: put files there and type `{client} rescan`, then `{client} files`"),
-            format!("type `{client} status` for an overview; bootstrap_addr in the configuration joins other machines"),
-        ];
-    }
-    let mut lines = Vec::new();
-    lines.extend(facts.bootstrap.map(|addr| format!("bootstrap node on {addr}")));
-    lines.extend(facts.listen.map(|addr| format!("peer on {addr}, sharing {share}")));
-    lines.extend(facts.control.as_ref().map(|path| format!("control socket {}", Escaped::path(path))));
-    lines
-}
-
-/// One line for `systemctl status`.
-fn status(config: &Config, facts: &Facts) -> String {
-    let share = Escaped::path(&config.local_directory);
-    let peer = facts.listen.map(|addr| format!("peer on {addr} sharing {share}"));
-    let bootstrap = facts.bootstrap.map(|addr| format!("bootstrap node on {addr}"));
-    peer.into_iter().chain(bootstrap).collect::<Vec<_>>().join(", ")
-}
-
 /// Writes to standard output. A closed pipe is no error.
 fn print(text: &str) -> ExitCode {
     match io::stdout().lock().write_all(text.as_bytes()) {
@@ -407,6 +367,3 @@ fn complain(what: &(impl Display + ?Sized)) {
 fn complaint(what: &(impl Display + ?Sized)) -> String {
     format!("pyrated: {what}")
 }
-
-#[cfg(test)]
-mod tests;

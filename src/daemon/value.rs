@@ -1,5 +1,6 @@
 //! The kinds of values that keys take: how each is read from a word (an option, a variable) or from TOML, and shown.
 
+use super::log_line::LogFormat;
 use crate::name::Escaped;
 use crate::network::{IPV4_FORM, ends_in_number};
 use crate::node::contract::BootstrapAddr;
@@ -379,6 +380,28 @@ impl Kind for Log {
             LogPlace::Stderr => quoted("stderr"),
             LogPlace::File(path) => Path::show(path),
         }
+    }
+}
+
+/// The format of the lines of the log.
+pub(super) struct Lines;
+
+impl Kind for Lines {
+    type Value = LogFormat;
+
+    fn word(text: &str) -> Result<LogFormat, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("expected text or json, not {}", named(text))),
+        }
+    }
+
+    fn show(value: &LogFormat) -> String {
+        quoted(match value {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
     }
 }
 

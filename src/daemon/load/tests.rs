@@ -66,6 +66,7 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "local_directory" | "download_directory" | "log_file" | "control_socket" | "state_directory" => {
                 "/some/where"
             }
+            "log_format" => "json",
             "log_level" => "trace",
             "bootstrap_serve" => "[::1]:5",
             "peer" => "false",

@@ -207,6 +207,7 @@ fn pace(key: &str) -> Runs {
         "keepalive_refresh" => Change::of(key, "'10m'", "'100ms'"),
         "filemonitor_refresh" => Change::of(key, "'1h'", "'100ms'"),
         "advertise_addr" => Change::of(key, "'127.0.0.8'", "'127.0.0.9'"),
+        "log_format" => Change::of(key, "'text'", "'json'"),
         _ => Change::of(key, "'error'", "'info'"),
     };
     let mut peer = change.start(Setup::peer().joins(&[bootstrap.addr()]));
@@ -219,6 +220,7 @@ fn pace(key: &str) -> Runs {
         "keepalive_refresh" => !bootstrap.fake.heard_beginning("3:").is_empty(),
         "filemonitor_refresh" => peer.status()["shared_files"] == 1,
         "advertise_addr" => ear.heard_beginning("6:").iter().any(|search| search.contains(":nothing:127.0.0.9:")),
+        "log_format" => peer.log().lines().any(|line| line.starts_with("{\"time\":")),
         _ => peer.log().contains("configuration reloaded"),
     });
     change.assert_reported(&mut peer, Runs::After);
@@ -323,13 +325,15 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 28, "{dump}");
+    assert_eq!(keys.len(), 29, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
             (listeners(key), Runs::Before)
         }
-        "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_level" => (pace(key), Runs::After),
+        "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_format" | "log_level" => {
+            (pace(key), Runs::After)
+        }
         "local_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),

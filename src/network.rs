@@ -1,6 +1,7 @@
 //! The units by which limits on shared resources count addresses: one host may have all addresses of its network, and one
 //! owner often has all networks of a wide one. Also: which host names are mistyped addresses.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the upper 64 bits of an IPv6 address. An IPv6 address that stands for an IPv4 address counts as that
@@ -19,6 +20,15 @@ impl Network {
     /// The wide network that it belongs to.
     pub(crate) fn wide(self) -> WideNetwork {
         WideNetwork::of(self.0)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => ip.fmt(f),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
     }
 }
 

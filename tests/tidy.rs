@@ -289,6 +289,35 @@ fn every_module_says_what_it_is() {
     none(all.filter(|source| !heads(source)).map(|source| format!("{}: no head", source.path.display())).collect());
 }
 
+/// The calls of macros that log, with the numbers of their lines. Tests at the end of a file are left out.
+fn log_calls(text: &str) -> Vec<(usize, &str)> {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let starts = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "log!("].iter();
+    let mut calls: Vec<_> = starts.flat_map(|name| text.match_indices(name)).map(|(at, _)| at).collect();
+    calls.retain(|at| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    calls.sort_unstable();
+    let call = |at: usize| {
+        let end = text[at..].find(");\n").or_else(|| text[at..].find("),\n")).unwrap_or(text.len() - at);
+        (text[..at].matches('\n').count() + 1, &text[at..at + end])
+    };
+    calls.into_iter().map(call).collect()
+}
+
+#[test]
+fn the_log_shows_no_type_of_the_program() {
+    let is_debug = |call: &str| call.contains(":?") || call.contains(":#?") || call.contains(":debug");
+    let mut complaints = Vec::new();
+    for source in sources("src").iter().filter(|source| !source.is_tests()) {
+        for (number, call) in log_calls(&source.text).iter().filter(|(_, call)| is_debug(call)) {
+            complaints.push(format!("{}:{number}: logs by Debug: {call}", source.path.display()));
+        }
+    }
+    none(complaints);
+    let calls =
+        log_calls("fn f() {\n    log::debug!(\n        x:? = y;\n        \"z\"\n    );\n    info!(\"a\");\n}\n");
+    assert_eq!(calls.iter().map(|(at, call)| (*at, is_debug(call))).collect::<Vec<_>>(), [(2, true), (6, false)]);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.

@@ -4,6 +4,7 @@ use super::file_rows::FileRow;
 use super::hit_rows::HitRow;
 use super::{CallError, RawText, SandboxReply};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::SocketAddr;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -326,6 +327,22 @@ pub enum DownloadState {
     Failed,
     /// Ended by the user.
     Cancelled,
+}
+
+impl fmt::Display for DownloadState {
+    /// As in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Active => "active",
+            Self::Verifying => "verifying",
+            Self::Paused => "paused",
+            Self::Retrying => "retrying",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
 }
 
 /// One page of what we share.

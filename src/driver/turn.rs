@@ -143,7 +143,7 @@ impl Driver {
         let took = self.clock.fine().saturating_sub(began);
         self.turns.record(took);
         if took >= TURN_SLOW {
-            debug!("a turn took {took:?}");
+            debug!(duration_ms = took.as_millis() as u64; "a turn of the loop was slow");
         }
     }
 

@@ -60,8 +60,8 @@ impl Node {
     pub(super) fn leave(&mut self) {
         if let Phase::Leaving { timer, .. } = std::mem::replace(&mut self.cx.phase, Phase::Left) {
             self.cx.wheel.cancel(timer);
-            let uploads: Vec<_> = self.upload.exchanges().collect();
-            uploads.into_iter().for_each(|exchange| self.cx.out.act(Action::Abort { exchange }));
+            self.upload.end_uploads(&mut self.cx);
+            self.cx.log_all_left_out();
             self.cx.out.act(Action::Left);
         }
     }

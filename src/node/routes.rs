@@ -101,7 +101,7 @@ impl Node {
     fn on_dial_ended(&mut self, exchange: ExchangeId, outcome: DialOutcome) {
         let Self { cx, network, share, search, upload, download, .. } = self;
         let Some(Dial { to, purpose }) = cx.forget_dial(exchange) else {
-            log::debug!("an exchange that is not open ended: {exchange:?}");
+            log::debug!("a connection ended that was given up before");
             return;
         };
         if purpose.is_with_a_peer() {

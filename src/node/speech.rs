@@ -54,6 +54,15 @@ impl Evidence {
 }
 
 impl Speech {
+    /// For the log.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Unheard => "unknown",
+            Self::Base => "base",
+            Self::P1 => "p1",
+        }
+    }
+
     /// What is known of a peer after this.
     pub(super) fn after(self, evidence: Evidence) -> Self {
         match (evidence, self) {

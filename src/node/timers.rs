@@ -39,6 +39,7 @@ impl Node {
             NodeTimer::RecordOverdue(answer) => download.on_record_overdue(cx, answer),
             NodeTimer::Rescan => share.start_scan(cx),
             NodeTimer::LookAtRecent => share.look_at_recent(cx),
+            NodeTimer::LinesLeftOut(subject) => cx.log_left_out(subject),
             NodeTimer::LeaveDeadline => self.leave(),
         }
     }

@@ -78,9 +78,8 @@ impl Orphans {
                 OrphanKind::Unchecked | OrphanKind::Empty => "unchecked data".to_owned(),
             };
             warn!(
-                "the part file '{path}' ({} bytes, {holds}) belongs to no download of this daemon; if no other pyrated \
-                 saves there, remove it and its journal",
-                orphan.bytes
+                path:%, bytes = orphan.bytes, holds;
+                "a part file belongs to no download of this daemon; if no other pyrated saves there, remove it and its journal"
             );
         }
         self.reported = orphans.iter().map(|orphan| orphan.path.clone()).collect();
@@ -90,8 +89,10 @@ impl Orphans {
         for (orphan, outcome) in outcomes.into_iter().take(LOGGED_MAX) {
             let path = Escaped::path(&orphan.path);
             match outcome {
-                Ok(()) => info!("removed '{path}' ({} bytes): no download names it, and it held no data", orphan.bytes),
-                Err(error) => warn!("cannot remove '{path}', which no download names: {error}"),
+                Ok(()) => {
+                    info!(path:%, bytes = orphan.bytes; "removed a part file: no download names it, and it held no data")
+                }
+                Err(error) => warn!(path:%, error:%; "cannot remove a part file that no download names"),
             }
         }
     }

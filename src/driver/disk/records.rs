@@ -216,7 +216,7 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<D
     for (id, bytes) in &records {
         match decode(*id, bytes) {
             Some(record) => downloads.push(record),
-            None => warn!("download {id} was remembered in a form that this version cannot read; it is left out"),
+            None => warn!(id; "a download was remembered in a form that this version cannot read; it is left out"),
         }
     }
     let last = log.highest();

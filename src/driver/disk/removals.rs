@@ -58,13 +58,13 @@ impl Removals {
                 let (failures, forgets) = (removal.failures, removal.forgets);
                 self.pending.remove(&download);
                 if failures > 0 {
-                    info!("the part file of download {} is removed", download.0);
+                    info!(id = download.0; "the part file of a download is removed");
                 }
                 forgets
             }
             Err(fault) => {
                 if removal.failures == 0 {
-                    warn!("cannot remove the part file of download {}, trying again: {fault}", download.0);
+                    warn!(id = download.0, error:% = fault; "cannot remove the part file of a download, trying again");
                 }
                 removal.due = Some(now + back_off(RETRY_MIN, removal.failures));
                 removal.failures = removal.failures.saturating_add(1);

@@ -2,6 +2,7 @@
 
 use crate::driver::clock::{Clock, wall_ns};
 use crate::fault::DiskFault;
+use crate::name::Escaped;
 use crate::store::{DirectoryMount, KnownMounts, OwnFiles, ScanStep, Scanner, ShareRoot};
 use log::warn;
 use std::collections::VecDeque;
@@ -89,7 +90,7 @@ impl OwnPaths {
 fn open_share(path: &Path, known: &KnownMounts) -> Result<ShareRoot, DiskFault> {
     let root = ShareRoot::open(path).inspect_err(|error| {
         if error.kind() == io::ErrorKind::Unsupported {
-            warn!("cannot open the share {}: {error}", path.display());
+            warn!(path:% = Escaped::path(path), error:%; "cannot open the share");
         }
     })?;
     if let Some(mount) = known.get(path)

@@ -108,7 +108,8 @@ impl Front {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.retry_at, self.clients.next_deadline(), self.scrapes.next_deadline()].into_iter().flatten().min()
+        let parts = [self.clients.next_deadline(), self.scrapes.next_deadline(), self.refusals.next_deadline()];
+        parts.into_iter().chain([self.retry_at]).flatten().min()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
@@ -174,6 +175,7 @@ impl Front {
 
     /// Closes clients whose deadline has passed, and tries again to accept.
     pub(crate) fn expire(&mut self, cx: &mut Cx) {
+        self.refusals.report(cx.now);
         if self.retry_at.take_if(|at| *at <= cx.now).is_some() {
             self.accepting.note(true);
         }

@@ -105,7 +105,8 @@ impl Net {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.table.next_deadline(), self.accept_again_at, self.pace.next_wake()].into_iter().flatten().min()
+        let refusals = self.refusals.next_deadline();
+        [self.table.next_deadline(), self.accept_again_at, self.pace.next_wake(), refusals].into_iter().flatten().min()
     }
 
     /// Records the readiness of a listener or a connection.
@@ -129,6 +130,7 @@ impl Net {
     }
 
     pub(crate) fn wake(&mut self, now: Instant) {
+        self.refusals.report(now);
         if self.accept_again_at.take_if(|at| *at <= now).is_some() {
             self.resume_listeners();
         }

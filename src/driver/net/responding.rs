@@ -58,7 +58,7 @@ impl Net {
         let from = inbound.from;
         let is_told = told.is_some_and(|told| inbound.refuse_with(told, cx.now));
         let file = inbound.requested_file().map(FileName::as_bytes);
-        self.refusals.refused_file(cx.now, reason, from, file, detail);
+        self.refusals.refused_file(cx.now, reason, Some(from), file, detail);
         if is_told {
             self.table.forget_exchange(key);
             return self.table.resume(key);

@@ -119,7 +119,7 @@ impl Net {
         let from = inbound.from;
         inbound.socket_mut().end_in_reset();
         cx.out.push(Output::Refused);
-        self.refusals.refused_file(cx.now, error.reason(), from, file.as_deref(), error);
+        self.refusals.refused_file(cx.now, error.reason(), Some(from), file.as_deref(), error);
         self.close(key);
     }
 

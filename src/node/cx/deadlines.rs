@@ -1,5 +1,6 @@
 //! The purposes of deadlines.
 
+use super::subjects::Subject;
 use crate::id::{ExchangeId, SearchId, TransferId};
 use crate::node::ids::{CallBackId, LinkId, OpenId, RunId};
 use std::net::SocketAddr;
@@ -47,5 +48,7 @@ pub(in crate::node) enum NodeTimer {
     Rescan,
     /// Examine files of the share that are not settled.
     LookAtRecent,
+    /// A minute of log lines is over in which some were left out.
+    LinesLeftOut(Subject),
     LeaveDeadline,
 }

@@ -2,13 +2,16 @@
 
 mod deadlines;
 pub(super) mod exchanges;
+mod line_limits;
 mod rng;
 mod steps;
+mod subjects;
 mod subscriptions;
 
 pub(super) use deadlines::NodeTimer;
 pub(super) use rng::Rng;
 pub(super) use steps::Step;
+pub(super) use subjects::Subject;
 pub(super) use subscriptions::Topic;
 
 use super::contract::{Action, NodeConfig};
@@ -17,11 +20,12 @@ use crate::id::TransferId;
 use crate::time::{Instant, WallClock};
 use crate::timer::{TimerId, TimerWheel};
 use exchanges::Exchanges;
+use line_limits::LineLimits;
 use std::collections::{BTreeMap, VecDeque};
 use subscriptions::Subscriptions;
 
 /// What each machine may use. `exchanges` adds functions that begin and end exchanges, `subscriptions` those that notify
-/// control clients.
+/// control clients, `line_limits` those that limit what others have us log.
 pub(super) struct Cx {
     /// The time of the event or timer that is being handled.
     pub(super) now: Instant,
@@ -35,6 +39,7 @@ pub(super) struct Cx {
     pub(super) counters: Counters,
     pub(super) subscriptions: Subscriptions,
     pub(super) exchanges: Exchanges,
+    pub(super) line_limits: LineLimits,
     pub(super) out: Out,
 }
 
@@ -103,6 +108,7 @@ impl Cx {
             counters: Counters::default(),
             subscriptions: Subscriptions::default(),
             exchanges: Exchanges::default(),
+            line_limits: LineLimits::default(),
             out: Out::default(),
         }
     }

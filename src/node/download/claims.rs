@@ -10,7 +10,7 @@ use super::source::{Source, Standing, Task};
 use super::state::{Download, Want};
 use crate::control::SourceFault;
 use crate::id::TransferId;
-use crate::node::cx::Cx;
+use crate::node::cx::{Cx, Subject};
 use crate::node::limits::SOURCE_REFUSALS_MAX;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -46,8 +46,10 @@ impl DownloadMachine {
         let Some(source) = download.sources.get_mut(at) else { return };
         (source.size, source.changes) = (Some(size), source.changes.saturating_add(1));
         source.failures = source.failures.saturating_add(1);
-        log::info!("download {}: {} says itself that its file has {size} bytes", id.0, source.addr);
         let addr = source.addr;
+        if cx.may_log(Subject::BadSource, addr.ip(), 0) {
+            log::info!(id = id.0, peer:% = addr, size; "a source says itself that its file has another size");
+        }
         let gave = download.content().is_some_and(|content| content.giver == Some(addr));
         if gave {
             self.distrust_outline(cx, id);

@@ -42,6 +42,31 @@ pub(super) enum FetchOutcome {
     Disk(DiskFault),
 }
 
+impl FetchOutcome {
+    /// For the log.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Outline { .. } => "metadata",
+            Self::Has { .. } => "identified",
+            Self::Whole => "whole",
+            Self::Refused(_) => "refused",
+            Self::Lost(_) => "lost",
+            Self::Corrupt(_) => "corrupt",
+            Self::CorruptParts => "corrupt_parts",
+            Self::Disk(_) => "disk",
+        }
+    }
+
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Refused(why) | Self::Lost(why) | Self::Corrupt(why) => Some(why.to_string()),
+            Self::Disk(fault) => Some(fault.to_string()),
+            _ => None,
+        }
+    }
+}
+
 /// Judges the end of an exchange.
 pub(super) fn judge(
     content: Option<&Content>,
@@ -293,7 +318,7 @@ impl DownloadMachine {
         if let Some(open) = download.open_mut() {
             open.known.take_outline(size, giver);
         }
-        log::debug!("download {}: {giver} says that {b3} has {size} bytes", id.0);
+        log::debug!(id = id.0, peer:% = giver, b3:%, size; "a source has sent metadata");
         if download.want == Want::Name {
             // Who was found by the name alone is dropped.
             self.downloads.change_sources(id, |download| {
@@ -333,7 +358,8 @@ impl DownloadMachine {
         let Fetch { task, name, began, received, .. } = fetch;
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
-        log::debug!("download {}: {task:?} of {}: {outcome:?}", id.0, source.addr);
+        let (asked_for, error) = (task.word(), outcome.error());
+        log::debug!(id = id.0, peer:% = source.addr, asked_for, result = outcome.word(), error; "a request to a source has ended");
         match outcome {
             FetchOutcome::Served => {
                 source.forgive();

@@ -32,6 +32,7 @@ use crate::id::TransferId;
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::answer::{Answer, Teller};
+use crate::node::cx::Subject;
 use crate::node::limits::{HIT_SOURCES_MAX, LEFT_OUT_MAX, SOURCE_SILENCES_MAX};
 use crate::node::network::{Net, Peers, canonical};
 use crate::node::speech::Speech;
@@ -291,12 +292,16 @@ impl DownloadMachine {
         match found {
             Found::Known => {}
             Found::Changed => {
-                log::debug!("download {}: {peer} has it as {}", id.0, file.name);
+                if net.cx.may_log(Subject::FoundSource, peer.ip(), 0) {
+                    log::debug!(id = id.0, peer:%, name:% = file.name; "a source was found under another name");
+                }
                 self.remember_download(net.cx, id);
                 self.downloads.mark_dirty(id);
             }
             Found::ToAsk => {
-                log::debug!("download {}: {peer} has it, as {}", id.0, file.name);
+                if net.cx.may_log(Subject::FoundSource, peer.ip(), 0) {
+                    log::debug!(id = id.0, peer:%, name:% = file.name; "a source was found");
+                }
                 self.on_sources_added(net, id);
             }
         }

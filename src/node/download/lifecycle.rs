@@ -217,7 +217,7 @@ impl DownloadMachine {
                     download.spec.filesystem = filesystem;
                 }
                 if let Some(content) = download.content() {
-                    log::info!("download {}: {} bytes are there already", id.0, content.bytes_verified());
+                    log::info!(id = id.0, bytes = content.bytes_verified(); "download resumed");
                     download.claimed_size = Some(content.size());
                 }
                 self.set_life(cx, id, Life::Active);
@@ -303,7 +303,8 @@ impl DownloadMachine {
         match finding {
             Finding::Good { .. } => {}
             Finding::Damaged => {
-                log::warn!("download {}: {} groups on the disk are not what was written", id.0, checked.bad.len());
+                let groups = checked.bad.len();
+                log::warn!(id = id.0, groups; "groups of a download on the disk are not what was written");
                 if let Some(content) = open.known.content_mut() {
                     for group in &checked.bad {
                         content.verified.remove(*group);

@@ -53,6 +53,20 @@ pub(super) enum Step {
     Check,
 }
 
+impl Step {
+    /// For the log.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::MakeContact { .. } => "first_contact",
+            Self::Ask { task, .. } => task.word(),
+            Self::TakeSize { .. } => "take_size",
+            Self::Steal { .. } => "steal",
+            Self::DropSlow { .. } => "drop_slow",
+            Self::Check => "check",
+        }
+    }
+}
+
 /// What [`next_step`](Download::next_step) has decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NextStep {
@@ -131,7 +145,7 @@ impl DownloadMachine {
     }
 
     fn take_step(&mut self, net: &mut Net, id: TransferId, step: Step) {
-        log::trace!("download {}: {step:?}", id.0);
+        log::trace!(id = id.0, step = step.word(); "the next step of a download");
         match step {
             Step::MakeContact { source } => self.make_contact(net, id, source),
             Step::Ask { source, task } => self.ask(net.cx, id, source, task),

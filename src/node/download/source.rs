@@ -168,6 +168,17 @@ pub(super) enum Task {
 }
 
 impl Task {
+    /// For the log.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Identify => "identity",
+            Self::File(Portion::Groups(_)) => "groups",
+            Self::File(Portion::Whole) => "file",
+            Self::File(Portion::Stream { .. }) => "stream",
+        }
+    }
+
     pub(super) fn groups(groups: Range<u64>) -> Self {
         Self::File(Portion::Groups(groups))
     }

@@ -10,7 +10,7 @@ use crate::control::{Notice, Problem, SourceFault};
 use crate::fault::RefusalReason;
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
-use crate::node::cx::{Cx, Topic};
+use crate::node::cx::{Cx, Subject, Topic};
 use crate::node::limits::{BUSY_AFTER, SOURCE_REFUSALS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::node::network::Net;
 use crate::node::speech::Evidence;
@@ -173,7 +173,9 @@ impl DownloadMachine {
             };
         }
         let Some(source) = download.sources.get_mut(at) else { return };
-        log::info!("download {}: {} has another content as {} by now", id.0, source.addr, doubt.name);
+        if cx.may_log(Subject::BadSource, source.addr.ip(), 0) {
+            log::info!(id = id.0, peer:% = source.addr, name:% = doubt.name; "a source has another content under the name by now");
+        }
         let taught = matches!(want, Want::NamedContent { from, .. } if from == source.addr);
         if taught && *doubt.name == download.name {
             return self.unlearn(cx, id, at);
@@ -265,7 +267,9 @@ impl DownloadMachine {
     pub(super) fn condemn(&mut self, cx: &mut Cx, id: TransferId, at: usize, why: SourceFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
         let Some(source) = download.sources.get_mut(at) else { return };
-        log::warn!("download {} of {}: {} is left out: {why}", id.0, download.name, source.addr);
+        if cx.may_log(Subject::BadSource, source.addr.ip(), 0) {
+            log::warn!(id = id.0, name:% = download.name, peer:% = source.addr, error:% = why; "a source is left out");
+        }
         source.standing = Standing::Corrupt;
         source.fault = Some(why);
         cx.counters.limited.sources_corrupt += 1;

@@ -411,7 +411,7 @@ impl Download {
     fn log_state(&self, id: TransferId, before: DownloadState) {
         let now = self.state();
         if now != before {
-            log::debug!("download {}: {before:?} -> {now:?}", id.0);
+            log::debug!(id = id.0, before:%, now:%; "a download has changed");
         }
     }
 
@@ -419,20 +419,20 @@ impl Download {
     pub(super) fn log_milestone(&self, id: TransferId, old: &Life) {
         let (id, name) = (id.0, &self.name);
         match &self.life {
-            Life::Done { path, verified, .. } => {
-                let not = if *verified { "" } else { "not " };
-                log::info!("download {id} is done, {not}verified: {}", Escaped::path(path));
+            Life::Done { path, size, verified, .. } => {
+                let (path, sources) = (Escaped::path(path), self.sources.len());
+                log::info!(id, name:%, size, verified, sources, path:%; "download finished");
             }
             Life::Failed { why, .. } => {
-                log::warn!("download {id} of {name} has failed: {why}");
+                log::warn!(id, name:%, error:% = why; "download failed");
             }
             // It fails at once if there is nobody to ask.
             Life::Waiting { .. } if self.seek.outgoing == Outgoing::Last => {}
             Life::Waiting { why, .. } if !old.is_waiting() => {
-                log::warn!("download {id} of {name} waits: {why}");
+                log::warn!(id, name:%, error:% = why; "download waits");
             }
             Life::Blocked { why, .. } if !matches!(old, Life::Paused | Life::Blocked { .. }) => {
-                log::warn!("download {id} of {name} is paused: {why}");
+                log::warn!(id, name:%, error:% = why; "download paused");
             }
             _ => {}
         }

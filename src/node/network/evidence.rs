@@ -8,7 +8,7 @@ use super::peers::{Keep, Peer, PeerHealth, Proof, RANK_FAILING};
 use crate::control::{Notice, PeerSource, Problem};
 use crate::fault::{DialFault, OtherProgram};
 use crate::node::contract::{Action, DialOutcome, Dialled, RememberedPeers};
-use crate::node::cx::{Cx, NodeTimer};
+use crate::node::cx::{Cx, NodeTimer, Subject};
 use crate::node::ids::LinkId;
 use crate::node::limits::{
     CLAIM_AGE_MAX, NEWCOMERS_MAX, PEER_FAILURE_SPAN, REMEMBER_DELAY, REMEMBER_INTERVAL, REMEMBERED_PEERS_MAX,
@@ -158,15 +158,16 @@ impl NetworkMachine {
 
     /// The program at the endpoint is not a peer. While a bootstrap node lists it, its row stays, so that it is never searched.
     pub(super) fn note_not_a_peer(&mut self, cx: &mut Cx, peer: SocketAddr, program: OtherProgram) {
-        let mut was_alive = false;
+        let (mut was_alive, mut is_news) = (false, false);
         self.peers.change_or_remove(peer, |row| {
-            if row.health != PeerHealth::NotAPeer {
-                log::info!("{peer} is not a peer: it answers as {program} does");
-            }
+            is_news = row.health != PeerHealth::NotAPeer;
             was_alive = row.health == PeerHealth::Alive;
             row.health = PeerHealth::NotAPeer;
             if row.listed_by.is_empty() { Keep::No } else { Keep::Yes }
         });
+        if is_news && cx.may_log(Subject::NotAPeer, peer.ip(), 0) {
+            log::info!(peer:%, answers_as:% = program; "an endpoint is not a peer");
+        }
         if was_alive {
             cx.notify_events(|| Notice::PeerDown { addr: peer });
         }

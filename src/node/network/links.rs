@@ -57,6 +57,18 @@ pub(in crate::node) enum LinkPhase {
     },
 }
 
+impl LinkPhase {
+    /// As `status` names it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Resolving => "resolving",
+            Self::Registering { .. } => "registering",
+            Self::Registered { .. } => "registered",
+            Self::Waiting { .. } => "waiting",
+        }
+    }
+}
+
 /// All links, in the order of the configuration.
 #[derive(Default)]
 pub(super) struct Membership {
@@ -175,7 +187,10 @@ impl NetworkMachine {
         let keepalive = cx.now + cx.config.keepalive_refresh;
         let Some(link) = self.link_mut(id) else { return };
         let host = link.host.to_string();
-        log::debug!("bootstrap node {host}: {:?} -> {phase:?}", link.phase);
+        let (before, now) = (link.phase.word(), phase.word());
+        if before != now {
+            log::debug!(bootstrap = host.as_str(), before, now; "a registration has changed");
+        }
         let was_registered = matches!(link.phase, LinkPhase::Registered { .. });
         let (timer, refresh) = (link.timer.take(), link.refresh.take());
         let error = link.error.clone();
@@ -186,7 +201,7 @@ impl NetworkMachine {
             LinkPhase::Resolving | LinkPhase::Registering { .. } => None,
             LinkPhase::Registered { .. } => {
                 if !was_registered {
-                    log::info!("registered with the bootstrap node {host}");
+                    log::info!(bootstrap = host.as_str(); "registered with the bootstrap node");
                     cx.notify_events(|| Notice::Registered { addr: host });
                 }
                 Some(keepalive)
@@ -194,7 +209,7 @@ impl NetworkMachine {
             LinkPhase::Waiting { until } => {
                 let retry_in_s = whole_seconds(until.saturating_since(cx.now));
                 let error = error.unwrap_or_default();
-                log::warn!("the bootstrap node {host} is out of reach ({error}); next attempt in {retry_in_s} s");
+                log::warn!(bootstrap = host.as_str(), error = error.as_str(), retry_in_s; "the bootstrap node is out of reach");
                 cx.notify_events(|| Notice::BootstrapLost { addr: host, error, retry_in_s });
                 Some(until)
             }

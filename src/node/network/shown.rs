@@ -3,7 +3,7 @@
 use super::NetworkMachine;
 use crate::id::QueryId;
 use crate::network::Network;
-use crate::node::cx::{Cx, Step};
+use crate::node::cx::{Cx, Step, Subject};
 use crate::node::fair_set::FairSet;
 use crate::node::speech::{Evidence, Speech};
 use std::net::SocketAddr;
@@ -45,7 +45,9 @@ impl NetworkMachine {
             self.peers.shown.0.remove(&peer);
         }
         if before != after {
-            log::debug!("{peer} speaks {after:?}, after {evidence:?}; it was {before:?}");
+            if cx.may_log(Subject::Speech, peer.ip(), 0) {
+                log::debug!(peer:%, before = before.word(), now = after.word(); "another protocol is known of a peer");
+            }
             cx.out.then(Step::SpeechChanged { peer, before, after });
         }
     }

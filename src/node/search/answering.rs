@@ -13,6 +13,7 @@ use crate::id::{ExchangeId, QueryId};
 use crate::library::{Query, SearchCursor, Shared};
 use crate::name::FileName;
 use crate::network::Network;
+use crate::node::cx::Subject;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::fair_queue::{Origin, Sender};
 use crate::node::fair_rows::FairRows;
@@ -222,7 +223,9 @@ impl SearchMachine {
             return;
         }
         if !net.is_plausible(requester, from.ip()) || requester.port() < REQUESTER_PORT_MIN {
-            log::debug!("a search names {requester} for its hits, which cannot be a peer");
+            if net.cx.may_log(Subject::BadEndpoint, from.ip(), 0) {
+                log::debug!(peer:% = from, requester:%; "a search wants its hits sent to what cannot be a peer");
+            }
             net.cx.counters.refused += 1;
             return;
         }

@@ -18,7 +18,7 @@ use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::exchanges::{Dial, Purpose};
-use crate::node::cx::{Cx, NodeTimer, Step, Topic};
+use crate::node::cx::{Cx, NodeTimer, Step, Subject, Topic};
 use crate::node::limits::{
     EXACT_SOURCES_ENOUGH, FORGET_INTERVAL, LATE_HITS, LISTING_FILES_MAX, LISTING_INTERVAL, SEARCH_ROWS_DEFAULT,
     SEARCH_ROWS_MAX, SEARCHES_MAX,
@@ -255,7 +255,9 @@ impl SearchMachine {
         }
         let responder = canonical(response.responder);
         if !net.is_plausible(responder, from.ip()) {
-            log::debug!("a hit names {responder}, which cannot be a peer");
+            if net.cx.may_log(Subject::BadEndpoint, from.ip(), 0) {
+                log::debug!(peer:% = from, responder:%; "a hit names what cannot be a peer");
+            }
             net.cx.counters.refused += 1;
             return;
         }

@@ -221,7 +221,7 @@ impl ShareMachine {
                     self.library.set_b3(&file, b3);
                 }
                 Err(fault) => {
-                    log::debug!("{} cannot be hashed: {fault}", file.name);
+                    log::debug!(name:% = file.name, error:% = fault; "a file cannot be hashed");
                     self.library.set_unhashable(&file);
                     if !fault.is_finding() {
                         self.arm_hash_retry(cx);
@@ -241,7 +241,7 @@ impl ShareMachine {
         }
         self.hashing.unreported = false;
         let files = self.library.len();
-        log::debug!("the hashes of all {files} files are known");
+        log::debug!(files; "the hashes of all files are known");
         cx.notify_events(|| Notice::Hashed { files });
     }
 }

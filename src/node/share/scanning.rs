@@ -190,23 +190,22 @@ impl ShareMachine {
         if let Some(fault) = failed {
             log::warn!("{}", share_unreadable(cx, files, *fault));
         } else {
-            log::info!("sharing {files} files; left out {names_refused} for their names, {unreadable} unreadable");
+            log::info!(files, names_refused, unreadable; "the share was scanned");
         }
         let before = self.scan_logged.as_ref().map(|(_, report)| report);
         if before.is_none_or(|before| before.refused != report.refused) && !report.refused.is_empty() {
             let names: Vec<String> = report.refused.iter().map(|path| Escaped(path).to_string()).collect();
-            log::warn!(
-                "left out for control characters or too many bytes in the name: {}",
-                first_of(names, *names_refused)
-            );
+            let names = first_of(names, *names_refused);
+            log::warn!(count = names_refused, names; "left out for control characters or too many bytes in the name");
         }
         if before.is_none_or(|before| before.unread != report.unread) && !report.unread.is_empty() {
             let names = report.unread.iter().map(FileName::to_string).collect();
-            log::warn!("left out since they cannot be read: {}", first_of(names, *unreadable));
+            let names = first_of(names, *unreadable);
+            log::warn!(count = unreadable, names; "left out since they cannot be read");
         }
         if *other_mounts > 0 {
             let names = first_of(mounts.iter().map(FileName::to_string).collect(), *other_mounts);
-            log::warn!("{other_mounts} other filesystems are mounted in the share and left out: {names}");
+            log::warn!(count = other_mounts, names; "other filesystems are mounted in the share and left out");
         }
         self.scan_logged = Some(found);
     }

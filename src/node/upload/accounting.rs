@@ -10,19 +10,22 @@ use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::contract::ResponseFault;
-use crate::node::cx::{Cx, NodeTimer, Topic};
+use crate::node::contract::{Action, ResponseFault};
+use crate::node::cx::{Cx, NodeTimer, Subject, Topic};
 use crate::node::fair_set::FairSet;
 use crate::node::ids::RunId;
 use crate::node::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
 use crate::node::share::ShareMachine;
+use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 #[derive(Debug)]
 struct Upload {
+    began: Instant,
     bytes: u64,
     kind: Kind,
 }
@@ -41,6 +44,8 @@ struct Run {
     to: SocketAddr,
     name: Rc<FileName>,
     stage: Stage,
+    /// When the first range was sent, and when the last one ended.
+    span: (Instant, Instant),
     bytes: u64,
     error: Option<String>,
 }
@@ -134,20 +139,20 @@ impl Uploads {
 impl UploadMachine {
     pub(super) fn note_upload_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         let kind = Kind::File { to, name: name.clone() };
-        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind });
+        self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind });
         let name = RawText::new(name.as_bytes());
         cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
     }
 
-    pub(super) fn note_metadata_started(&mut self, exchange: ExchangeId) {
-        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Metadata });
+    pub(super) fn note_metadata_started(&mut self, cx: &Cx, exchange: ExchangeId) {
+        self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Metadata });
     }
 
     pub(super) fn note_range_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
         let name = Rc::new(name.clone());
         let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
         let run = known.unwrap_or_else(|| self.begin_run(cx, to, name));
-        self.uploads.rows.insert(exchange, Upload { bytes: 0, kind: Kind::Range { run } });
+        self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Range { run } });
         if let Some(row) = self.uploads.runs.get_mut(&run) {
             match &mut row.stage {
                 Stage::Sending { connections } => *connections += 1,
@@ -163,7 +168,8 @@ impl UploadMachine {
     fn begin_run(&mut self, cx: &mut Cx, to: SocketAddr, name: Rc<FileName>) -> RunId {
         self.uploads.runs_begun += 1;
         let id = RunId(self.uploads.runs_begun);
-        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, bytes: 0, error: None };
+        let span = (cx.now, cx.now);
+        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, span, bytes: 0, error: None };
         let name = RawText::new(run.name.as_bytes());
         self.uploads.runs_by_key.insert(run.key(), id);
         self.uploads.runs.insert(id, run);
@@ -185,13 +191,18 @@ impl UploadMachine {
         if let Stage::Idle { timer } = run.stage {
             cx.wheel.cancel(timer);
         }
-        let Run { to, name, bytes, error, .. } = run;
-        self.notify_upload_ended(cx, to, &name, bytes, error);
+        report_run(cx, run);
     }
 
-    fn notify_upload_ended(&mut self, cx: &mut Cx, to: SocketAddr, name: &FileName, bytes: u64, error: Option<String>) {
-        let name = RawText::new(name.as_bytes());
-        cx.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
+    /// The node has left: what is still being sent is aborted, and no further range of a file is requested.
+    pub(in crate::node) fn end_uploads(&mut self, cx: &mut Cx) {
+        let sending: Vec<_> = self.uploads.exchanges().collect();
+        for exchange in sending {
+            cx.out.act(Action::Abort { exchange });
+            self.end_upload(cx, exchange, Some(&ResponseFault::Aborted));
+        }
+        let runs: Vec<_> = self.uploads.runs.keys().copied().collect();
+        runs.into_iter().for_each(|id| self.end_run(cx, id));
     }
 
     pub(in crate::node) fn on_response_progress(&mut self, cx: &mut Cx, exchange: ExchangeId, bytes: u64, held: bool) {
@@ -232,8 +243,9 @@ impl UploadMachine {
         let fault = fault.map(|fault| cx.fault_of_displaced(exchange, fault));
         let error = fault.map(|fault| fault.to_string());
         match self.uploads.rows.remove(&exchange) {
-            Some(Upload { bytes, kind: Kind::File { to, name } }) => {
-                self.notify_upload_ended(cx, to, &name, bytes, error)
+            Some(Upload { began, bytes, kind: Kind::File { to, name } }) => {
+                let took = cx.now.saturating_since(began);
+                report_upload(cx, to, &name, (bytes, took), error);
             }
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, error),
             Some(Upload { kind: Kind::Metadata, .. }) | None => {}
@@ -244,6 +256,7 @@ impl UploadMachine {
     fn on_range_ended(&mut self, cx: &mut Cx, id: RunId, error: Option<String>) {
         let Some(run) = self.uploads.runs.get_mut(&id) else { return };
         run.error = error;
+        run.span.1 = cx.now;
         match &mut run.stage {
             Stage::Sending { connections } if *connections > 1 => *connections -= 1,
             _ => {
@@ -256,6 +269,24 @@ impl UploadMachine {
             }
         }
     }
+}
+
+fn report_run(cx: &mut Cx, run: Run) {
+    let Run { to, name, span: (began, ended), bytes, error, .. } = run;
+    report_upload(cx, to, &name, (bytes, ended.saturating_since(began)), error);
+}
+
+/// Logs the end of an upload, and notifies clients.
+fn report_upload(cx: &mut Cx, to: SocketAddr, name: &FileName, (bytes, took): (u64, Duration), error: Option<String>) {
+    if cx.may_log(Subject::Upload, to.ip(), bytes) {
+        let duration_ms = took.as_millis() as u64;
+        match &error {
+            None => log::info!(peer:% = to, name:%, bytes, duration_ms; "upload finished"),
+            Some(error) => log::info!(peer:% = to, name:%, bytes, duration_ms, error; "upload aborted"),
+        }
+    }
+    let name = RawText::new(name.as_bytes());
+    cx.notify(Topic::Uploads, || Notice::UploadEnded { to, name, bytes, error });
 }
 
 /// Tells the share of a file that was found to be changed when it was sent.

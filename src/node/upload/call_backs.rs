@@ -14,7 +14,7 @@ use crate::name::FileName;
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, ResponseFault};
 use crate::node::cx::exchanges::Purpose;
-use crate::node::cx::{Cx, NodeTimer};
+use crate::node::cx::{Cx, NodeTimer, Subject};
 use crate::node::fair_queue::Sender;
 use crate::node::ids::CallBackId;
 use crate::node::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
@@ -189,7 +189,10 @@ impl UploadMachine {
         outcome: DialOutcome,
     ) {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
-        log::debug!("call back of {}: {:?}, {outcome:?}", row.to, row.stage);
+        if cx.may_log(Subject::CallBack, row.to.ip(), 0) {
+            let error = outcome.as_ref().err().map(ToString::to_string);
+            log::debug!(peer:% = row.to, name:% = row.name, error; "an attempt to call a requester back has ended");
+        }
         let may_follow = matches!(row.stage, Stage::Dialling(_)) && row.overdue.is_some();
         let wait = CALL_BACK_WAITS.get(row.refused).filter(|_| may_follow);
         if let (Err(DialFault::Refused), Some(wait)) = (&outcome, wait) {

@@ -55,7 +55,7 @@ impl UploadMachine {
                 match &wanted {
                     Wanted::File { to, name } => self.note_upload_started(cx, exchange, *to, name),
                     Wanted::Range { to, name, .. } => self.note_range_started(cx, exchange, *to, name),
-                    Wanted::Metadata { .. } => self.note_metadata_started(exchange),
+                    Wanted::Metadata { .. } => self.note_metadata_started(cx, exchange),
                     Wanted::List { .. } | Wanted::CallBack { .. } => {}
                 }
                 cx.out.act(action);

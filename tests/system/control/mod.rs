@@ -5,6 +5,7 @@ mod calls;
 mod ctl;
 mod hup;
 mod lifecycle;
+mod log_lines;
 mod logging;
 mod metrics;
 mod reload;

@@ -210,7 +210,7 @@ fn a_part_file_that_cannot_be_removed_is_removed_when_the_disk_is_writable() {
     until("its files are closed", LIMIT, || disk_is_idle(&asker, &disk));
     disk.remount("ro");
     assert_eq!(pyratectl(&asker, ["cancel", &id.to_string()]).code, 0);
-    let told = "cannot remove the part file of download 1, trying again: the filesystem is read-only";
+    let told = "cannot remove the part file of a download, trying again id=1 error=\"the filesystem is read-only\"";
     until("it is told", LIMIT, || asker.log().contains(told));
     // Its record stays until then, so that the next start tries it as well.
     asker.end_by(nix::sys::signal::Signal::SIGKILL);
@@ -218,7 +218,7 @@ fn a_part_file_that_cannot_be_removed_is_removed_when_the_disk_is_writable() {
     until("it is told again", LIMIT, || asker.log().matches(told).count() == 2);
     disk.remount("rw");
     until("it is removed in the same run", PATIENCE, || unfinished(disk.path()) == 0);
-    until("and told to be", LIMIT, || asker.log().contains("the part file of download 1 is removed"));
+    until("and told to be", LIMIT, || asker.log().contains("the part file of a download is removed id=1"));
     assert_eq!(asker.log().matches(told).count(), 2, "each failure is told once");
 }
 

@@ -92,7 +92,7 @@ fn other_filesystems_in_the_share_are_left_out_and_reported() {
     let found = run.json();
     assert_eq!((&found["other_mounts"], &found["files"]), (&1.into(), &1.into()), "{found}");
     assert_eq!(found["mounts"][0], "sub/usb");
-    daemon.await_log("left out: sub/usb");
+    daemon.await_log("mounted in the share and left out count=1 names=sub/usb");
     assert_eq!(pyratectl(&daemon, ["--json", "rescan"]).json()["files"], 2);
 }
 
@@ -266,12 +266,12 @@ fn a_cancelled_download_leaves_nothing_on_a_disk_that_is_mounted_later() {
     until("it can be unmounted", LIMIT, || Disk::unmount(mount.path()));
     asker.start_again();
     assert_eq!(pyratectl(&asker, ["cancel", &id.to_string()]).code, 0);
-    until("it is told", LIMIT, || asker.log().contains("cannot remove the part file of download 1, trying again"));
+    until("it is told", LIMIT, || asker.log().contains("cannot remove the part file of a download, trying again id=1"));
     disk.bind(mount.path());
     let unfinished = || relative_files(mount.path()).iter().any(|name| is_unfinished(name));
     assert!(unfinished());
     until("it is removed in the same run", PATIENCE, || !unfinished());
-    until("that is told", LIMIT, || asker.log().contains("the part file of download 1 is removed"));
+    until("that is told", LIMIT, || asker.log().contains("the part file of a download is removed id=1"));
     asker.stop();
     asker.start_again();
     assert!(asker.rows().is_empty());

@@ -65,7 +65,7 @@ fn a_starved_listener_is_remembered() {
     let mut asking: Vec<TcpStream> = (1..=17).map(|last| request(Ipv4Addr::new(127, 0, 9, last), to)).collect();
     let mut late = connect_from(Ipv4Addr::new(127, 0, 8, 2), to).expect("the backlog takes it");
     late.write_all(&first_contact()).expect("it waits in the buffer");
-    until("no descriptor is left", LIMIT, || peer.log().contains("(no_descriptor)"));
+    until("no descriptor is left", LIMIT, || peer.log().contains(" reason=no_descriptor"));
     assert!(asking.iter().filter(|stream| is_held(stream)).count() >= 16, "all but the one that is sent something");
     // Those in the backlog have their turn without any further event on the listener.
     asking.drain(8..12).for_each(reset);
@@ -304,7 +304,7 @@ fn accepting_that_fails_each_time_hangs_nothing_and_is_tried_again() {
     control.call("status", serde_json::Value::Null).expect("it is connected already");
     until("accepting fails", LIMIT, || {
         (0..32).for_each(|_| drop(TcpStream::connect(to).expect("the backlog takes it")));
-        peer.log().contains("refused (accept): Permission denied")
+        peer.log().contains("refused: Permission denied (os error 13) reason=accept")
     });
     // The connections before it may still keep the daemon busy for a moment.
     until("it rests, and does not spin", LIMIT, || {

@@ -23,17 +23,20 @@ fn poisoner() -> Fake {
     })
 }
 
-#[test]
-fn nothing_from_the_network_reaches_the_log_unescaped() {
+/// The log of a peer, in this format, to which names and messages were sent that are to do harm.
+fn log_of_the_attacked(format: &str) -> String {
     let poisoner = poisoner();
     let bootstrap = OldBootstrap::listing(&[poisoner.addr]);
     let serve = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let setup = Setup::peer().joins(&[bootstrap.addr()]).serves(serve).set("log_level", "'trace'");
-    let peer = setup.shares("rev\u{202e}txt.exe", "x").shares("ctl\u{1b}name", "x").start();
+    let setup = setup.set("log_format", &format!("'{format}'"));
+    let mut peer = setup.shares("rev\u{202e}txt.exe", "x").shares("ctl\u{1b}name", "x").start();
     for message in [
         "4:\u{1b}[31mred",
         "4:rev\u{202e}txt.exe",
         "4:c1\u{9b}2J",
+        "4:a\" peer=192.0.2.1:5 level=\"error",
+        "4:a\\\",\"level\":\"error\",\"x\":\"",
         "\u{1b}]0;title\u{7}",
         "0:\u{1b}[2J",
         "5:\u{1b}[2J",
@@ -56,8 +59,37 @@ fn nothing_from_the_network_reaches_the_log_unescaped() {
     let _ = control.call("cancel", json!({ "ids": "\u{1b}[2J" }));
     let id = peer.begin_download(poisoner.addr, "rev\u{202e}erse");
     until("the download was tried", LIMIT, || peer.download(id)["state"] != "queued");
-    until("the log is written", LIMIT, || !peer.log().is_empty());
-    assert_harmless(&peer.log());
+    assert_eq!(fetch(peer.listen(), "rev\u{202e}txt.exe".as_bytes()), b"x");
+    assert_eq!(peer.stop().code, Some(0));
+    peer.log()
+}
+
+#[test]
+fn nothing_from_the_network_reaches_the_log_unescaped() {
+    let log = log_of_the_attacked("text");
+    assert_harmless(&log);
+    let sent = log.lines().find(|line| line.contains("upload finished")).expect("it is logged");
+    assert!(sent.contains(" name=rev\\u{202e}txt.exe bytes=1 "), "{sent}");
+    let forged = log.lines().find(|line| line.contains("192.0.2.1:5")).expect("it is logged");
+    assert!(forged.ends_with(r#" name="a\" peer=192.0.2.1:5 level=\"error""#), "{forged}");
+}
+
+#[test]
+fn each_line_of_a_json_log_is_one_object_whatever_the_network_sends() {
+    let log = log_of_the_attacked("json");
+    assert_harmless(&log);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.len() > 20, "{log}");
+    for line in &lines {
+        let text = |key: &str| line[key].as_str().unwrap_or_else(|| panic!("{key}: {line}"));
+        assert!(humantime::parse_rfc3339(text("time")).is_ok(), "{line}");
+        assert!(["error", "warn", "info", "debug", "trace"].contains(&text("level")), "{line}");
+        assert!(!text("target").is_empty() && !text("message").is_empty(), "{line}");
+    }
+    let named = |name: &str| lines.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {log}"));
+    assert_eq!(named("rev\\u{202e}txt.exe")["bytes"], 1);
+    let forged = named(r#"a\\","level":"error","x":""#);
+    assert_eq!((&forged["level"], &forged["reason"]), (&json!("warn"), &json!("no_such_file")));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn the_log_names_the_file_of_each_message_that_concerns_one() {
         let file = format!("song {at}.ogg");
         let message = message.replace("FILE", &file);
         ask(peer, message.as_bytes(), Framing::Fin);
-        let is_named = |log: String| log.lines().any(|line| line.contains("refused (") && line.contains(&file));
+        let is_named = |log: String| log.lines().any(|line| line.contains(" refused: ") && line.contains(&file));
         until(&format!("{message:?} is in the log with its file"), LIMIT, || is_named(node.log()));
     }
 }

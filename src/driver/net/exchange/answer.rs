@@ -34,6 +34,8 @@ pub(super) struct Answer {
     listener: TcpListener,
     accepting: Readiness,
     accepted: Option<Socket>,
+    /// Somebody else has connected, which is logged once.
+    has_met_another: bool,
     token: Token,
 }
 
@@ -62,7 +64,15 @@ impl Answer {
         registry.register(&mut listener, token, Interest::READABLE)?;
         let request = Socket::register(TcpStream::from_std(stream.into()), registry, token)?;
         let accepting = Readiness::none();
-        Ok(Self { request: Some(request), closed_at: None, listener, accepting, accepted: None, token })
+        Ok(Self {
+            request: Some(request),
+            closed_at: None,
+            listener,
+            accepting,
+            accepted: None,
+            has_met_another: false,
+            token,
+        })
     }
 
     pub(super) fn request_socket(&mut self) -> Option<&mut Socket> {
@@ -143,7 +153,11 @@ impl Answer {
                     self.accepted = Some(socket);
                     return Ok(None);
                 }
-                Ok(Ok((_, from))) => log::debug!("closed a connection from {from} where {to} is expected to call back"),
+                Ok(Ok((_, from))) => {
+                    if !std::mem::replace(&mut self.has_met_another, true) {
+                        log::debug!(peer:% = from, expected:% = to; "closed a connection where another peer is to call back");
+                    }
+                }
                 Ok(Err(blocked)) => return Ok(Some(blocked)),
                 Err(error) if dial_fault(&error) == DialFault::NoDescriptor => return Err(DialFault::NoDescriptor),
                 // An error of a connection in the queue (accept(2)).

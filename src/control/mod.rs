@@ -35,8 +35,8 @@ pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
     BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitsReply, LimitedReply,
-    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow,
-    SourceState, StatusReply, TimesReply, WholeNames,
+    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, ServedReply,
+    SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use text::RawText;

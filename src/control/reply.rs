@@ -56,6 +56,18 @@ pub struct StatusReply {
     pub job_waits: TimesReply,
     #[serde(default)]
     pub sandbox: SandboxReply,
+    /// Our bootstrap node; `None` if none is served.
+    #[serde(default)]
+    pub registry: Option<ServedReply>,
+}
+
+/// The bootstrap node that this daemon serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedReply {
+    /// Where it is bound.
+    pub listen: SocketAddr,
+    /// Peers that are registered.
+    pub count: u64,
 }
 
 /// How long something took, since start. A percentile is at most a sixteenth too high.

@@ -4,7 +4,7 @@ use super::front::Caller;
 use super::{Driver, Reload};
 use crate::control::{
     BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, Request,
-    StatusReply,
+    ServedReply, StatusReply,
 };
 use crate::id::ClientId;
 use crate::node::Event;
@@ -83,6 +83,8 @@ impl Driver {
         let waiting = self.awaiting_file.waiting_for_descriptors();
         status.uploads_active = status.uploads_active.saturating_sub(waiting);
         status.commands_queued += waiting;
+        let served = self.facts.bootstrap.zip(self.bootstrap.as_ref());
+        status.registry = served.map(|(listen, bootstrap)| ServedReply { listen, count: bootstrap.count() as u64 });
     }
 
     fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {

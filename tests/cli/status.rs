@@ -18,6 +18,7 @@ pub(crate) fn status() -> Value {
         "turns": {"count": 5_000, "p50_us": 80, "p99_us": 1_250, "p999_us": 4_100, "max_us": 5_200_000},
         "job_waits": {"count": 0, "p50_us": 0, "p99_us": 0, "p999_us": 0, "max_us": 0},
         "sandbox": {"state": "off", "abi": null},
+        "registry": {"listen": "0.0.0.0:21168", "count": 12},
     })
 }
 
@@ -37,6 +38,7 @@ fn status_shows_the_node_at_a_glance() {
          Listening  0.0.0.0:63339, known to others as 192.0.2.9:63339\n\
          Bootstrap  boot.example:21168 registered, last answer 0 s ago\n\
          Bootstrap  10.0.0.1:1 waiting: connection refused, next attempt in 1 min 30 s\n\
+         Serving    bootstrap node on 0.0.0.0:21168, 12 peers registered\n\
          Peers      4\n\
          Sharing    1 file, 1.5 KiB, scanning, 1 still to be hashed\n\
          Downloads  1 active, 2 waiting, 4.7 GiB received\n\
@@ -48,9 +50,9 @@ fn status_shows_the_node_at_a_glance() {
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
          downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
-         share_error\torphaned_parts\torphaned_bytes\tsandbox\n\
+         share_error\torphaned_parts\torphaned_bytes\tsandbox\tregistry\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\t0.0.0.0:21168=12\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -76,7 +78,10 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     let bootstrap_only = |talk: &mut Talk| {
         let nothing = json!({"listen": null, "advertise": null, "bootstraps": [], "scanning": false, "refused": 0,
             "unhashed_files": 0, "orphaned_parts": 0, "share_error": {"code": 17, "message": "not\u{7}there"}});
-        talk.answer("status", with(status(), nothing));
+        let mut answer = with(status(), nothing);
+        // An earlier version does not tell of its registry.
+        answer.as_object_mut().expect("an object").remove("registry");
+        talk.answer("status", answer);
     };
     let text = run(&[], bootstrap_only);
     assert!(text.out.contains("\n           not\\x07there\n") && !text.out.contains("Orphans"), "{text:?}");
@@ -88,7 +93,7 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
         terse.out.ends_with(
-            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\n"
+            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\t-\n"
         ),
         "{terse:?}"
     );
@@ -102,7 +107,7 @@ fn a_sandbox_that_was_asked_for_is_shown_with_what_the_kernel_makes_of_it() {
         assert_eq!(talk.answer("status", with(status(), sandbox)), Value::Null);
     });
     assert!(text.out.contains("Sandbox    on, Landlock ABI 7\n"), "{text:?}");
-    assert!(terse.out.ends_with("\t2048\ton\n"), "{terse:?}");
+    assert!(terse.out.ends_with("\t2048\ton\t0.0.0.0:21168=12\n"), "{terse:?}");
     assert_eq!(json.json()["sandbox"], json!({"state": "on", "abi": 7}));
     let text = run(&[], |talk| {
         let sandbox = json!({"sandbox": {"state": "unavailable", "abi": null}});
@@ -112,4 +117,17 @@ fn a_sandbox_that_was_asked_for_is_shown_with_what_the_kernel_makes_of_it() {
         text.out.contains("Sandbox    unavailable: this kernel has no Landlock, or it is not enabled\n"),
         "{text:?}"
     );
+}
+
+#[test]
+fn a_bootstrap_node_alone_shows_what_it_serves_and_no_link_that_is_missing() {
+    let text = run(&["status"], |talk| {
+        let alone = json!({"listen": null, "advertise": null, "bootstraps": [],
+            "registry": {"listen": "[2001:db8::1]:21168", "count": 1}});
+        talk.answer("status", with(status(), alone));
+    });
+    let lines = "Listening  no, this is a bootstrap node only\n\
+         Serving    bootstrap node on [2001:db8::1]:21168, 1 peer registered\n\
+         Peers      4\n";
+    assert!(text.out.contains(lines), "{text:?}");
 }

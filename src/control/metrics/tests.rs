@@ -41,6 +41,7 @@ fn metrics() -> MetricsReply {
             turns: TimesReply::default(),
             job_waits: TimesReply::default(),
             sandbox: Default::default(),
+            registry: None,
         },
         started: 1_700_000_000,
         downloads: [(DownloadState::Active, 114), (DownloadState::Failed, 115)].into(),

@@ -2,8 +2,8 @@
 
 use super::{Column, Row, Show, number, table_of};
 use crate::control::{
-    BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, StatusReply,
-    TimesReply,
+    BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, ServedReply,
+    StatusReply, TimesReply,
 };
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
@@ -66,10 +66,14 @@ impl Show for StatusReply {
                 (Some(listen), None) => format!("{listen}, address for others not known yet"),
             },
         ));
-        if self.bootstraps.is_empty() {
+        if self.bootstraps.is_empty() && self.registry.is_none() {
             lines.push(("Bootstrap", "none configured".into()));
         }
         lines.extend(self.bootstraps.iter().map(|link| ("Bootstrap", link_line(link, now))));
+        lines.extend(self.registry.map(|served| {
+            let ServedReply { listen, count: peers } = served;
+            ("Serving", format!("bootstrap node on {listen}, {} registered", count(peers, "peer")))
+        }));
         lines.push(("Peers", self.peers.to_string()));
         lines.push(("Sharing", self.sharing_line()));
         lines.extend(self.share_error.iter().map(|error| ("", name(error.message.as_bytes()))));
@@ -124,6 +128,7 @@ impl Row for StatusReply {
         ("orphaned_parts", |status, _| status.orphaned_parts.to_string()),
         ("orphaned_bytes", |status, _| status.orphaned_bytes.to_string()),
         ("sandbox", |status, _| word(&status.sandbox.state)),
+        ("registry", |status, _| or_unknown(status.registry, |served| format!("{}={}", served.listen, served.count))),
     ];
 }
 

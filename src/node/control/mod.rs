@@ -188,6 +188,7 @@ impl Calls<'_> {
             turns: Default::default(),
             job_waits: Default::default(),
             sandbox: Default::default(),
+            registry: None,
         }
     }
 

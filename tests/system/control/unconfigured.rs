@@ -48,6 +48,9 @@ fn nothing_configured_gives_a_useful_node() {
     let said = || std::fs::read_to_string(&log).expect("it is there");
     let status = wait_for("it answers where pyratectl looks", LIMIT, || ctl(home, &["status"]));
     assert_eq!(status["listen"], "127.0.0.1:63339", "{}", said());
+    until("its registry has itself", LIMIT, || {
+        ctl(home, &["status"]).is_some_and(|now| now["registry"] == json!({ "listen": "127.0.0.1:21168", "count": 1 }))
+    });
     until("it registers with itself", LIMIT, || {
         ctl(home, &["bootstrap"]).is_some_and(|bootstrap| {
             bootstrap["registry"]["peers"][0]["addr"] == "127.0.0.1:63339"

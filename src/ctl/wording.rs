@@ -40,7 +40,7 @@ problems! {
     NotAShell { known: String }: Usage, ("a shell is one of {known}");
     NotAPeer(WrongPeer): Usage,
         ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
-    HostWithoutAddress { host: String }: Usage, ("'{host}' has no address");
+    HostWithoutAddress { host: String }: Usage, ("'{host}' has no address; check the spelling, or name an IP address");
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
     NoNameAfterPeer: Usage, ("no name follows the peer");
     NothingToDownload: Usage,
@@ -56,7 +56,7 @@ problems! {
         ("not permitted to talk to the daemon at {}; {permitted}{}{}", Escaped::path(.path),
             if .others.is_empty() { String::new() } else { format!("; no daemon answers at {}", listed(.others)) },
             added(.ignored));
-    AcceptsNone { path: PathBuf }: TimedOut, ("the daemon at {} accepts no connection", Escaped::path(.path));
+    AcceptsNone { path: PathBuf }: TimedOut, ("the daemon at {} accepts no connection; it may be busy: try again, or restart it", Escaped::path(.path));
     NoneAnswers { tried: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
         ("no daemon answers at {}; start one with 'pyrated', or 'systemctl start pyrated'{}", listed(.tried), added(.ignored));
 
@@ -69,9 +69,9 @@ problems! {
     ScanInterrupted: Other, ("interrupted; the scan continues in the daemon");
     HungUp { path: PathBuf }: NoDaemon, ("the daemon at {} hung up; its log may tell why", Escaped::path(.path));
     NoAnswer { path: PathBuf, within: Duration }: TimedOut,
-        ("the daemon at {} did not answer within {}", Escaped::path(.path), format_duration(*.within));
+        ("the daemon at {} did not answer within {}; --timeout waits longer", Escaped::path(.path), format_duration(*.within));
     OtherVersion { path: PathBuf, why: Unexpected }: Other,
-        ("what answers at {} is no daemon of this version: {why}", Escaped::path(.path));
+        ("what answers at {} is no daemon of this version: {why}; restart the daemon after an upgrade", Escaped::path(.path));
     NoList { peer: SocketAddr, within: Duration }: TimedOut,
         ("no list from {peer}: the daemon reported nothing for {}", format_duration(*.within));
     NoEndOfScan { within: Duration }: TimedOut,
@@ -179,13 +179,13 @@ pub(crate) enum Remark {
     #[error("pyratectl: {0}")]
     Complaint(String),
 
-    #[error("no peer is known")]
+    #[error("no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered")]
     NoPeer,
     #[error("no hit is remembered; 'pyratectl search' looks for some")]
     NoHit,
-    #[error("no download is remembered")]
+    #[error("no download is remembered; 'pyratectl download' begins one")]
     NoDownload,
-    #[error("no file is shared")]
+    #[error("no file is shared; put files into the shared directory, then 'pyratectl rescan'")]
     NoFile,
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
     Unverified,

@@ -19,7 +19,7 @@ pub enum Fault {
     #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
     NoSuchAddress(Vec<ConfigFault>),
     /// The log cannot be opened.
-    #[error("log_file: cannot open {}: {error}", path.display())]
+    #[error("log_file: cannot open {}: {error}; name a file that can be written, or stderr", path.display())]
     Log {
         /// As configured.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum Fault {
     #[error("the log: {0}")]
     LogWriter(io::Error),
     /// The default share cannot be created.
-    #[error("local_directory: {}: {error}", path.display())]
+    #[error("local_directory: {}: {error}; create it, or name another directory", path.display())]
     Share {
         /// As configured.
         path: PathBuf,

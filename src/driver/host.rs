@@ -149,7 +149,10 @@ pub enum StartFault {
         advice: &'static str,
     },
     /// Another daemon answers at the control socket.
-    #[error("another daemon answers at the control socket {}", path.display())]
+    #[error(
+        "another daemon answers at the control socket {}; `pyratectl stop` ends it, or control_socket names another path",
+        path.display()
+    )]
     ControlInUse {
         /// Which socket.
         path: PathBuf,

@@ -172,8 +172,17 @@ fn bind(
     let bound = bound.and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartFault::AddressInUse { what, addr, advice: in_use_advice(service) },
-        _ => StartFault::Io { what: format!("{what}: cannot listen at {addr}"), error },
+        _ => StartFault::Io { what: format!("{what}: cannot listen at {addr}"), error: with_advice(error, addr) },
     })
+}
+
+/// A port that is not for everybody: the error says for whom it is.
+fn with_advice(error: io::Error, addr: SocketAddr) -> io::Error {
+    if error.kind() == io::ErrorKind::PermissionDenied && addr.port() < 1024 {
+        let kind = error.kind();
+        return io::Error::new(kind, format!("{error}; ports below 1024 need CAP_NET_BIND_SERVICE: name another one"));
+    }
+    error
 }
 
 /// Who may hold the address of such a listener, and what to do.

@@ -29,7 +29,10 @@ pub(super) fn new_name(file: &str) -> String {
 #[derive(Debug, Error)]
 pub enum StateFault {
     /// Another daemon uses it.
-    #[error("in use by another pyrated{}", if *pid == 0 { String::new() } else { format!(" (process {pid})") })]
+    #[error(
+        "in use by another pyrated{}; stop that one, or name another directory for this one",
+        if *pid == 0 { String::new() } else { format!(" (process {pid})") }
+    )]
     InUse {
         /// Its process id; 0 if it has not written it yet.
         pid: u32,

@@ -129,7 +129,8 @@ fn all_of_nothing_is_no_missing_id() {
         talk.answer("hits", json!({"hits": [], "next": null}));
     }
     for ids in [&[][..], &["all"], &["all,all"]] {
-        run(&[&["downloads"], ids].concat(), no_download).says(0, "no download is remembered\n");
+        run(&[&["downloads"], ids].concat(), no_download)
+            .says(0, "no download is remembered; 'pyratectl download' begins one\n");
         run(&[&["downloads", "--json"], ids].concat(), no_download).gives(0, "[]\n");
         // That there is no hit has a code of its own, however it is asked for.
         run(&[&["hits"], ids].concat(), no_hit).says(3, "no hit is remembered");

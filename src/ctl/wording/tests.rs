@@ -37,7 +37,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
         "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339; \
          'a.example': no such name"
     );
-    HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address");
+    HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address; check the spelling, or name an IP address");
     NotAHash => (Usage, "b3= is followed by 64 hex digits");
     NoNameAfterPeer => (Usage, "no name follows the peer");
     NothingToDownload => (
@@ -63,7 +63,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
         "not permitted to talk to the daemon at /a b/\\xff; ask its owner; no daemon answers at /a (no such socket), /b \
          (nothing listens); /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
     );
-    AcceptsNone { path: path() } => (TimedOut, r"the daemon at /a b/\xff accepts no connection");
+    AcceptsNone { path: path() } => (TimedOut, r"the daemon at /a b/\xff accepts no connection; it may be busy: try again, or restart it");
     NoneAnswers { tried: tried(), ignored: vec![] } => (
         NoDaemon,
         "no daemon answers at /a (no such socket), /b (nothing listens); start one with 'pyrated', or 'systemctl start \
@@ -97,9 +97,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
     Interrupted => (Other, "interrupted");
     ScanInterrupted => (Other, "interrupted; the scan continues in the daemon");
     HungUp { path: path() } => (NoDaemon, r"the daemon at /a b/\xff hung up; its log may tell why");
-    NoAnswer { path: path(), within: SPAN } => (TimedOut, r"the daemon at /a b/\xff did not answer within 1m 30s");
+    NoAnswer { path: path(), within: SPAN } => (TimedOut, r"the daemon at /a b/\xff did not answer within 1m 30s; --timeout waits longer");
     OtherVersion { path: path(), why: Unexpected::OnlyNotices } => (
-        Other, r"what answers at /a b/\xff is no daemon of this version: notices without end, and no answer"
+        Other, r"what answers at /a b/\xff is no daemon of this version: notices without end, and no answer; restart the daemon after an upgrade"
     );
     NoList { peer: peer(), within: SPAN } => (
         TimedOut, "no list from [2001:db8::1]:9: the daemon reported nothing for 1m 30s"
@@ -151,10 +151,10 @@ list!(answers: Unexpected as &'static str {
 list!(remarks: Remark as &'static str {
     Help => "Type 'pyratectl --help' for the commands.";
     Complaint("no".into()) => "pyratectl: no";
-    NoPeer => "no peer is known";
+    NoPeer => "no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered";
     NoHit => "no hit is remembered; 'pyratectl search' looks for some";
-    NoDownload => "no download is remembered";
-    NoFile => "no file is shared";
+    NoDownload => "no download is remembered; 'pyratectl download' begins one";
+    NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
     HitsForgotten => "some searches found more hits than are remembered";
     FilesForgotten => "the peer shares more files than are remembered";

@@ -4,6 +4,7 @@ use super::Driver;
 use super::cx::Output;
 use super::disk::PartOrder;
 use super::net::{Outgoing, Part, Task};
+use super::open_parts::Written;
 use crate::bootstrap::BootstrapAction;
 use crate::control::encode_notice;
 use crate::fault::DiskFault;
@@ -60,10 +61,8 @@ impl Driver {
                 self.front.answer_scrape(slot, &text);
             }
             Output::Written(exchange, written) => {
-                // The node does not know the outline of an exchange that ended meanwhile, and opens the part file again.
-                if !self.net.on_written(exchange, &written) && written.has_set_outline() {
-                    let fault = DiskFault::Changed;
-                    self.cx.out.event(Event::PartFailed { download: written.download, fault });
+                if !self.net.on_written(exchange, &written) {
+                    self.on_written_late(&written);
                 }
             }
             Output::SharedOpened(name, outcome) => self.on_shared_opened(&name, outcome),
@@ -72,6 +71,18 @@ impl Driver {
             Output::ConfigurationRead => self.on_configuration_read(),
             Output::Refused => self.node.note_refused(),
             Output::Limited(counter) => *counter(self.node.limited_mut()) += 1,
+        }
+    }
+
+    /// The exchange that had this written has ended meanwhile.
+    fn on_written_late(&mut self, written: &Written) {
+        let download = written.download;
+        if let Some((b3, group)) = written.written_group() {
+            self.disk.open_parts().discard_partial(download, group);
+            self.cx.out.event(Event::GroupWritten { download, b3, group });
+        } else if written.has_set_outline() {
+            // The node does not know this outline, and opens the part file again.
+            self.cx.out.event(Event::PartFailed { download, fault: DiskFault::Changed });
         }
     }
 

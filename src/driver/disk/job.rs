@@ -80,7 +80,7 @@ pub(super) enum Key {
     Host(BootstrapAddr),
     Part(TransferId),
     /// A write to a part file, by its number.
-    Write(u64),
+    Write(TransferId, u64),
     /// A state file that is written whole.
     File(&'static str),
     Hashes,
@@ -104,7 +104,7 @@ impl fmt::Display for Key {
         match self {
             Self::Host(host) => write!(f, "look up {}", host.host),
             Self::Part(download) => write!(f, "part file of download {}", download.0),
-            Self::Write(_) => f.write_str("write to a part file"),
+            Self::Write(download, _) => write!(f, "write to the part file of download {}", download.0),
             Self::File(name) => write!(f, "write the state file {name}"),
             Self::CloseHashes => f.write_str("close the hash cache"),
             Self::Hashes => f.write_str("write the hash cache"),

@@ -117,7 +117,8 @@ impl PartFiles {
     pub(super) fn write(&mut self, write: Write, part_file: &OpenPart, jobs: &mut Jobs) {
         let (file, lost) = (part_file.file(), write.failed(DiskFault::Other(0)));
         self.writes += 1;
-        jobs.submit((Lane::Parts, Key::Write(self.writes)), Done::PartWritten, lost, move || write.run(&file));
+        let key = Key::Write(write.download, self.writes);
+        jobs.submit((Lane::Parts, key), Done::PartWritten, lost, move || write.run(&file));
     }
 
     /// Tries again to remove part files; not while the loop shuts down.

@@ -83,7 +83,10 @@ fn a_group_is_written_only_if_it_is_right_and_of_the_present_content() {
     assert_eq!(run(&mut parts, group(&ours, b"c0ntent")), Err(WriteFault::Mismatch));
     assert_eq!(run(&mut parts, group(&other, b"another")), Err(WriteFault::Disk(DiskFault::Changed)));
     assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 0);
-    assert_eq!(run(&mut parts, group(&ours, b"content")), Ok(()));
+    parts.write(Write { download: DOWNLOAD, exchange: None, data: group(&ours, b"content") });
+    let written = parts.take_writes().pop().unwrap().run(&parts.get(DOWNLOAD).unwrap().file());
+    assert_eq!(written.written_group(), Some((ours.b3(), 0)));
+    assert!(parts.on_written(&mut { written }));
     assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 1);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::content::{GroupHasher, Groups, Outline};
 use crate::fault::DiskFault;
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::store::{OutlineRefused, PartFile, SyncDue};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -62,6 +62,14 @@ impl Written {
         matches!((self.kind, self.outcome), (Kind::Outline { .. }, Ok(())))
     }
 
+    /// The group and its content, if it was one and is in the part file now.
+    pub(crate) fn written_group(&self) -> Option<(ContentHash, u64)> {
+        match (self.kind, self.outcome) {
+            (Kind::Group { b3, group, .. }, Ok(())) => Some((b3, group)),
+            _ => None,
+        }
+    }
+
     /// The group, if it was one.
     pub(crate) fn group(&self) -> Option<u64> {
         if let Kind::Group { group, .. } = self.kind { Some(group) } else { None }
@@ -71,7 +79,7 @@ impl Written {
 /// What was to be written, without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Group { group: u64, bytes: usize },
+    Group { b3: ContentHash, group: u64, bytes: usize },
     Stream { bytes: usize },
     Outline { bytes: usize },
 }
@@ -114,7 +122,9 @@ impl View {
 impl Write {
     pub(super) fn kind(&self) -> Kind {
         match &self.data {
-            Data::Group { group, bytes, .. } => Kind::Group { group: *group, bytes: bytes.len() },
+            Data::Group { outline, group, bytes } => {
+                Kind::Group { b3: outline.b3(), group: *group, bytes: bytes.len() }
+            }
             Data::Stream { bytes, .. } => Kind::Stream { bytes: bytes.len() },
             Data::Outline { outline, .. } | Data::GivenOutline(outline) => {
                 Kind::Outline { bytes: size_of_val(outline.chain()) }

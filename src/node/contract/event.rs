@@ -108,6 +108,13 @@ pub enum Event {
         exchange: ExchangeId,
         group: u64,
     },
+    /// As [`Event::GroupVerified`], after the [`Event::DialEnded`] of its fetch, which was broken off meanwhile.
+    GroupWritten {
+        download: TransferId,
+        /// Of which content it is a group.
+        b3: ContentHash,
+        group: u64,
+    },
     /// Whether a file can be created at the target of a download.
     TargetProbed {
         download: TransferId,

@@ -264,22 +264,34 @@ impl DownloadMachine {
         let received = fetch.received.max(fetch.counted);
         download.disk_failures = 0;
         if new {
-            self.stop_needless(cx, id, exchange);
+            self.stop_needless(cx, id, Some(exchange));
         }
         self.note_bytes(cx, id, at, received);
         self.tell_progress(cx, id);
         self.downloads.mark_dirty(id);
     }
 
+    /// A group is there though the fetch that brought it was broken off.
+    pub(in crate::node) fn on_group_written(&mut self, cx: &mut Cx, id: TransferId, b3: ContentHash, group: u64) {
+        let Some(download) = self.downloads.get_mut(id).filter(|download| download.want.b3() == Some(b3)) else {
+            return;
+        };
+        if download.open_mut().is_some_and(|open| open.known.add(group)) {
+            self.stop_needless(cx, id, None);
+            self.tell_progress(cx, id);
+            self.downloads.mark_dirty(id);
+        }
+    }
+
     /// Breaks off the other exchanges that are still to bring nothing but what is there by now.
-    fn stop_needless(&mut self, cx: &mut Cx, id: TransferId, bringer: ExchangeId) {
+    fn stop_needless(&mut self, cx: &mut Cx, id: TransferId, bringer: Option<ExchangeId>) {
         let Some(download) = self.downloads.get(id) else { return };
         let Some(content) = download.content() else { return };
         let is_there = |groups: &Range<u64>| {
             content.verified.first_missing(groups.start).is_none_or(|missing| missing >= groups.end)
         };
         let is_needless = |left: &Range<u64>| !left.is_empty() && is_there(left);
-        let needless = |fetch: &Fetch| fetch.exchange != bringer && fetch.task.left().is_some_and(is_needless);
+        let needless = |fetch: &Fetch| Some(fetch.exchange) != bringer && fetch.task.left().is_some_and(is_needless);
         let needless: Vec<_> = download.busy().filter(|(_, fetch)| needless(fetch)).map(|(at, _)| at).collect();
         needless.into_iter().for_each(|at| self.stop_fetch(cx, id, at));
     }

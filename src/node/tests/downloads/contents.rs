@@ -61,6 +61,28 @@ fn one_source_alone_gives_everything_in_ranges_that_grow_with_its_speed() {
     check(&mut rig, 200 * MIB);
 }
 
+/// As after a fetch that was broken off while its groups were on their way to the disk.
+#[test]
+fn a_group_that_is_written_when_its_fetch_is_over_is_not_asked_for_again() {
+    let written = |rig: &mut Rig, b3, group| {
+        rig.handle(Event::GroupWritten { download: TransferId(1), b3, group });
+        row(rig, 1).bytes_done / MIB
+    };
+    let mut rig = begun(4 * MIB, 1);
+    let only = fetch(&mut rig);
+    assert_eq!(only.groups(), 0..2, "the last one is there");
+    assert_eq!(written(&mut rig, ContentHash([9; 32]), 2), 1, "this is of another content");
+    assert_eq!((written(&mut rig, B3, 2), written(&mut rig, B3, 2)), (2, 2));
+    bring(&mut rig, &only);
+    check(&mut rig, 4 * MIB);
+
+    let mut rig = begun(4 * MIB, 1);
+    let needless = fetch(&mut rig);
+    (0..3).for_each(|group| _ = written(&mut rig, B3, group));
+    assert!(aborted(&mut rig).contains(&needless.exchange));
+    check(&mut rig, 4 * MIB);
+}
+
 #[test]
 fn a_size_that_was_proved_stays_so_though_its_last_group_is_damaged() {
     let mut rig = begun(4 * MIB, 2);

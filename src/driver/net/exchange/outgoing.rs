@@ -126,6 +126,15 @@ impl Outgoing {
         matches!(self.source, Source::File { piece: Piece::Ordered(_), .. })
     }
 
+    /// How many bytes it sends at most.
+    pub(super) fn bytes_max(&self) -> u64 {
+        match &self.source {
+            Source::Bytes { body, .. } => body.len() as u64,
+            Source::List { .. } => u64::MAX,
+            Source::File { left, .. } => *left,
+        }
+    }
+
     /// The file that it sends.
     pub(super) fn file_id(&self) -> Option<OpenedId> {
         if let Source::File { file, .. } = &self.source { Some(file.id()) } else { None }

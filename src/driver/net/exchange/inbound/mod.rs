@@ -217,6 +217,9 @@ impl Inbound {
     /// Sends a response. `name`: of a whole file.
     pub(crate) fn send(&mut self, outgoing: Outgoing, name: Option<FileName>, now: Instant) {
         self.owe_response();
+        if outgoing.bytes_max() > u64::from(UNSENT_FIRST_BYTES) {
+            self.socket.keep_unsent(UNSENT_FIRST_BYTES);
+        }
         self.state = State::Sending { outgoing, name, progress: Progress::start(now) };
     }
 
@@ -254,7 +257,6 @@ impl Inbound {
     fn owe_response(&mut self) {
         if !std::mem::replace(&mut self.owes_response, true) {
             self.socket.end_in_reset();
-            self.socket.keep_unsent(UNSENT_FIRST_BYTES);
         }
     }
 
@@ -262,11 +264,14 @@ impl Inbound {
         self.framer.is_stream() && self.framer.pending() == 0
     }
 
-    /// Sends FIN and waits for the peer's, since closing with unread bytes would send a reset.
+    /// Sends FIN and waits for the peer's, since closing with unread bytes would send a reset. If the peer has sent its own, and
+    /// closing sends no reset, closing sends ours.
     fn linger(&mut self, now: Instant, call_back: Option<Unserved>) {
         let wait = if call_back.is_some() { CALL_BACK_WATCH } else { LINGER_MAX };
-        // Fails only if the connection is reset already, which the next step sees.
-        let _ = self.socket.finish();
+        if !self.fin || self.owes_response || call_back.is_some() {
+            // Fails only if the connection is reset already, which the next step sees.
+            let _ = self.socket.finish();
+        }
         self.state = State::Lingering { until: now + wait, call_back };
     }
 }

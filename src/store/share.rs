@@ -6,12 +6,13 @@ use crate::fault::DiskFault;
 use crate::library::FileMeta;
 use crate::name::FileName;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use rustix::io::{ReadWriteFlags, preadv2};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl ShareRoot {
     /// Errors: [`DiskFault::NotRegular`] for anything but a regular file beneath the share, and for names that are no plain
     /// relative path; otherwise as the system reports.
     pub(crate) fn open_file(&self, name: &FileName) -> Result<SharedFile, DiskFault> {
-        self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        let file = self.open_plain(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+        Ok(SharedFile { place: place_of(&file.file), ..file })
     }
 
     fn open_plain(&self, name: &FileName, flags: OFlag) -> Result<SharedFile, DiskFault> {
@@ -63,7 +65,7 @@ impl ShareRoot {
         };
         let stat = fstat(&file).map_err(io::Error::from)?;
         match file_type(&stat) {
-            SFlag::S_IFREG => Ok(SharedFile { cached: Cached::of(&file), file, meta: meta(&stat) }),
+            SFlag::S_IFREG => Ok(SharedFile { cached: Cached::of(&file), file, meta: meta(&stat), place: None }),
             _ => Err(DiskFault::NotRegular),
         }
     }
@@ -97,6 +99,8 @@ pub(crate) struct SharedFile {
     file: File,
     meta: FileMeta,
     cached: Cached,
+    /// Its path when it was opened, if the system tells.
+    place: Option<OsString>,
 }
 
 /// Whether the filesystem tells what can be read without waiting.
@@ -127,9 +131,11 @@ impl SharedFile {
         volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
-    /// Whether it is known without waiting for the disk that this is an unchanged file with this identity.
+    /// Whether it is known without waiting for the disk that this is an unchanged file with this identity, and that no directory
+    /// above it was renamed or unmounted.
     pub(crate) fn is_still(&self, expected: &FileMeta) -> bool {
-        self.meta == *expected && self.cached == Cached::Told && self.check().is_ok()
+        let is_unchanged = self.meta == *expected && self.cached == Cached::Told && self.check().is_ok();
+        is_unchanged && place_of(&self.file) == self.place
     }
 
     /// Reads bytes from a position on that are in the page cache, of the unchanged file; fewer than the buffer has room for if
@@ -188,6 +194,10 @@ impl SharedFile {
 
 fn read_cached(file: &File, into: &mut [u8], at: u64) -> rustix::io::Result<usize> {
     rustix::io::retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT))
+}
+
+fn place_of(file: &File) -> Option<OsString> {
+    readlink(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).ok()
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
@@ -363,6 +373,9 @@ mod tests {
             assert_eq!(opened.read_cached(&mut [0; 6], 0), Err(DiskFault::Changed), "change {n}");
             assert!(!root.open_file(&name).is_ok_and(|file| file.untold().is_still(&meta)));
         }
+        let opened = root.open_file(&name).unwrap();
+        fs::rename(share.join("sub"), share.join("renamed")).unwrap();
+        assert!(!opened.is_still(&opened.meta) && opened.check().is_ok(), "a directory above it was renamed");
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl OpenedFiles {
     /// job closes.
     pub(super) fn gives_back(&self, now: Instant) -> bool {
         let hangs = self.closing_since.is_some_and(|since| since + CLOSING_MAX <= now);
-        !hangs && !(self.idle.is_empty() && self.to_close.is_empty() && self.closing.is_empty())
+        let is_any = !self.idle.is_empty() || !self.to_close.is_empty() || !self.closing.is_empty();
+        is_any && !hangs
     }
 
     fn close(&mut self, now: Instant, jobs: &mut Jobs) {

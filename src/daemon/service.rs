@@ -128,17 +128,10 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, log
     let to_file = matches!(config.log_file, LogPlace::File(_));
     let running = Running::new(config.clone());
     let logging = logging.clone();
-    let supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
-    let mut host = Box::new(Service {
-        sources,
-        running,
-        sandbox,
-        logging,
-        log_files: Vec::new(),
-        supervisor,
-        kept: passed.kept(),
-        checked: None,
-    });
+    let mut supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
+    supervisor.take_back(&passed.kept());
+    let mut host =
+        Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
     host.note_log_file();
     let outcome = compose(&config, &origins, host, Some(passed)).and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
@@ -181,8 +174,6 @@ struct Service {
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
     supervisor: Supervisor,
-    /// What the run before has left with the service manager.
-    kept: Vec<&'static str>,
     /// Brings what a reload has read.
     checked: Option<Receiver<Result<Checked, Fault>>>,
 }
@@ -192,9 +183,6 @@ impl Host for Service {
         self.running.on_bound(facts);
         let config = self.running.config();
         self.supervisor.bound(status(config, facts));
-        for name in std::mem::take(&mut self.kept) {
-            self.supervisor.forget(name);
-        }
         for line in announcement(config, facts, &client_command(&self.sources, facts)) {
             info!("{line}");
         }

@@ -2,13 +2,14 @@
 
 use crate::driver::{Report, Supervised};
 use bytesize::ByteSize;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -26,6 +27,9 @@ pub(super) fn stderr_is_journal(variable: Option<&OsStr>) -> bool {
 
 /// How long READY waits for a service manager that does not read: without it a start or a reload fails there.
 const READY_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a start waits for a service manager that has much else to do.
+const BARRIER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A start that takes long says every few seconds (`driver/supervision`) that it may take this long from then on.
 const START_EXTENDED_BY: u32 = 60_000_000;
@@ -102,10 +106,27 @@ impl Supervisor {
         self.tell_with(&states, sockets, Some(READY_WAIT_MAX))
     }
 
-    /// It need not keep these sockets any more: we have them.
-    pub(super) fn forget(&mut self, name: &str) {
-        let name = format!("FDNAME={name}");
-        self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], Some(READY_WAIT_MAX));
+    /// What it has kept under these names is ours now: it forgets that. When this returns, an address is free at which only it
+    /// still had a listener, so that one can be made there.
+    pub(super) fn take_back(&mut self, names: &[&str]) {
+        for name in names {
+            let name = format!("FDNAME={name}");
+            self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], Some(READY_WAIT_MAX));
+        }
+        if names.is_empty() || self.is_deaf {
+            return;
+        }
+        // It closes what comes with BARRIER when it has done what it was told before.
+        let outcome = io::pipe().and_then(|(ours, theirs)| {
+            self.tell_with(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()], Some(READY_WAIT_MAX));
+            drop(theirs);
+            let mut fds = [PollFd::new(ours.as_fd(), PollFlags::empty())];
+            let wait_max = PollTimeout::try_from(BARRIER_WAIT_MAX).unwrap_or(PollTimeout::ZERO);
+            Ok(poll(&mut fds, wait_max)?)
+        });
+        if !outcome.is_ok_and(|closed| closed == 1) {
+            log::warn!("the service manager may still keep listeners of the run before");
+        }
     }
 
     /// The loop turns.

@@ -20,6 +20,7 @@ struct Peer {
     addr: SocketAddr,
     content: Vec<u8>,
     workers: &'static str,
+    listen_addr: &'static str,
 }
 
 /// What a service manager keeps.
@@ -31,13 +32,13 @@ impl Peer {
         let content: Vec<u8> = (0..SIZE).map(|at| (at * 2_654_435_761) as u8).collect();
         fs::write(home.path("share/file"), &content).unwrap();
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { home, addr, content, workers: "256" }
+        Self { home, addr, content, workers: "256", listen_addr: "127.0.0.1" }
     }
 
     fn arguments(&self) -> Vec<String> {
         let mut words = vec![];
         for (option, value) in [
-            ("--listen-addr", "127.0.0.1".to_owned()),
+            ("--listen-addr", self.listen_addr.to_owned()),
             ("--listen-port", self.addr.port().to_string()),
             ("--bootstraps", "127.0.0.1:9".to_owned()),
             ("--local-directory", self.home.word("share")),
@@ -72,8 +73,11 @@ impl Peer {
         ears.set_read_timeout(Some(PATIENCE)).unwrap();
         let running = Running { child: command.spawn().unwrap(), ears };
         let mut said = Vec::new();
+        // With it are the sockets, which the service manager keeps until it is told otherwise.
+        let mut keeping = Some(command);
         while said.last().is_none_or(|said: &String| !said.starts_with("READY=1")) {
             said.push(running.hear());
+            keeping.take_if(|_| said.iter().any(|said| said.starts_with("FDSTOREREMOVE=1")));
         }
         (running, said)
     }
@@ -200,6 +204,21 @@ fn a_request_that_waits_for_its_turn_survives_too() {
     let mut range = Vec::new();
     waiting.read_to_end(&mut range).unwrap();
     assert!(range == peer.content[1..5_000_001], "{} bytes", range.len());
+}
+
+#[test]
+fn a_listener_that_the_configuration_wants_elsewhere_gives_its_port_up() {
+    let mut peer = Peer::new();
+    let running = peer.start();
+    let (mut stream, mut got) = peer.begin();
+    let store = Store::of(running);
+    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload"]);
+    // The port is the same: as long as anybody holds the listener at 127.0.0.1, it cannot be made.
+    peer.listen_addr = "0.0.0.0";
+    let (_running, said) = peer.start_again(store);
+    assert!(said.last().is_some_and(|said| said.contains("0.0.0.0")), "{said:?}");
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got == peer.content, "{} bytes", got.len());
 }
 
 #[test]

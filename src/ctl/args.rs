@@ -96,6 +96,7 @@ pub(super) enum Command {
     note = "Lines:
   Listening   the address where other peers reach this node
   Bootstrap   a bootstrap node, and whether this node is registered with it
+  Serving     the bootstrap node that this daemon serves, and how many peers are registered there
   Peers       how many are known
   Sharing     files and bytes in the share
   Downloads   those in progress, those waiting for a turn, and what was received since start

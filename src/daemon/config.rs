@@ -229,6 +229,17 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.advertise_addr.is_none()
+            && let Some(listen) = self.listen().filter(|listen| listen.ip().is_loopback())
+            && let Some(link) = self.links().iter().find(|link| !link.is_on_this_machine())
+        {
+            remarks.push(format!(
+                "listen_addr is {}, which other machines cannot reach, and the bootstrap node {} is on another one: \
+                 remove listen_addr, or set it to 0.0.0.0",
+                listen.ip(),
+                link.host
+            ));
+        }
         remarks
     }
 
@@ -325,5 +336,30 @@ mod tests {
         let config = Config { upload_limit: 1, keepalive_refresh: Duration::from_secs(600), ..Config::default() };
         let remarks = config.remarks();
         assert!(remarks.len() == 1 && remarks[0].contains("keepalive_refresh"), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_peer_that_other_machines_cannot_reach_is_told_so() {
+        let remarks = |listen: &str, bootstrap: &str, advertise: Option<&str>| {
+            let config = Config {
+                listen_addr: Some(listen.parse().unwrap()),
+                bootstrap_addr: Some(bootstrap.to_owned()),
+                advertise_addr: advertise.map(|addr| addr.parse().unwrap()),
+                ..Config::default()
+            };
+            config.remarks()
+        };
+        for elsewhere in ["b.example", "192.0.2.1"] {
+            let told = remarks("127.0.0.1", elsewhere, None);
+            assert!(told.len() == 1 && told[0].contains("remove listen_addr"), "{told:?}");
+        }
+        for (listen, bootstrap, advertise) in [
+            ("0.0.0.0", "b.example", None),
+            ("127.0.0.1", "127.0.0.2", None),
+            ("::1", "localhost", None),
+            ("127.0.0.1", "b.example", Some("192.0.2.9")),
+        ] {
+            assert_eq!(remarks(listen, bootstrap, advertise), Vec::<String>::new());
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of the log: as text, or each as a JSON object (pyrated(1), LOG).
+//! The lines of the log: as text, or each as a JSON object (pyrated(8), LOG).
 //!
 //! A record is a sentence and fields. What callers pass in is escaped where it came from the network; control characters that
 //! remain are escaped here, and quotes in the values of fields. So a record is always one line, and no value can add a field.

@@ -92,6 +92,10 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     }
+    // Good for another user; for this one it is a remark.
+    if let Err(fault) = check_user(&loaded.config) {
+        complaints(&fault).iter().for_each(complain);
+    }
     match &loaded.file {
         Some(path) => print(&format!("{}: good\n", Escaped::path(path))),
         None => print("no configuration file; options and environment are good\n"),

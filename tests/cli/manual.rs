@@ -146,7 +146,10 @@ fn the_help_explains_titles_and_columns() {
     let downloads = json!({"downloads": {"downloads": [row], "next": null}});
     let link = json!({"addr": "b:1", "state": "registered", "last_ok": 1, "retry_in_s": null, "error": null});
     let registry = json!({"links": [link], "registry": {"peers": [{"addr": "192.0.2.1:5", "expires_in_s": 1}], "count": 1, "next": null}});
-    let mut busy = with(status(), json!({"commands_queued": 3, "sandbox": {"state": "on", "abi": 6}}));
+    let mut busy = with(
+        status(),
+        json!({"commands_queued": 3, "registry": {"listen": "0.0.0.0:21168", "count": 1}, "sandbox": {"state": "on", "abi": 6}}),
+    );
     busy["share_error"] = Value::Null;
     titles_are_explained(&["status", "-v"], json!({"status": busy}), lines);
     titles_are_explained(&["peers"], json!({"peers": [peer]}), headers);

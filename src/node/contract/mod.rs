@@ -71,6 +71,13 @@ pub struct BootstrapAddr {
     pub port: u16,
 }
 
+impl BootstrapAddr {
+    /// Whether its host is a name or an address of the loopback device.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
 /// The configuration of a node. pyrated.toml(5) describes the keys of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {

@@ -1,4 +1,4 @@
-//! What is in the log: a line for an event, with fields, and not more than a limit of those that others cause (pyrated(1), LOG).
+//! What is in the log: a line for an event, with fields, and not more than a limit of those that others cause (pyrated(8), LOG).
 
 use crate::harness::{Daemon, Dice, Framing, LIMIT, Setup, ask, fetch, read_to_end, reset, until, wait_for};
 use serde_json::Value;

@@ -28,6 +28,10 @@ pub(super) fn take_passed(names: Option<&OsStr>) -> Result<Passed, Fault> {
             socket.ok().flatten().into_iter().for_each(|socket| _ = passed.add(name, socket));
             continue;
         }
+        // Of a version that keeps more than this one.
+        if given.starts_with(b"kept-") {
+            continue;
+        }
         let Some(name) = [PEER, BOOTSTRAP].into_iter().find(|name| name.as_bytes() == given) else {
             return Err(Fault::Passed(format!(
                 "a socket is passed under the name `{}`: FileDescriptorName= of its unit must be {PEER} or {BOOTSTRAP}",

@@ -103,7 +103,12 @@ impl Supervisor {
         let states = ["FDSTORE=1", &format!("FDNAME={name}"), "FDPOLL=0"];
         let states: Vec<_> =
             states[..if is_watched { 2 } else { 3 }].iter().map(|state| NotifyState::Custom(state)).collect();
-        self.tell_with(&states, sockets, Some(READY_WAIT_MAX))
+        self.tell_with(&states, sockets, self.patience())
+    }
+
+    /// How long it is waited for when much is to be told at once: one that did not read the last message is not waited for again.
+    fn patience(&self) -> Option<Duration> {
+        (!self.is_deaf).then_some(READY_WAIT_MAX)
     }
 
     /// What it has kept under these names is ours now: it forgets that. When this returns, an address is free at which only it
@@ -111,7 +116,7 @@ impl Supervisor {
     pub(super) fn take_back(&mut self, names: &[&str]) {
         for name in names {
             let name = format!("FDNAME={name}");
-            self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], Some(READY_WAIT_MAX));
+            self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], self.patience());
         }
         if names.is_empty() || self.is_deaf {
             return;

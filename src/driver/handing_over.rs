@@ -21,6 +21,9 @@ use std::os::fd::AsFd;
 /// As many descriptors go with one message (unix(7), SCM_MAX_FD).
 const DESCRIPTORS_PER_MESSAGE: usize = 253;
 
+/// Room for the records of the uploads that the units have room for.
+const RECORDS_BYTES_WANTED: usize = 1 << 20;
+
 /// What is read of the records; the socket that brings them holds less.
 const RECORDS_BYTES_MAX: u64 = 16 << 20;
 
@@ -36,7 +39,7 @@ pub(super) struct HandingOver {
 pub(super) struct KeptUpload {
     socket: Socket,
     from: SocketAddr,
-    request: Vec<u8>,
+    request: Message,
     pub(super) file: ScannedFile,
 }
 
@@ -61,16 +64,14 @@ impl Record {
         Some(Self { from, to, request, size, mtime_ns, ctime_ns, inode, device })
     }
 
-    /// The file, if the request is one for a file.
-    fn file(&self) -> Option<ScannedFile> {
+    /// The request and its file, if it is a request for a file.
+    fn request(&self) -> Option<(Message, ScannedFile)> {
         let Self { size, mtime_ns, ctime_ns, inode, device, .. } = *self;
         let meta = FileMeta { size, mtime_ns, ctime_ns, inode, device };
-        match decode(self.request.as_bytes()) {
-            Ok(Message::DownloadRequest { name } | Message::RangeRequest { name, .. }) => {
-                Some(ScannedFile { name, meta })
-            }
-            _ => None,
-        }
+        let request = decode(self.request.as_bytes()).ok()?;
+        let (Message::DownloadRequest { name } | Message::RangeRequest { name, .. }) = &request else { return None };
+        let file = ScannedFile { name: name.clone(), meta };
+        Some((request, file))
     }
 }
 
@@ -130,18 +131,19 @@ impl Driver {
     fn hand_over_uploads(&mut self, uploads: &[Taken]) -> std::io::Result<usize> {
         let (mut ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
         ours.set_nonblocking(true)?;
-        let mut kept = Vec::new();
+        // The kernel gives less where its limit is lower.
+        ours.set_send_buffer_size(RECORDS_BYTES_WANTED)?;
+        let (mut lines, mut ends, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for upload in uploads {
-            let Some(mut line) = Record::of(upload).and_then(|record| serde_json::to_vec(&record).ok()) else {
-                continue;
-            };
-            line.push(b'\n');
-            // What has no room is not kept.
-            if !ours.write(&line).is_ok_and(|written| written == line.len()) {
-                break;
-            }
+            let Some(line) = Record::of(upload).and_then(|record| serde_json::to_vec(&record).ok()) else { continue };
+            lines.extend(line);
+            lines.push(b'\n');
+            ends.push(lines.len());
             kept.push(upload.stream.as_fd());
         }
+        // In one call: the buffer has room for fewer small writes. What has no room is not kept.
+        let written = ours.write(&lines)?;
+        kept.truncate(ends.iter().filter(|end| **end <= written).count());
         let host = self.front.host();
         // Our end of it closes.
         if kept.is_empty() || !host.hand_over(KEPT_RECORDS, &[theirs.as_fd()], false) {
@@ -159,7 +161,7 @@ impl Driver {
         let count = uploads.len();
         for KeptUpload { socket, from, request, file } in uploads {
             debug!("{} to {from} goes on", file.name);
-            self.net.resume(socket, from, &request, &mut self.cx);
+            self.net.resume(socket, from, (&request, file.meta), &mut self.cx);
         }
         if count > 0 {
             info!("{count} uploads of the run before go on");
@@ -184,12 +186,8 @@ pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
     let uploads = records.filter_map(|record| {
         let at = sockets.iter().position(|(addresses, _)| *addresses == (record.from, record.to))?;
         let (_, socket) = sockets.swap_remove(at);
-        Some(KeptUpload {
-            socket,
-            from: record.from,
-            request: record.request.as_bytes().to_vec(),
-            file: record.file()?,
-        })
+        let (request, file) = record.request()?;
+        Some(KeptUpload { socket, from: record.from, request, file })
     });
     uploads.collect()
 }
@@ -212,14 +210,14 @@ mod tests {
         let read: Record = serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap();
         assert_eq!(read, written);
         let meta = FileMeta { size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4 };
-        assert_eq!(read.file(), Some(ScannedFile { name, meta }));
+        assert_eq!(read.request().map(|(_, file)| file), Some(ScannedFile { name, meta }));
     }
 
     #[test]
     fn only_requests_for_a_file_are_taken_over() {
-        assert_eq!(record(&Message::ListFiles { p1: false }).file(), None);
+        assert_eq!(record(&Message::ListFiles { p1: false }).request(), None);
         let nonsense = Record { request: RawText::new("nonsense"), ..record(&Message::ListFiles { p1: false }) };
-        assert_eq!(nonsense.file(), None);
+        assert_eq!(nonsense.request(), None);
     }
 
     #[test]

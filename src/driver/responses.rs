@@ -152,7 +152,10 @@ impl Driver {
     /// The file of an order, as the library or the order knows it. A name that is not in the library is not served.
     fn expected(&self, order: &Action) -> Result<(FileName, FileMeta), DiskFault> {
         match order {
-            Action::SendRange { file, .. } | Action::SendMetadata { file, .. } => Ok((file.name.clone(), file.meta)),
+            Action::SendRange { exchange, file, .. } => {
+                Ok((file.name.clone(), self.net.begun_of(*exchange).unwrap_or(file.meta)))
+            }
+            Action::SendMetadata { file, .. } => Ok((file.name.clone(), file.meta)),
             Action::SendFile { name, .. } | Action::CallBack { name, .. } => {
                 let known = self.node.library().get(name.as_bytes()).ok_or(DiskFault::Missing)?;
                 Ok((name.clone(), known.meta))

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const SIZE: usize = 6 << 20;
 
@@ -228,6 +228,26 @@ fn a_file_that_was_changed_meanwhile_is_broken_off() {
     let (mut stream, mut got) = peer.begin();
     let store = Store::of(running);
     fs::write(peer.home.path("share/file"), vec![7; SIZE]).unwrap();
+    let (_running, _) = peer.start_again(store);
+    let ended = stream.read_to_end(&mut got);
+    assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(peer.content.starts_with(&got), "only bytes of the file that was asked for");
+}
+
+#[test]
+fn the_rest_of_an_upload_never_comes_from_another_file() {
+    let peer = Peer::new();
+    let running = peer.start();
+    let (mut stream, mut got) = peer.begin();
+    let store = Store::of(running);
+    // The next run knows only the new file, which has been there for long enough to be shared.
+    let shared = peer.home.path("share/file");
+    fs::write(peer.home.path("other"), vec![7; SIZE]).unwrap();
+    fs::rename(peer.home.path("other"), &shared).unwrap();
+    let settled = SystemTime::now() + Duration::from_secs(3);
+    while SystemTime::now() < settled {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let (_running, _) = peer.start_again(store);
     let ended = stream.read_to_end(&mut got);
     assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);

@@ -61,17 +61,30 @@ impl Net {
         inbound.into_stream(self.registry()).ok()
     }
 
-    /// Goes on with a connection of an earlier run, as if this request had just come.
-    pub(crate) fn resume(&mut self, socket: socket2::Socket, from: SocketAddr, request: &[u8], cx: &mut Cx) {
+    /// The file of which an earlier run has sent the beginning on this connection.
+    pub(crate) fn begun_of(&self, exchange: ExchangeId) -> Option<FileMeta> {
+        self.table.inbound_ref(exchange)?.begun_of()
+    }
+
+    /// Goes on with a connection of an earlier run, as if this request for a file had just come.
+    pub(crate) fn resume(
+        &mut self,
+        socket: socket2::Socket,
+        from: SocketAddr,
+        rest: (&Message, FileMeta),
+        cx: &mut Cx,
+    ) {
+        // Without a descriptor, or if it is broken, it ends in RST, which it was set to when the response began. Who gives way
+        // leaves a place in the table: the token is known after that.
+        let Ok(permit) = self.take_displacing(Use::Inbound(from.ip()), cx) else { return };
         let registered = socket.set_nonblocking(true).and_then(|()| {
             let stream = TcpStream::from_std(socket.into());
             Socket::register(stream, self.poll.registry(), self.table.next_token())
         });
-        // Without a descriptor, or if it is broken, it ends in RST, which it was set to when the response began.
-        let (Ok(permit), Ok(socket)) = (self.take_displacing(Use::Inbound(from.ip()), cx), registered) else { return };
+        let Ok(socket) = registered else { return };
         self.accepted += 1;
         let id = ExchangeId::Inbound(self.accepted);
-        let inbound = Inbound::resumed(id, from, socket, request, cx.now);
+        let inbound = Inbound::resumed(id, from, socket, rest, cx.now);
         self.table.insert(Connection::Inbound(inbound), permit);
     }
 }

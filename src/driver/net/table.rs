@@ -160,6 +160,13 @@ impl Table {
         }
     }
 
+    pub(super) fn inbound_ref(&self, exchange: ExchangeId) -> Option<&Inbound> {
+        match self.get(self.key(exchange)?)? {
+            Connection::Inbound(inbound) => Some(inbound),
+            _ => None,
+        }
+    }
+
     /// Who sent the request of an exchange.
     pub(super) fn requester(&self, exchange: ExchangeId) -> Option<Requester> {
         let key = self.key(exchange)?;

@@ -40,11 +40,27 @@ impl Inbound {
         self.socket.into_stream(registry)
     }
 
-    /// A connection on which a response had begun, with the request for its rest.
-    pub(crate) fn resumed(id: ExchangeId, from: SocketAddr, socket: Socket, request: &[u8], now: Instant) -> Self {
+    /// The file of which an earlier run has sent the beginning: the rest comes from this one, or not at all.
+    pub(crate) fn begun_of(&self) -> Option<FileMeta> {
+        self.begun_of
+    }
+
+    /// A connection of an earlier run that was asked for a file, with the request for the rest of it. `meta`: of that file.
+    pub(crate) fn resumed(
+        id: ExchangeId,
+        from: SocketAddr,
+        socket: Socket,
+        (request, meta): (&Message, FileMeta),
+        now: Instant,
+    ) -> Self {
         let mut inbound = Self::new(id, from, Service::Peer, socket, now);
         inbound.owe_response();
-        inbound.framer.push(request);
+        inbound.framer.push(&request.encode());
+        if let Message::RangeRequest { .. } = request {
+            inbound.begun_of = Some(meta);
+            // What the peer may have sent after its own request is no part of the name.
+            inbound.framer.push(b"\n");
+        }
         inbound
     }
 }

@@ -17,6 +17,7 @@ use crate::driver::shared_files::{OpenedId, Ordered, ReadOutcome};
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::RefusalReason;
 use crate::id::ExchangeId;
+use crate::library::FileMeta;
 use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::{ResponseFault, UNSENT_FIRST_BYTES};
@@ -61,6 +62,8 @@ pub(crate) struct Inbound {
     requested_file: Option<FileName>,
     /// Offset and length, if the last message requests a range of that file.
     requested_range: Option<(u64, u64)>,
+    /// An earlier run has sent the beginning, of this state of the file.
+    begun_of: Option<FileMeta>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,
     /// We close this stream: our FIN is sent, and messages that the peer sent before it saw that are read until then.
@@ -113,6 +116,7 @@ impl Inbound {
             takes_reason: false,
             requested_file: None,
             requested_range: None,
+            begun_of: None,
             ended_by_silence: false,
             stream_ends: None,
             reports: ReportQueue::default(),

@@ -43,7 +43,7 @@ fn a_peer_is_ready_when_its_share_has_been_scanned() {
     // The log is written by another thread, in the order of what happens.
     assert_eq!(daemon.leave(), Some(0));
     let log = home.stderr();
-    let [scanned, left] = ["sharing 1 files", "leaving"].map(|text| log.find(text).expect(&log));
+    let [scanned, left] = ["the share was scanned files=1", "leaving"].map(|text| log.find(text).expect(&log));
     assert!(scanned < left, "{log}");
 }
 

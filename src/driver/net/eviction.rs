@@ -26,7 +26,7 @@ pub(crate) enum Activity {
     Ending(Instant),
     /// A whole message has been awaited since then.
     NoMessage(Instant),
-    /// A request that has waited for its response since then. The newest gives way first: the oldest is served next.
+    /// A request that has waited for its response since then, or for us to read it. The newest gives way first: the oldest is served next.
     Waiting(Reverse<Instant>),
     /// A response that last made progress then. One that stalls is ended by its own deadline.
     Sending(Instant),

@@ -1,7 +1,7 @@
 //! The connections of the loop: which are ready, their deadlines, and their descriptors.
 
 use super::budget::{Budget, Permit, Use};
-use super::eviction::{Evictions, Hold};
+use super::eviction::{Activity, Evictions, Hold};
 use super::exchange::{Inbound, Outbound, PortCheck, StreamLink};
 use crate::driver::socket::Direction;
 use crate::driver::tokens::CONNECTIONS;
@@ -12,6 +12,7 @@ use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
 use mio::Token;
 use slab::Slab;
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -206,6 +207,7 @@ impl Table {
         {
             entry.is_ready = true;
             self.ready.push_back(key);
+            self.rank(key);
         }
     }
 
@@ -268,7 +270,12 @@ impl Table {
     fn rank(&mut self, key: usize) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (Some(network), Connection::Inbound(inbound)) = (network_of(entry), &entry.connection) else { return };
-        let new = inbound.activity().map(|activity| Hold { activity, file: inbound.file_id() });
+        let activity = inbound.activity().map(|activity| match activity {
+            // It may have sent its message, which we have not read.
+            Activity::NoMessage(since) if entry.is_ready => Activity::Waiting(Reverse(since)),
+            activity => activity,
+        });
+        let new = activity.map(|activity| Hold { activity, file: inbound.file_id() });
         if entry.hold != new {
             let old = std::mem::replace(&mut entry.hold, new);
             self.evictions.change(network, key, old, new);
@@ -291,8 +298,8 @@ impl Table {
 
     /// After an order to a connection: arms its timer and makes it ready.
     pub(super) fn resume(&mut self, key: usize) {
-        self.arm(key);
         self.make_ready(key);
+        self.arm(key);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -320,6 +327,30 @@ mod tests {
     use super::*;
     use crate::wire::Message;
     use std::net::TcpListener;
+
+    #[test]
+    fn a_connection_that_we_have_not_read_is_not_idle() {
+        use crate::driver::net::exchange::Service;
+        use crate::driver::socket::Socket;
+        let poll = mio::Poll::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, from) = listener.accept().unwrap();
+        let stream = mio::net::TcpStream::from_std(stream);
+        let (now, later) = (Instant::from_ms(0), Instant::from_ms(60_000));
+        let mut table = Table::new(now);
+        let socket = Socket::register(stream, poll.registry(), table.next_token()).unwrap();
+        let inbound = Inbound::new(ExchangeId::Inbound(1), from, Service::Peer, socket, now);
+        let permit = table.budget.take(Use::Inbound(from.ip())).unwrap();
+        let key = table.insert(Connection::Inbound(inbound), permit);
+        assert_eq!(table.evictions.idle_victim(later), None, "its message may be there");
+        // After a step that read nothing.
+        assert_eq!(table.pop_ready(), Some(key));
+        table.arm(key);
+        assert_eq!(table.evictions.idle_victim(later), Some(key));
+        table.make_ready(key);
+        assert_eq!(table.evictions.idle_victim(later), None, "something has come");
+    }
 
     #[test]
     fn connections_wait_once_for_tokens_and_are_woken_together() {

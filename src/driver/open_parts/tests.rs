@@ -91,6 +91,19 @@ fn a_group_is_written_only_if_it_is_right_and_of_the_present_content() {
 }
 
 #[test]
+fn a_group_that_another_outline_of_the_same_content_verified_blames_no_disk() {
+    let (_scratch, mut parts) = parts();
+    let truth = outline(&vec![7; 2 * GROUP_BYTES as usize]);
+    // The hash of a list of groups does not prove how long the last one is.
+    let shorter = Arc::new(Outline::new(truth.b3(), truth.size() - 1, truth.chain().to_vec()).unwrap());
+    assert_eq!(run(&mut parts, Data::GivenOutline(shorter)), Ok(()));
+    let group = |group| Data::Group { outline: Arc::clone(&truth), group, bytes: vec![7; GROUP_BYTES as usize] };
+    assert_eq!(run(&mut parts, group(1)), Err(WriteFault::Superseded));
+    assert_eq!(run(&mut parts, group(0)), Ok(()), "both say the same of this one");
+    assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 1);
+}
+
+#[test]
 fn a_view_that_comes_after_a_later_one_is_ignored() {
     let (_scratch, mut parts) = parts();
     let file = parts.get(DOWNLOAD).unwrap().file();

@@ -177,12 +177,16 @@ impl Write {
 }
 
 fn write_group(part: &mut PartFile, outline: &Outline, group: u64, bytes: &[u8]) -> Result<(), WriteFault> {
-    // The download has another content by now: the node has ended this fetch.
-    if part.outline().is_none_or(|present| present.b3() != outline.b3()) {
-        return Err(DiskFault::Changed.into());
+    match part.outline() {
+        Some(present) if present.agrees_on(outline, group) => {
+            part.write_group(group, bytes)?;
+            Ok(())
+        }
+        // Verified by what another outline of this content says otherwise.
+        Some(present) if present.b3() == outline.b3() => Err(WriteFault::Superseded),
+        // The download has another content by now: the node has ended this fetch.
+        _ => Err(DiskFault::Changed.into()),
     }
-    part.write_group(group, bytes)?;
-    Ok(())
 }
 
 fn write_stream(part: &mut PartFile, begins: bool, bytes: &[u8]) -> Result<(), WriteFault> {

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How long a file that nobody reads stays open.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
-/// A job that closes files for so long hangs: their descriptors do not come back soon.
+/// Where files have been about to close for so long, their descriptors do not come back soon enough to wait for.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
 /// Files without a reader that stay open.
@@ -34,9 +34,12 @@ pub(super) struct OpenedFiles {
     /// Files without a reader, and until when they stay open.
     idle: BTreeSet<(Instant, OpenedId)>,
     to_close: Vec<(Arc<SharedFile>, Permit)>,
-    /// Of the files that a job closes, and since when it does.
+    /// Of the files that a job closes.
     closing: Vec<Permit>,
-    closing_since: Option<Instant>,
+    /// Whether files without a reader stay open.
+    keeps_idle: bool,
+    /// Since when there have been files to close without a break.
+    gives_since: Option<Instant>,
     left: LeftFiles,
     last: u64,
 }
@@ -142,40 +145,82 @@ impl OpenedFiles {
             jobs.withdraw(&Key::ReadShared(exchange));
             self.leave(file, now);
         }
+        self.keeps_idle = keeps_idle;
         let idle_max = if keeps_idle { IDLE_FILES_MAX } else { 0 };
         while let Some((until, id)) = self.idle.first().copied()
             && (until <= now || self.idle.len() > idle_max)
         {
             self.give_up(id);
         }
-        self.close(now, jobs);
+        self.close(jobs);
     }
 
     /// Whether files are about to give their descriptors back, unless these are plenty: those without a reader, and those that a
     /// job closes.
-    pub(super) fn gives_back(&self, now: Instant) -> bool {
-        let hangs = self.closing_since.is_some_and(|since| since + CLOSING_MAX <= now);
-        let is_any = !self.idle.is_empty() || !self.to_close.is_empty() || !self.closing.is_empty();
-        is_any && !hangs
+    pub(super) fn gives_back(&mut self, now: Instant) -> bool {
+        let gives_idle = !self.keeps_idle && !self.idle.is_empty();
+        let is_any = gives_idle || !self.to_close.is_empty() || !self.closing.is_empty();
+        self.gives_since = if is_any { self.gives_since.or(Some(now)) } else { None };
+        self.gives_since.is_some_and(|since| now < since + CLOSING_MAX)
     }
 
-    fn close(&mut self, now: Instant, jobs: &mut Jobs) {
+    fn close(&mut self, jobs: &mut Jobs) {
         if self.to_close.is_empty() || !self.closing.is_empty() {
             return;
         }
         let files: Vec<Arc<SharedFile>>;
-        self.closing_since = Some(now);
         (files, self.closing) = std::mem::take(&mut self.to_close).into_iter().unzip();
         jobs.submit((Lane::Share, Key::CloseShared), |()| Done::SharedClosed, (), move || drop(files));
     }
 
     pub(super) fn on_closed(&mut self) {
         self.closing.clear();
-        self.closing_since = None;
     }
 
     /// A read has ended: it was a use of the file. Its exchange may order the next one now.
     pub(super) fn on_read(&mut self, used: Left, now: Instant) {
         self.leave(used.file, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::clock::Clock;
+    use mio::{Poll, Token, Waker};
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_ms(ms)
+    }
+
+    #[test]
+    fn descriptors_are_expected_for_a_second_at_most() {
+        let share = tempfile::tempdir().unwrap();
+        std::fs::write(share.path().join("a"), b"a").unwrap();
+        let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
+        let poll = Poll::new().unwrap();
+        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
+        let mut files = OpenedFiles::default();
+        let open = |files: &mut OpenedFiles, ms| {
+            files.opening.insert(name.clone(), Permit::for_file());
+            files.on_opened(&name, root.open_file(&name), at(ms)).unwrap();
+        };
+        files.tend(true, at(0), &mut jobs);
+        open(&mut files, 0);
+        assert!(!files.gives_back(at(0)), "it stays open");
+        files.tend(false, at(2_000), &mut jobs);
+        assert!(files.gives_back(at(2_000)), "a job closes it");
+        open(&mut files, 2_500);
+        files.tend(false, at(2_500), &mut jobs);
+        assert!(files.gives_back(at(2_500)), "and the next one is to be closed");
+        files.on_closed();
+        files.tend(false, at(2_900), &mut jobs);
+        assert!(files.gives_back(at(2_999)));
+        assert!(!files.gives_back(at(3_000)), "that was long enough");
+        files.on_closed();
+        assert!(!files.gives_back(at(3_001)), "all are closed");
+        open(&mut files, 3_002);
+        files.tend(false, at(3_002), &mut jobs);
+        assert!(files.gives_back(at(3_002)), "a new second");
     }
 }

@@ -88,7 +88,7 @@ impl Disk {
     }
 
     /// Whether open files are about to give their descriptors back.
-    pub(crate) fn gives_descriptors_back(&self, now: Instant) -> bool {
+    pub(crate) fn gives_descriptors_back(&mut self, now: Instant) -> bool {
         self.opened.gives_back(now)
     }
 

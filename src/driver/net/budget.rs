@@ -49,7 +49,7 @@ impl Budget {
         Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    fn new(descriptors: usize) -> Self {
+    pub(super) fn new(descriptors: usize) -> Self {
         Self(Rc::new(RefCell::new(Counts::new(descriptors))))
     }
 
@@ -74,6 +74,11 @@ impl Budget {
     pub(super) fn has_room(&self) -> bool {
         self.0.borrow().has_room()
     }
+
+    /// Whether an accepted connection can have the descriptor of the next file that is closed.
+    pub(super) fn file_makes_room(&self) -> bool {
+        self.0.borrow().file_makes_room()
+    }
 }
 
 /// Descriptors taken from the budget; dropping this returns them.
@@ -87,6 +92,11 @@ pub(crate) struct Permit {
 impl Permit {
     pub(super) fn by(&self) -> Use {
         self.by
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_file() -> Self {
+        Budget::new(0).take(Use::File).unwrap()
     }
 
     /// Takes over the descriptors of another permit for the same use.
@@ -181,6 +191,11 @@ impl Counts {
         self.is_any_free() && self.for_others() < self.inbound_max
     }
 
+    /// Whether the next file that is closed leaves its descriptor to others than files.
+    fn file_makes_room(&self) -> bool {
+        self.files > self.files_reserved
+    }
+
     /// Whether a descriptor is free beside those that are kept for files.
     fn is_any_free(&self) -> bool {
         self.total + self.files_reserved.saturating_sub(self.files) < self.total_max
@@ -253,6 +268,21 @@ mod tests {
         assert_eq!(budget.take(Use::Inbound(mapped)), Err(Exhausted::ForNetwork));
         budget.release(Use::Inbound(mapped));
         assert_eq!(budget.take(Use::Inbound(A)), Ok(()));
+    }
+
+    #[test]
+    fn a_file_makes_room_for_a_connection_only_beyond_those_that_are_reserved() {
+        for (files, makes_room) in [(4, false), (5, true)] {
+            let mut budget = Counts::new(28 + 64);
+            (0..files).for_each(|_| budget.take(Use::File).unwrap());
+            let connection = |n: u32| Use::Inbound(IpAddr::from(n.to_be_bytes()));
+            while budget.has_room() {
+                budget.take(connection(budget.inbound as u32)).unwrap();
+            }
+            assert_eq!(budget.file_makes_room(), makes_room);
+            budget.release(Use::File);
+            assert_eq!(budget.has_room(), makes_room, "{files} files");
+        }
     }
 
     #[test]

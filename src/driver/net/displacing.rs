@@ -54,7 +54,8 @@ impl Net {
     /// Whether a connection that waits at a listener can get a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
         let has_victim = || self.table.evictions.victim(None, None, cx.now).is_some();
-        self.table.budget.has_room() || !self.expects_descriptors && has_victim()
+        let waits = self.expects_descriptors && self.table.budget.file_makes_room();
+        self.table.budget.has_room() || !waits && has_victim()
     }
 
     /// Takes a descriptor, if need be that of another connection.

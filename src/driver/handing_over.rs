@@ -10,6 +10,7 @@ use super::passed::{KEPT_BOOTSTRAP, KEPT_PEER, KEPT_RECORDS, KEPT_UPLOAD, Passed
 use crate::control::RawText;
 use crate::id::ExchangeId;
 use crate::library::{FileMeta, ScannedFile};
+use crate::node::Event;
 use crate::wire::{Message, decode};
 use log::{debug, info};
 use serde::{Deserialize, Serialize};
@@ -98,13 +99,19 @@ impl Driver {
     /// Keeps an upload that is to be broken off because the node leaves. Returns whether it does.
     pub(super) fn keep_upload(&mut self, exchange: ExchangeId) -> bool {
         let Some(handing_over) = &mut self.handing_over else { return false };
-        let taken = self.net.take_upload(exchange, &mut self.cx);
-        let is_taken = taken.is_some();
-        handing_over.uploads.extend(taken);
-        is_taken
+        if let Some(taken) = self.net.take_upload(exchange, &mut self.cx) {
+            handing_over.uploads.push(taken);
+            return true;
+        }
+        // One that waits for its file is still a request.
+        let is_kept = self.keep_request(exchange);
+        if is_kept {
+            self.cx.out.event(Event::RequestGone { exchange });
+        }
+        is_kept
     }
 
-    /// Keeps a request for a file that is to be refused because the node leaves. Returns whether it does.
+    /// Keeps a request for a file that is not to be answered any more because the node leaves. Returns whether it does.
     pub(super) fn keep_request(&mut self, exchange: ExchangeId) -> bool {
         let Some(handing_over) = &mut self.handing_over else { return false };
         let Some(name) = self.net.asked_file(exchange) else { return false };

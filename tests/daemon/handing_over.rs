@@ -92,7 +92,7 @@ impl Peer {
         (stream, begun)
     }
 
-    /// Waits until the daemon says that a request waits for a worker.
+    /// Waits until the daemon says that a request waits for a worker, or for a descriptor.
     fn await_waiting(&self) {
         let call = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n";
         let waits = || {
@@ -219,6 +219,24 @@ fn a_listener_that_the_configuration_wants_elsewhere_gives_its_port_up() {
     assert!(said.last().is_some_and(|said| said.contains("0.0.0.0")), "{said:?}");
     stream.read_to_end(&mut got).unwrap();
     assert!(got == peer.content, "{} bytes", got.len());
+}
+
+#[test]
+fn a_request_that_waits_for_a_descriptor_survives_too() {
+    let peer = Peer::new();
+    fs::write(peer.home.path("share/other"), &peer.content).unwrap();
+    // One descriptor is for files, and one network has four connections.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 36; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_pyrated")]).args(peer.arguments());
+    command.env_clear().env("HOME", peer.home.path("")).env("PYRATE_ALLOW_ROOT", "true");
+    let running = peer.home.start_by(command);
+    let _uploads = [peer.begin(), peer.begin(), peer.begin()];
+    let mut waiting = TcpStream::connect(peer.addr).unwrap();
+    waiting.write_all(b"4:other\n").unwrap();
+    peer.await_waiting();
+    let store = Store::of(running);
+    let kept = store.names().into_iter().filter(|name| *name == "kept-upload").count();
+    assert_eq!(kept, 4, "{:?}", store.names());
 }
 
 #[test]

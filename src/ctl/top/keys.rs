@@ -9,6 +9,9 @@ const SEQUENCE_BYTES_MAX: usize = 32;
 
 const ESCAPE: u8 = 0x1b;
 
+/// Ends a text that is pasted.
+const PASTE_END: &[u8] = b"\x1b[201~";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// A character that is no control character.
@@ -42,7 +45,6 @@ enum Front {
     /// A key of so many bytes; `None` if it stands for nothing that we know.
     Whole(usize, Option<Key>),
     PasteBegins(usize),
-    PasteEnds(usize),
     /// More bytes are needed.
     Partial,
 }
@@ -53,21 +55,30 @@ impl Keys {
     }
 
     /// Whether bytes wait for others that make them a key. An escape byte may stand alone: whether it does, only time tells.
+    /// In a text that is pasted it does not, however long its end takes.
     pub(super) fn is_partial(&self) -> bool {
-        !self.bytes.is_empty()
+        !self.is_pasting && !self.bytes.is_empty()
     }
 
     /// The next key, as far as its bytes are there.
     pub(super) fn next(&mut self) -> Option<Key> {
         loop {
+            // Only the end of the text is looked for, which may follow what looks like the beginning of a sequence.
+            if self.is_pasting && self.bytes.first() == Some(&ESCAPE) {
+                if self.bytes.starts_with(PASTE_END) {
+                    self.is_pasting = false;
+                    self.bytes.drain(..PASTE_END.len());
+                } else if PASTE_END.starts_with(&self.bytes) {
+                    return None;
+                } else {
+                    self.bytes.remove(0);
+                }
+                continue;
+            }
             let (bytes, key) = match front(&self.bytes)? {
                 Front::Whole(bytes, key) => (bytes, key),
                 Front::PasteBegins(bytes) => {
                     self.is_pasting = true;
-                    (bytes, None)
-                }
-                Front::PasteEnds(bytes) => {
-                    self.is_pasting = false;
                     (bytes, None)
                 }
                 Front::Partial if self.bytes.len() > SEQUENCE_BYTES_MAX => (self.bytes.len(), None),
@@ -75,6 +86,11 @@ impl Keys {
             };
             self.bytes.drain(..bytes);
             match key {
+                // Where the end of a paste is lost, this is the way out.
+                Some(Key::Control('c')) => {
+                    self.is_pasting = false;
+                    return key;
+                }
                 Some(Key::Char(c)) if self.is_pasting => return Some(Key::Pasted(c)),
                 Some(key) if !self.is_pasting => return Some(key),
                 _ => {}
@@ -84,6 +100,9 @@ impl Keys {
 
     /// No byte has followed: an escape byte was the key of that name, and any other beginning is dropped.
     pub(super) fn settle(&mut self) -> Option<Key> {
+        if self.is_pasting {
+            return None;
+        }
         let is_escape = self.bytes == [ESCAPE];
         self.bytes.clear();
         is_escape.then_some(Key::Escape)
@@ -123,7 +142,6 @@ fn control_sequence(bytes: &[u8]) -> Front {
         // Function keys of the console of Linux: one byte more.
         (b'[', _) => return if bytes.len() > end + 1 { Front::Whole(end + 2, None) } else { Front::Partial },
         (b'~', Some("200")) => return Front::PasteBegins(end + 1),
-        (b'~', Some("201")) => return Front::PasteEnds(end + 1),
         (b'~', Some("1" | "7")) => Some(Key::Home),
         (b'~', Some("4" | "8")) => Some(Key::End),
         (b'~', Some("5")) => Some(Key::PageUp),
@@ -220,6 +238,28 @@ mod tests {
         let pasted = "cy\r".chars().filter(|c| !c.is_control()).map(Key::Pasted);
         let wanted: Vec<Key> = pasted.chain([Key::Char('q')]).collect();
         assert_eq!(keys(b"\x1b[200~cy\r\x1b[201~q"), wanted);
+    }
+
+    #[test]
+    fn the_end_of_a_paste_is_found_however_it_comes() {
+        let after = |parts: &[&[u8]]| {
+            let mut keys = Keys::default();
+            let mut came = Vec::new();
+            for part in parts {
+                keys.push(part);
+                came.extend(std::iter::from_fn(|| keys.next()));
+                assert!(!keys.is_partial(), "time has no part in it");
+                came.extend(keys.settle());
+            }
+            came
+        };
+        let (text, q) = (Key::Pasted('a'), Key::Char('q'));
+        assert_eq!(after(&[b"\x1b[200~a\x1b", b"[201~q"]), [text, q], "after a pause");
+        assert_eq!(after(&[b"\x1b[200~a", b"\x1b[20", b"1~q"]), [text, q]);
+        assert_eq!(after(&[b"\x1b[200~a\x1b[\x1b[201~q"]), [text, Key::Pasted('['), q], "after a text like it");
+        assert_eq!(after(&[b"\x1b[200~a\x1b\x1b", b"[201~q"]), [text, q]);
+        assert_eq!(after(&[b"\x1b[200~a\xe6\x1b[201~q"]), [text, q]);
+        assert_eq!(after(&[b"\x1b[200~a", b"q\x03q"]), [text, Key::Pasted('q'), Key::Control('c'), q], "never");
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub(super) enum Purpose {
     /// The page of downloads after this one.
     Page(u32),
     Peers,
-    Search,
+    /// The search of the user that has this number here.
+    Search {
+        nth: u32,
+    },
     Order(Order),
     Wish,
 }
@@ -27,7 +30,7 @@ pub(super) enum Purpose {
 impl Purpose {
     /// Whether the user waits for the answer.
     pub(super) fn is_of_user(self) -> bool {
-        matches!(self, Self::Search | Self::Order(_) | Self::Wish)
+        matches!(self, Self::Search { .. } | Self::Order(_) | Self::Wish)
     }
 }
 
@@ -101,14 +104,19 @@ impl Link {
         let Some(Open { purpose, .. }) = self.open.remove(at) else { return Ok(Came::Other) };
         let json = match outcome {
             Ok(json) => json,
-            Err(error) => return Ok(Came::ForUser(News::Refused(error))),
+            Err(error) => {
+                return Ok(Came::ForUser(match purpose {
+                    Purpose::Search { nth } => News::SearchRefused { nth, error },
+                    _ => News::Refused(error),
+                }));
+            }
         };
         let news = match purpose {
             Purpose::Events => return connection.answer_in::<IgnoredAny>(&json).map(|_| Came::Other),
             Purpose::Metrics => News::Metrics(connection.answer_in(&json)?),
             Purpose::Page(after) => News::Page { after, page: connection.answer_in(&json)? },
             Purpose::Peers => News::Peers(connection.answer_in(&json)?),
-            Purpose::Search => News::SearchStarted(connection.answer_in(&json)?),
+            Purpose::Search { nth } => News::SearchStarted { nth, started: connection.answer_in(&json)? },
             Purpose::Order(order) => News::Ordered(order, connection.answer_in(&json)?),
             Purpose::Wish => News::Wished(connection.answer_in(&json)?),
         };

@@ -278,7 +278,6 @@ impl Top<'_> {
 
     fn on_key(&mut self, now: Duration, key: keys::Key) -> Result<Option<End>, CallError> {
         self.draw = Draw::Now;
-        self.model.arrange();
         let pane = self.model.pane;
         match self.model.on_key(key) {
             None => {}
@@ -287,8 +286,9 @@ impl Top<'_> {
             // system does not stop it.
             Some(Ask::Suspend) => drop(kill(Pid::from_raw(0), Signal::SIGTSTP)),
             Some(Ask::Redraw) => self.screen.forget().map_err(cannot_draw)?,
-            Some(Ask::Search(text)) => {
-                self.ask(now, &Request::Search { text: RawText::new(text), max: None, ttl: None }, Purpose::Search);
+            Some(Ask::Search { nth, text }) => {
+                let request = Request::Search { text: RawText::new(text), max: None, ttl: None };
+                self.ask(now, &request, Purpose::Search { nth });
             }
             Some(Ask::Order(order, id)) => self.ask(now, &request(order, id.to_string()), Purpose::Order(order)),
             Some(Ask::Download(id)) => {

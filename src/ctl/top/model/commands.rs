@@ -19,7 +19,11 @@ pub(in crate::ctl::top) enum Ask {
     Suspend,
     /// Draw everything again.
     Redraw,
-    Search(String),
+    /// Search for a text; what the daemon answers is told with this number.
+    Search {
+        nth: u32,
+        text: String,
+    },
     Order(Order, u32),
     /// Fetch the hit of this id.
     Download(u32),
@@ -81,11 +85,13 @@ impl Model {
             Key::Escape => return None,
             Key::Enter if text.trim().is_empty() => return None,
             Key::Enter => {
-                self.ours = Some(OurSearch::new(text.clone()));
+                self.searches_begun += 1;
+                let nth = self.searches_begun;
+                self.ours = Some(OurSearch::new(nth, text.clone()));
                 self.pane = Pane::Hits;
                 self.selected[Pane::Hits as usize] = 0;
                 self.remark = None;
-                return Some(Ask::Search(text));
+                return Some(Ask::Search { nth, text });
             }
             Key::Char(c) | Key::Pasted(c) if text.len() + c.len_utf8() <= TEXT_BYTES_MAX => text.push(c),
             Key::Backspace => drop(text.pop()),

@@ -170,14 +170,21 @@ pub(in crate::ctl::top) enum Progress {
 /// Our search, and what it has found.
 #[derive(Debug)]
 pub(in crate::ctl::top) struct OurSearch {
+    nth: u32,
     pub(in crate::ctl::top) text: String,
     pub(in crate::ctl::top) progress: Progress,
     hits: BTreeMap<u32, HitRow>,
 }
 
 impl OurSearch {
-    pub(in crate::ctl::top) fn new(text: String) -> Self {
-        Self { text, progress: Progress::Begun, hits: BTreeMap::new() }
+    /// The one of this number among those of the user, of which the daemon does not know.
+    pub(in crate::ctl::top) fn new(nth: u32, text: String) -> Self {
+        Self { nth, text, progress: Progress::Begun, hits: BTreeMap::new() }
+    }
+
+    /// Whether it is this one, which the daemon has not answered yet. Another may have been typed meanwhile.
+    pub(in crate::ctl::top) fn is_begun(&self, nth: u32) -> bool {
+        self.nth == nth && self.progress == Progress::Begun
     }
 
     pub(in crate::ctl::top) fn is(&self, search: u32) -> bool {

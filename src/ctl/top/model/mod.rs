@@ -27,11 +27,18 @@ pub(super) enum News {
     },
     Peers(Vec<PeerRow>),
     Notice(Notice),
-    SearchStarted(SearchStarted),
+    SearchStarted {
+        nth: u32,
+        started: SearchStarted,
+    },
+    SearchRefused {
+        nth: u32,
+        error: CallError,
+    },
     /// The downloads that an order or a wish of the user concerned.
     Ordered(Order, DownloadsReply),
     Wished(DownloadsReply),
-    /// A call of the user was refused.
+    /// Another call of the user was refused.
     Refused(CallError),
     Gone(CallError),
     /// A daemon is there again.
@@ -81,6 +88,7 @@ pub(super) struct Model {
     pub(super) silent_for: Option<Duration>,
     /// The place of the selected row in each pane.
     selected: [usize; Pane::ALL.len()],
+    searches_begun: u32,
     /// The download that the user has selected; until then the first is.
     chosen: Option<u32>,
 }
@@ -101,6 +109,7 @@ impl Model {
             remark: None,
             silent_for: None,
             selected: [0; Pane::ALL.len()],
+            searches_begun: 0,
             chosen: None,
         }
     }
@@ -116,8 +125,8 @@ impl Model {
             News::Page { after, page } => drop(self.transfers.turn_page(after, page)),
             News::Peers(peers) => self.peers = peers,
             News::Notice(notice) => self.on_notice(now, notice),
-            News::SearchStarted(started) => {
-                if let Some(ours) = self.ours.as_mut().filter(|ours| ours.progress == Progress::Begun) {
+            News::SearchStarted { nth, started } => {
+                if let Some(ours) = self.ours.as_mut().filter(|ours| ours.is_begun(nth)) {
                     ours.progress = Progress::Running(started.search);
                     self.remark = started.whole_names.map(|why| self.whole_names(why));
                 }
@@ -132,12 +141,11 @@ impl Model {
                 self.chosen = reply.downloads.first().map(|row| row.id).or(self.chosen);
                 self.put_all(reply.downloads);
             }
-            News::Refused(error) => {
-                if self.ours.as_ref().is_some_and(|ours| ours.progress == Progress::Begun) {
-                    self.ours = None;
-                }
+            News::SearchRefused { nth, error } => {
+                self.ours.take_if(|ours| ours.is_begun(nth));
                 self.remark = Some(error.message);
             }
+            News::Refused(error) => self.remark = Some(error.message),
             News::Gone(error) => self.gone = Some(error),
             News::Back => {
                 self.gone = None;
@@ -185,7 +193,8 @@ impl Model {
         }
     }
 
-    /// Brings the lists into order, and the selection to a row that is there. Before anything is drawn, or done by a key.
+    /// Brings the lists into order, and the selection to a row that is there. Before anything is drawn, and at no
+    /// other time: a key means the row that the user sees.
     pub(super) fn arrange(&mut self) {
         self.transfers.arrange();
         // The selection stays with its download, wherever that goes.

@@ -54,14 +54,14 @@ pub(in crate::ctl::top) fn notice(notice: serde_json::Value) -> News {
     News::Notice(serde_json::from_value(notice).unwrap())
 }
 
-/// Presses these keys, one after the other, and gives what the last of them asks for.
+/// Presses these keys, each when the outcome of the one before is drawn, and gives what the last of them asks for.
 pub(in crate::ctl::top) fn press(model: &mut Model, keys: &[Key]) -> Option<Ask> {
     let mut asked = None;
-    for key in keys {
-        model.arrange();
-        asked = model.on_key(*key);
-    }
     model.arrange();
+    for key in keys {
+        asked = model.on_key(*key);
+        model.arrange();
+    }
     asked
 }
 
@@ -150,11 +150,11 @@ fn a_search_is_typed_and_shows_its_own_hits_of_which_one_is_fetched() {
     press(&mut model, &typed("Qx"));
     press(&mut model, &[Key::Backspace, Key::Pasted('é'), Key::Tab, Key::Up]);
     assert_eq!(model.mode, Mode::Typing("Qé".into()));
-    assert_eq!(press(&mut model, &[Key::Enter]), Some(Ask::Search("Qé".into())));
+    assert_eq!(press(&mut model, &[Key::Enter]), Some(Ask::Search { nth: 1, text: "Qé".into() }));
     assert_eq!(model.pane, Pane::Hits);
     let found = |search, id| News::Notice(Notice::Hit { search, hit: hit(id, b"a") });
     model.hear(at(1), found(4, 1));
-    model.hear(at(1), News::SearchStarted(SearchStarted { search: 5, whole_names: None }));
+    model.hear(at(1), News::SearchStarted { nth: 1, started: SearchStarted { search: 5, whole_names: None } });
     [found(4, 2), found(5, 3), found(5, 4), found(5, 3)].into_iter().for_each(|news| model.hear(at(1), news));
     assert_eq!(model.len(Pane::Hits), 2);
     assert_eq!(press(&mut model, &[Key::Down, Key::Enter]), Some(Ask::Download(4)));
@@ -169,13 +169,42 @@ fn a_search_is_typed_and_shows_its_own_hits_of_which_one_is_fetched() {
     assert_eq!(model.ours.as_ref().unwrap().progress, Progress::Over(5));
     // A refused one is no search.
     press(&mut model, &[Key::Char('/'), Key::Char('x'), Key::Enter]);
-    model.hear(at(3), News::Refused(CallError { code: 1, message: "no".into() }));
+    model.hear(at(3), News::SearchRefused { nth: 2, error: CallError { code: 1, message: "no".into() } });
     assert_eq!((model.ours.is_none(), model.remark.as_deref()), (true, Some("no")));
     // Nothing is asked for without a text.
     assert_eq!(press(&mut model, &[Key::Char('/'), Key::Char(' '), Key::Enter]), None);
     assert_eq!(press(&mut model, &[Key::Char('/'), Key::Char('q'), Key::Escape]), None);
     assert_eq!(press(&mut model, &[Key::Char('/'), Key::Char('q'), Key::Control('u')]), None);
     assert_eq!(model.mode, Mode::Typing(String::new()));
+}
+
+#[test]
+fn a_key_is_for_the_row_that_was_drawn() {
+    let mut model = with(vec![download(1, "a", "active"), download(2, "b", "active")]);
+    model.hear(at(1), News::Notice(Notice::Download { download: download(1, "a", "done") }));
+    assert_eq!(model.on_key(Key::Char('p')), Some(Ask::Order(Order::Pause, 1)));
+    // One that the daemon has forgotten meanwhile.
+    model.hear(at(1), page(vec![], 0, None));
+    assert_eq!(model.on_key(Key::Char('p')), None);
+}
+
+#[test]
+fn each_answer_is_for_its_own_search() {
+    let mut model = Model::new();
+    let mut search = || {
+        let keys = [Key::Char('/'), Key::Char('x'), Key::Enter];
+        let Some(Ask::Search { nth, .. }) = press(&mut model, &keys) else { panic!("a search") };
+        nth
+    };
+    let (first, second) = (search(), search());
+    let started = |nth, search| News::SearchStarted { nth, started: SearchStarted { search, whole_names: None } };
+    let no = || CallError { code: 1, message: "no".into() };
+    model.hear(at(1), News::Refused(no()));
+    model.hear(at(1), News::SearchRefused { nth: first, error: no() });
+    model.hear(at(1), started(first, 7));
+    assert_eq!(model.ours.as_ref().unwrap().progress, Progress::Begun);
+    model.hear(at(1), started(second, 8));
+    assert_eq!(model.ours.as_ref().unwrap().progress, Progress::Running(8));
 }
 
 #[test]

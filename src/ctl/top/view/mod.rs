@@ -21,8 +21,9 @@ use std::time::Duration;
 /// A screen of this size has room for all panes beside each other.
 const WIDE: (u16, u16) = (140, 36);
 
-/// Keys, and what they do.
+/// Keys, and what they do. A screen of few lines cuts the last ones.
 const KEYS: [(&str, &str); 13] = [
+    ("q, Ctrl-C", "quit; downloads continue in the daemon"),
     ("Up, Down, k, j", "select a row"),
     ("PgUp, PgDn, Home, End", "further"),
     ("Tab, Shift-Tab", "next pane, previous pane"),
@@ -35,7 +36,6 @@ const KEYS: [(&str, &str); 13] = [
     ("Esc", "give up what is being typed; remove the last message"),
     ("Ctrl-L", "draw the screen again"),
     ("Ctrl-Z", "back to the shell; fg returns"),
-    ("q, Ctrl-C", "quit; downloads continue in the daemon"),
 ];
 
 /// How many lines the parts around the panes have.

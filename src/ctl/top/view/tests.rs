@@ -128,12 +128,13 @@ fn a_search_a_question_a_remark_and_the_help_have_their_places() {
     assert!(asked[22].starts_with("Cancel 1 and remove its data? y/n  plain.iso") && highlighted.contains(&22));
     press(&mut model, &[Key::Escape, Key::Char('?')]);
     shows(&lines(&mut model, 80, 24), &["Ctrl-Z                 back to the shell", "any key closes this"]);
+    shows(&lines(&mut model, 80, 10), &["q, Ctrl-C              quit"]);
     press(&mut model, &[Key::Char('x'), Key::Char('/')]);
     (0..100).for_each(|n| drop(press(&mut model, &[Key::Char(if n < 99 { 'x' } else { '海' })])));
     let typing = lines(&mut model, 80, 24);
     assert!(typing[22].ends_with("x海") && !typing[22].contains("Search"), "its end: {}", typing[22]);
     press(&mut model, &[Key::Enter]);
-    model.hear(at(5), News::SearchStarted(SearchStarted { search: 1, whole_names: None }));
+    model.hear(at(5), News::SearchStarted { nth: 1, started: SearchStarted { search: 1, whole_names: None } });
     for (id, name) in [(1, &b"found \xff.iso"[..]), (2, b"\x1b[2J")] {
         model.hear(at(5), News::Notice(Notice::Hit { search: 1, hit: hit(id, name) }));
     }

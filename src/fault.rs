@@ -207,6 +207,9 @@ pub enum ResponseFault {
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
+    /// The same because it leaves.
+    #[error("this daemon stops")]
+    Leaving,
     #[error("too much is on its way")]
     NoMemory,
     /// The network of the reader had more connections than its share, and others needed one.

@@ -257,6 +257,7 @@ list!(response_faults: ResponseFault as &'static str {
     Closed => "the requester closed the connection, and is called back";
     Disk(DiskFault::Shrank) => "the file shrank while it was sent";
     Aborted => "stopped";
+    Leaving => "this daemon stops";
     NoMemory => "too much is on its way";
     Displaced => "its connection was given to another peer";
 });

@@ -92,6 +92,23 @@ fn a_connected_call_back_is_an_upload_and_the_last_attempt() {
 }
 
 #[test]
+fn a_call_back_that_a_leaving_node_breaks_off_is_reported_as_other_uploads_are() {
+    let mut rig = sharing(4);
+    rig.call(Request::Events).unwrap();
+    closed(&mut rig, 1);
+    let exchange = attempt(&mut rig);
+    rig.handle(Event::CallBackConnected { exchange });
+    rig.handle(Event::Leave);
+    rig.fail(exchange, DialFault::Aborted);
+    let notices = rig.notices();
+    let error = notices.iter().find_map(|notice| match notice {
+        Notice::UploadEnded { error, .. } => error.clone(),
+        _ => None,
+    });
+    assert_eq!(error, Some(ResponseFault::Leaving.to_string()), "{notices:?}");
+}
+
+#[test]
 fn a_file_that_changed_during_its_call_back_is_not_shared_before_it_is_examined() {
     let mut rig = sharing(4);
     rig.call(Request::Events).unwrap();

@@ -157,6 +157,20 @@ fn a_full_queue_refuses_and_a_leaving_node_empties_it() {
 }
 
 #[test]
+fn an_upload_that_a_leaving_node_breaks_off_was_not_aborted_by_the_user() {
+    let mut rig = sharing(2);
+    rig.call(Request::Events).unwrap();
+    let asked = download(&mut rig, "a");
+    rig.handle(Event::ResponseProgress { exchange: asked, bytes: 3, held: false });
+    rig.handle(Event::Leave);
+    let ended = rig.notices().into_iter().find_map(|notice| match notice {
+        Notice::UploadEnded { bytes, error, .. } => Some((bytes, error)),
+        _ => None,
+    });
+    assert_eq!(ended, Some((3, Some("this daemon stops".to_owned()))));
+}
+
+#[test]
 fn one_address_does_not_fill_the_queue_or_the_workers_while_others_wait() {
     let mut rig = sharing(4);
     let greedy: Vec<_> = (0..4 + 1_024 + 10).map(|_| download_by(&mut rig, 1, "a")).collect();

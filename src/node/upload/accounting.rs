@@ -47,7 +47,7 @@ struct Run {
     /// When the first range was sent, and when the last one ended.
     span: (Instant, Instant),
     bytes: u64,
-    error: Option<String>,
+    fault: Option<ResponseFault>,
 }
 
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl UploadMachine {
         self.uploads.runs_begun += 1;
         let id = RunId(self.uploads.runs_begun);
         let span = (cx.now, cx.now);
-        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, span, bytes: 0, error: None };
+        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, span, bytes: 0, fault: None };
         let name = RawText::new(run.name.as_bytes());
         self.uploads.runs_by_key.insert(run.key(), id);
         self.uploads.runs.insert(id, run);
@@ -240,22 +240,21 @@ impl UploadMachine {
     }
 
     pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
-        let fault = fault.map(|fault| cx.fault_of_displaced(exchange, fault));
-        let error = fault.map(|fault| fault.to_string());
+        let fault = fault.map(|fault| cx.fault_of_aborted(exchange, fault));
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { began, bytes, kind: Kind::File { to, name } }) => {
                 let took = cx.now.saturating_since(began);
-                report_upload(cx, to, &name, (bytes, took), error);
+                report_upload(cx, to, &name, (bytes, took), fault);
             }
-            Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, error),
+            Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, fault),
             Some(Upload { kind: Kind::Metadata, .. }) | None => {}
         }
         self.end_turn(exchange);
     }
 
-    fn on_range_ended(&mut self, cx: &mut Cx, id: RunId, error: Option<String>) {
+    fn on_range_ended(&mut self, cx: &mut Cx, id: RunId, fault: Option<ResponseFault>) {
         let Some(run) = self.uploads.runs.get_mut(&id) else { return };
-        run.error = error;
+        run.fault = fault;
         run.span.1 = cx.now;
         match &mut run.stage {
             Stage::Sending { connections } if *connections > 1 => *connections -= 1,
@@ -272,16 +271,27 @@ impl UploadMachine {
 }
 
 fn report_run(cx: &mut Cx, run: Run) {
-    let Run { to, name, span: (began, ended), bytes, error, .. } = run;
-    report_upload(cx, to, &name, (bytes, ended.saturating_since(began)), error);
+    let Run { to, name, span: (began, ended), bytes, fault, .. } = run;
+    report_upload(cx, to, &name, (bytes, ended.saturating_since(began)), fault);
 }
 
 /// Logs the end of an upload, and notifies clients.
-fn report_upload(cx: &mut Cx, to: SocketAddr, name: &FileName, (bytes, took): (u64, Duration), error: Option<String>) {
+fn report_upload(
+    cx: &mut Cx,
+    to: SocketAddr,
+    name: &FileName,
+    (bytes, took): (u64, Duration),
+    fault: Option<ResponseFault>,
+) {
+    let error = fault.map(|fault| fault.to_string());
     if cx.may_log(Subject::Upload, to.ip(), bytes) {
         let duration_ms = took.as_millis() as u64;
         match &error {
             None => log::info!(peer:% = to, name:%, bytes, duration_ms; "upload finished"),
+            // The next run may go on with it.
+            Some(_) if fault == Some(ResponseFault::Leaving) => {
+                log::info!(peer:% = to, name:%, bytes, duration_ms; "upload interrupted");
+            }
             Some(error) => log::info!(peer:% = to, name:%, bytes, duration_ms, error; "upload aborted"),
         }
     }

@@ -142,10 +142,11 @@ impl Cx {
         }
     }
 
-    /// The fault of an upload: a displaced one was not aborted by the user.
-    pub(in crate::node) fn fault_of_displaced(&self, exchange: ExchangeId, fault: &ResponseFault) -> ResponseFault {
+    /// The fault of an upload, which says why the node has aborted it.
+    pub(in crate::node) fn fault_of_aborted(&self, exchange: ExchangeId, fault: &ResponseFault) -> ResponseFault {
         match (*fault, self.exchanges.workers.flow(exchange)) {
             (ResponseFault::Aborted, Some(Flow::Displaced)) => ResponseFault::Displaced,
+            (ResponseFault::Aborted, _) if !self.is_running() => ResponseFault::Leaving,
             (fault, _) => fault,
         }
     }

@@ -11,6 +11,8 @@ pub(in crate::node) enum Subject {
     NotAPeer,
     /// A source of a download was found to be wrong.
     BadSource,
+    /// A source of a download has another file by now, or said so.
+    ChangedSource,
     /// A source of a download was found.
     FoundSource,
     /// A requester was called back.
@@ -25,7 +27,7 @@ impl Subject {
     pub(super) fn level(self) -> Level {
         match self {
             Self::BadSource => Level::Warn,
-            Self::Upload | Self::NotAPeer => Level::Info,
+            Self::Upload | Self::NotAPeer | Self::ChangedSource => Level::Info,
             Self::FoundSource | Self::CallBack | Self::BadEndpoint | Self::Speech => Level::Debug,
         }
     }
@@ -36,6 +38,7 @@ impl Subject {
             Self::Upload => "uploads",
             Self::NotAPeer => "not_a_peer",
             Self::BadSource => "bad_sources",
+            Self::ChangedSource => "changed_sources",
             Self::FoundSource => "sources",
             Self::CallBack => "call_backs",
             Self::BadEndpoint => "bad_endpoints",

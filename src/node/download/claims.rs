@@ -47,7 +47,7 @@ impl DownloadMachine {
         (source.size, source.changes) = (Some(size), source.changes.saturating_add(1));
         source.failures = source.failures.saturating_add(1);
         let addr = source.addr;
-        if cx.may_log(Subject::BadSource, addr.ip(), 0) {
+        if cx.may_log(Subject::ChangedSource, addr.ip(), 0) {
             log::info!(id = id.0, peer:% = addr, size; "a source says itself that its file has another size");
         }
         let gave = download.content().is_some_and(|content| content.giver == Some(addr));

@@ -173,7 +173,7 @@ impl DownloadMachine {
             };
         }
         let Some(source) = download.sources.get_mut(at) else { return };
-        if cx.may_log(Subject::BadSource, source.addr.ip(), 0) {
+        if cx.may_log(Subject::ChangedSource, source.addr.ip(), 0) {
             log::info!(id = id.0, peer:% = source.addr, name:% = doubt.name; "a source has another content under the name by now");
         }
         let taught = matches!(want, Want::NamedContent { from, .. } if from == source.addr);

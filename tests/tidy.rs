@@ -208,6 +208,18 @@ fn the_node_and_the_client_leave_what_users_are_told_to_the_wording() {
 }
 
 #[test]
+fn names_and_peers_are_fields_of_log_lines() {
+    let mut complaints = Vec::new();
+    for source in sources("src/node").into_iter().chain(sources("src/driver")).filter(|source| !source.is_tests()) {
+        for (number, call) in log_calls(&source.text) {
+            let of_others = ["{}", "{name", "{peer", "{from", "{to}"].iter().find(|part| call.contains(*part));
+            complaints.extend(of_others.map(|part| format!("{}:{number}: {part} in {call}", source.path.display())));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
 fn the_arrows_are_those_of_the_architecture() {
     let text = read("contrib/doc/architecture.md").split_whitespace().collect::<Vec<_>>().join(" ");
     let arrows = ARROWS.iter().filter(|(_, to)| !to.is_empty());

@@ -129,7 +129,7 @@ impl Driver {
         self.hand_over_listener(Service::Bootstrap, KEPT_BOOTSTRAP);
         match self.hand_over_uploads(&uploads) {
             Ok(0) => {}
-            Ok(count) => info!("{count} uploads wait for the next start"),
+            Ok(count) => info!(count; "uploads wait for the next start"),
             Err(error) => info!("the uploads are broken off: {error}"),
         }
     }
@@ -167,11 +167,11 @@ impl Driver {
     pub(super) fn resume(&mut self, uploads: Vec<KeptUpload>) {
         let count = uploads.len();
         for KeptUpload { socket, from, request, file } in uploads {
-            debug!("{} to {from} goes on", file.name);
+            debug!(name:% = file.name, peer:% = from; "an upload of the run before goes on");
             self.net.resume(socket, from, (&request, file.meta), &mut self.cx);
         }
         if count > 0 {
-            info!("{count} uploads of the run before go on");
+            info!(count; "uploads of the run before go on");
         }
     }
 }

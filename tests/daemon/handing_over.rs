@@ -178,7 +178,8 @@ fn an_upload_and_who_waits_at_the_listener_survive_a_restart() {
     assert_eq!(list, "file\n");
     let log = peer.log();
     assert!(
-        log.contains("1 uploads wait for the next start") && log.contains("1 uploads of the run before go on"),
+        log.contains("uploads wait for the next start count=1")
+            && log.contains("uploads of the run before go on count=1"),
         "{log}"
     );
     drop(running);

@@ -188,7 +188,8 @@ impl ShareMachine {
         }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
         if let Some(fault) = failed {
-            log::warn!("{}", share_unreadable(cx, files, *fault));
+            let told = share_unreadable(cx, files, *fault);
+            log::warn!("{told}");
         } else {
             log::info!(files, names_refused, unreadable; "the share was scanned");
         }

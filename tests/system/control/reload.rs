@@ -310,7 +310,6 @@ fn ends(key: &str) -> Runs {
     };
     let mut peer = change.start(setup);
     change.reload(&mut peer);
-    // Whoever runs it goes on.
     change.assert_reported(&mut peer, Runs::Before);
     Runs::Before
 }

@@ -96,7 +96,9 @@ fn a_failed_and_a_paused_download_are_unchanged_after_a_restart() {
             kill(&mut asker);
         }
         for before in [&failed, &paused] {
-            let after = asker.download(before["id"].as_u64().unwrap());
+            let id = before["id"].as_u64().unwrap();
+            until("its part file is read again", LIMIT, || asker.download(id)["bytes_done"] == before["bytes_done"]);
+            let after = asker.download(id);
             for key in ["state", "error", "bytes_done", "size", "b3", "name"] {
                 assert_eq!(after[key], before[key], "{key}: {after}, and it was {before}");
             }

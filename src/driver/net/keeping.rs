@@ -88,3 +88,43 @@ impl Net {
         self.table.insert(Connection::Inbound(inbound), permit);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::RateLimits;
+    use crate::driver::cx::Phase;
+    use crate::driver::net::budget::Budget;
+    use crate::driver::net::table::Table;
+    use crate::time::Instant;
+    use mio::{Events, Poll};
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_resumed_connection_that_displaces_another_is_the_one_of_its_token() {
+        let mut net = Net::new(Poll::new().unwrap(), Vec::new(), RateLimits::default(), Instant::from_ms(0));
+        net.table.budget = Budget::new(0);
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let request = Message::DownloadRequest { name: FileName::from_bytes(b"a").unwrap() };
+        let mut peers = Vec::new();
+        // The eighth part of the descriptors is for others, and one network has half.
+        for _ in 0..5 {
+            peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (socket, from) = listener.accept().unwrap();
+            net.resume(socket.into(), from, (&request, FileMeta::default()), &mut cx);
+        }
+        assert_eq!(net.table.len(), 4, "one is displaced");
+        let mut events = Events::with_capacity(16);
+        let poll = |net: &mut Net, events: &mut Events| net.poll(events, Some(std::time::Duration::from_secs(10)));
+        // All can be written to.
+        poll(&mut net, &mut events).unwrap();
+        peers[4].write_all(b"5:\n").unwrap();
+        poll(&mut net, &mut events).unwrap();
+        let told = events.iter().filter(|event| event.is_readable()).filter_map(|event| Table::key_of(event.token()));
+        let told: Vec<usize> = told.collect();
+        assert_eq!(told, [net.table.key(ExchangeId::Inbound(5)).unwrap()]);
+    }
+}

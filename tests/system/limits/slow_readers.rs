@@ -154,8 +154,8 @@ fn requests_that_wait_for_the_descriptor_of_their_file_are_not_taken_for_slow_re
     });
     let (served, status) = (readers.iter().filter(|(_, bytes)| *bytes > 0).count() as u64, peer.status());
     assert!(
-        served > 0 && status["uploads_active"] == served && status["commands_queued"].as_u64() > Some(12 - 8),
-        "some of those that have a worker wait for a descriptor: {served}, {status}"
+        served > 0 && status["uploads_active"] == served && status["commands_queued"].as_u64() > Some(0),
+        "others wait for a descriptor or for a worker: {served}, {status}"
     );
     assert_eq!(count(&peer, "responses_displaced"), 0);
 }

@@ -61,7 +61,7 @@ impl Net {
         inbound.into_stream(self.registry()).ok()
     }
 
-    /// The file of which an earlier run has sent the beginning on this connection.
+    /// The state of the file that an earlier run had, if it has left this connection.
     pub(crate) fn begun_of(&self, exchange: ExchangeId) -> Option<FileMeta> {
         self.table.inbound_ref(exchange)?.begun_of()
     }

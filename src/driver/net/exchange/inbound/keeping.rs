@@ -40,7 +40,7 @@ impl Inbound {
         self.socket.into_stream(registry)
     }
 
-    /// The file of which an earlier run has sent the beginning: the rest comes from this one, or not at all.
+    /// The state of the file that an earlier run had: the response comes from this one, or not at all.
     pub(crate) fn begun_of(&self) -> Option<FileMeta> {
         self.begun_of
     }

@@ -62,7 +62,7 @@ pub(crate) struct Inbound {
     requested_file: Option<FileName>,
     /// Offset and length, if the last message requests a range of that file.
     requested_range: Option<(u64, u64)>,
-    /// An earlier run has sent the beginning, of this state of the file.
+    /// The state of the file that an earlier run had, which may have sent the beginning: the response comes from no other.
     begun_of: Option<FileMeta>,
     /// Silence ended the message: the FIN behind it may be late.
     ended_by_silence: bool,

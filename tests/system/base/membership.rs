@@ -34,6 +34,19 @@ fn peers_are_remembered_when_no_bootstrap_node_is_left() {
 }
 
 #[test]
+fn an_advertised_address_is_what_others_are_given() {
+    let ear = Fake::ear();
+    let bootstrap = OldBootstrap::listing(&[ear.addr]);
+    let peer = Setup::peer().joins(&[bootstrap.addr()]).set("advertise_addr", "'127.0.0.7'").start();
+    peer.await_neighbour(ear.addr);
+    let expected = format!("127.0.0.7:{}", peer.listen().port());
+    assert_eq!(peer.status()["advertise"], expected);
+    peer.call("search", serde_json::json!({ "text": "anything" }));
+    until("the search goes out", LIMIT, || !ear.heard_beginning("6:").is_empty());
+    assert!(ear.heard_beginning("6:")[0].contains(&format!(":{expected}:")), "{:?}", ear.heard_beginning("6:"));
+}
+
+#[test]
 fn a_host_name_is_looked_up() {
     let bootstrap = OldBootstrap::listing(&[]);
     let addr = format!("'localhost:{}'", bootstrap.addr().port());

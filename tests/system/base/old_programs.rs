@@ -8,7 +8,7 @@ use crate::harness::{
 };
 use serde_json::json;
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -333,6 +333,19 @@ fn a_call_back_from_a_stranger_is_not_taken() {
         TcpStream::connect(visit.from).expect("it listens").write_all(b"genuine").expect("it reads");
     });
     assert_eq!(content_from(&old), b"genuine");
+}
+
+/// The 2013 client registers the bootstrap's port as its own: a peer that is no peer. It must do no harm.
+#[test]
+fn a_peer_that_registered_a_wrong_port_is_no_trouble() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let wrong = SocketAddr::from(([127, 0, 0, 1], bootstrap.addr().port()));
+    let old = old_peer(&[("tune", b"la")]);
+    let listing = OldBootstrap::listing(&[wrong, old.addr]);
+    let asker = Setup::peer().joins(&[listing.addr()]).start();
+    asker.await_neighbour(old.addr);
+    let rows = asker.search_until("tune", |rows| !rows.is_empty());
+    assert_eq!(rows[0]["sources"], json!([old.addr]));
 }
 
 /// A content that a `p1` peer proved and then broke off: the old client that has the same name sends the rest of it by

@@ -3,8 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `args`, `values` | the commands, their options and arguments |
-//! | `options`, `argv`, `arrange` | the command line, read |
-//! | `commands` | commands and options as a table |
+//! | `command_line` | the command line, read; commands and options as a table |
 //! | `completion` | what a shell completes |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `query` | commands that need one call, or all pages of one |
@@ -20,16 +19,13 @@
 //! control characters never reach the terminal. Unknown answers are refused, unknown notices are passed over.
 
 mod args;
-mod argv;
-mod arrange;
 mod clock;
-mod commands;
+mod command_line;
 mod completion;
 mod connection;
 mod content;
 mod download;
 mod locate;
-mod options;
 mod output;
 mod progress;
 mod query;
@@ -44,8 +40,8 @@ mod wrap;
 
 use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
 use args::Command;
+use command_line::{Early, Form, Options};
 use connection::Connection;
-use options::{Early, Form, Options};
 use output::{Output, remark};
 use rows::Order;
 use serde::de::DeserializeOwned;
@@ -60,7 +56,7 @@ pub fn main() -> process::ExitCode {
         completion::complete(&arguments[1..]);
         return process::ExitCode::SUCCESS;
     }
-    let code = match options::parse(&arguments) {
+    let code = match command_line::parse(&arguments) {
         Ok(options) => run(options),
         Err(Early::Told(text)) => tell(&text),
         Err(Early::Usage { message, json }) => {

@@ -1,7 +1,7 @@
 //! Where results and remarks go: results to the standard output in the form that the user chose, remarks to the
 //! standard error.
 
-use super::options::Form;
+use super::command_line::Form;
 use super::rows::{Row, Show, table_of};
 use super::table::{Columns, Look};
 use super::wording::{Failure, Remark};

@@ -13,9 +13,8 @@
 mod bash;
 mod daemon;
 
-use super::args;
 use super::clock::Deadline;
-use super::commands::{Commands, has_value, is_called, takes_positionals};
+use super::command_line::{Commands, commands, has_value, is_called, takes_positionals};
 use super::values::{LEVELS, Shell};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
@@ -83,7 +82,7 @@ pub(super) fn complete(arguments: &[OsString]) {
         _ => return,
     };
     let Some((current, before)) = words.split_last() else { return };
-    let commands = args::commands();
+    let commands = commands();
     let place = Place::after(&commands, before);
     let mut offer = place.offer(&commands, current);
     if !offer.questions.is_empty() {

@@ -4,7 +4,7 @@ use super::*;
 fn offered(line: &str) -> (Vec<String>, Vec<Question>) {
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let (current, before) = words.split_last().unwrap();
-    let commands = args::commands();
+    let commands = commands();
     let offer = Place::after(&commands, before).offer(&commands, current);
     let questions = offer.questions.clone();
     let text = written(offer, current, None);
@@ -68,7 +68,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
 #[test]
 fn ids_in_a_list_are_offered_behind_the_others_and_once() {
     let words = ["1".to_owned(), "2,4".to_owned(), "4,".to_owned()];
-    let commands = args::commands();
+    let commands = commands();
     let place = Place { command: commands.named("pause"), arguments: vec![&words[0], &words[1]], ..Place::default() };
     let offer = place.offer(&commands, "7,");
     assert_eq!((offer.before.as_str(), offer.words.len()), ("7,", 0));
@@ -78,7 +78,7 @@ fn ids_in_a_list_are_offered_behind_the_others_and_once() {
 
 #[test]
 fn a_socket_that_the_line_names_is_asked() {
-    let commands = args::commands();
+    let commands = commands();
     for line in ["--socket /a/b pause", "pause --socket=/a/b --json"] {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         assert_eq!(Place::after(&commands, &words).socket, Some("/a/b"), "{line}");

@@ -21,8 +21,8 @@ mod view;
 
 use super::Session;
 use super::clock::Stopwatch;
+use super::command_line::Form;
 use super::download::request;
-use super::options::Form;
 use super::output::Output;
 use super::wording::{Failure, NoScreen, Remark};
 use crate::control::{CallError, ExitCode, RawText, Request, Selector};

@@ -1,0 +1,83 @@
+//! Commands that fetch files.
+
+use crate::control::Selector;
+use crate::ctl::values::{PathArg, selector};
+use argh::{ArgsInfo, FromArgs};
+
+/// fetch files; interrupting leaves them running in the daemon
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Download {
+    /// ids of hits (7, 2,4-6, all), PEER/NAME, or b3=HASH
+    #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
+    pub(in crate::ctl) what: Vec<Selector>,
+
+    /// file or directory to save to; dir/ is made if it is missing, and - is the standard output
+    #[argh(option, short = 'o', arg_name = "path")]
+    pub(in crate::ctl) output: Option<PathArg>,
+
+    /// print the ids of the downloads and return
+    #[argh(switch)]
+    pub(in crate::ctl) detach: bool,
+}
+
+/// the queue of downloads; of those named, all that is known, with their sources
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "downloads",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  ID          for pause, resume, retry and cancel
+  STATE       queued, active, verifying, paused, retrying, done, failed or cancelled
+  DONE        how much is there, of the size if that is known
+  RATE, ETA   bytes a second, and the time left at this rate
+  CHECK       verified against a hash that was known before; pending until it is complete; unverified without one
+  REMARK      where it was saved, or what it waits for
+Columns of the sources of those named:
+  STATE       idle, active, waiting, refused, or corrupt (sent wrong bytes)
+  BYTES       what it has delivered
+  SHARE       the same as a part of all",
+    error_code(3, "no such id")
+)]
+pub(in crate::ctl) struct Downloads {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// stop downloads and keep their data
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "pause", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Pause {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// resume paused downloads
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "resume", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Resume {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// ask all sources again at once, also for downloads that failed
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Retry {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// stop downloads and remove their data
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Cancel {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}

@@ -1,0 +1,142 @@
+//! Commands about the daemon, its peers and its share.
+
+use crate::ctl::values::{Shell, level, peer, shell};
+use argh::{ArgsInfo, FromArgs};
+use std::net::SocketAddr;
+
+/// node, bootstrap links, peers, share and transfers at a glance
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "status",
+    help_triggers("-h", "--help"),
+    note = "Lines:
+  Listening   the address where other peers reach this node
+  Bootstrap   a bootstrap node, and whether this node is registered with it
+  Serving     the bootstrap node that this daemon serves, and how many peers are registered there
+  Peers       how many are known
+  Sharing     files and bytes in the share
+  Downloads   those in progress, those waiting for a turn, and what was received since start
+  Orphans     part files that no download of this daemon names
+  Uploads     those in progress, and what was sent since start
+  Waiting     commands that wait for a free worker (max_workers)
+  Sandbox     whether the daemon is restricted to its directories
+  Refused     messages of others that were malformed, too long or unsuitable
+  Limited     with -v: what met a limit, and how often
+  Turns       with -v: turns of the loop, and how long half, 99%, 99.9% and all of them took at most
+  Job waits   with -v: the same for jobs that waited for a disk or a name server"
+)]
+pub(in crate::ctl) struct Status {
+    /// also show what met a limit, and how long turns of the loop took and jobs waited
+    #[argh(switch, short = 'v')]
+    pub(in crate::ctl) verbose: bool,
+}
+
+/// known peers
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "peers",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  SOURCE      how the peer became known: from a bootstrap node, memory (an earlier run), a hit, a search or the user
+  STATE       new (not asked yet), alive, or failing (did not answer the last time)
+  LAST SEEN   when it last answered or spoke
+  P1          whether it speaks p1, the newer part of the protocol (hashes, parts of files); - while that is not known
+  SEARCHED    whether the searches of this node go to it"
+)]
+pub(in crate::ctl) struct Peers {}
+
+/// forget a mistyped peer; it comes back if a peer list names it
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Forget {
+    /// address and port, as peers shows them
+    #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
+    pub(in crate::ctl) peer: SocketAddr,
+}
+
+/// what this node shares
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "files",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  HASH        the beginning of its BLAKE3; - while it is not computed yet; being written: not shared yet"
+)]
+pub(in crate::ctl) struct Files {}
+
+/// scan the shared directory now, and wait until that is done
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "rescan", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Rescan {}
+
+/// state of each bootstrap node, and the registry if this one serves
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "bootstrap",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  STATE         registered, or what is waited for
+  LAST ANSWER   when the bootstrap node last answered
+  NEXT ATTEMPT  when it is asked again after a failure
+  REMARK        why it failed
+Columns of the registry:
+  PEER          the address with which a peer has registered
+  EXPIRES       when it is removed unless it registers again"
+)]
+pub(in crate::ctl) struct Bootstrap {}
+
+/// live view of transfers, peers, searches and rates; ? shows the keys
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "top", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Top {}
+
+/// counters and times of the daemon, as text for Prometheus
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "metrics", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Metrics {}
+
+/// every event as a line of JSON, until interrupted
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "events", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Events {}
+
+/// have the daemon reload its configuration and reopen its log
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "reload",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  KEY         a key whose value has changed, or will at the next start
+  WAS         its value before the reload
+  IN FORCE    its value now
+  NEXT START  its value after a restart"
+)]
+pub(in crate::ctl) struct Reload {}
+
+/// change what the daemon logs, until its next start or reload
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "log-level", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct LogLevel {
+    /// error, warn, info, debug or trace
+    #[argh(positional, arg_name = "LEVEL", from_str_fn(level))]
+    pub(in crate::ctl) level: String,
+}
+
+/// have the daemon unregister, save its state and exit; wait until it has
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Stop {}
+
+/// print what makes a shell complete command lines of pyratectl; pyratectl(1) says where to put it
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "completions", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Completions {
+    /// bash, zsh or fish
+    #[argh(positional, arg_name = "SHELL", from_str_fn(shell))]
+    pub(in crate::ctl) shell: Shell,
+}

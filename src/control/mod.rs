@@ -16,6 +16,7 @@ pub(crate) mod paths;
 mod reload;
 mod reply;
 mod sandbox;
+mod status_reply;
 mod text;
 mod wording;
 
@@ -34,11 +35,11 @@ pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
-    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitsReply, LimitedReply,
-    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, ServedReply,
-    SourceRow, SourceState, StatusReply, TimesReply, WholeNames,
+    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitsReply, LinkRow, LinkState,
+    PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow, SourceState, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
+pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};
 pub use text::RawText;
 #[cfg(test)]
 pub(crate) use wording::tests::list;

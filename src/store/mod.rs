@@ -12,7 +12,6 @@
 //! | `volume` | stable numbers of filesystems |
 //! | `part` | part files and their journals |
 //! | `place`, `disk` | the directory and the names of a download; the system calls that change them |
-//! | `commit` | giving a finished part file its final name |
 //! | `claim` | renaming without replacing, on any filesystem |
 //! | `mount` | which filesystem a directory was on |
 //! | `orphans` | part files that belong to no download |
@@ -26,7 +25,6 @@
 
 mod cache;
 mod claim;
-mod commit;
 mod disk;
 mod durable;
 mod hasher;

@@ -20,22 +20,21 @@
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
-//! | `check` | the check of a whole part file |
+//! | `finish` | the check of a whole part file, and its final name |
 
-mod check;
+mod finish;
 pub(super) mod journal;
 mod ledger;
 mod probe;
 mod removal;
-pub(super) mod sync;
+mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub(crate) use check::PartCheck;
+pub(crate) use finish::PartCheck;
 pub(crate) use sync::{SyncDue, SyncJob, Synced};
 
 use super::claim;
-use super::commit::CommitJob;
 use super::disk::{self, BLOCK_BYTES, fault};
 use super::mount::{DirectoryMount, KnownMounts, may_be_same};
 use super::place::{Final, Held, JournalFile, Place};
@@ -45,6 +44,7 @@ use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
 use crate::part::PartSpec;
+use finish::CommitJob;
 use journal::Loaded;
 use ledger::Ledger;
 use nix::errno::Errno;

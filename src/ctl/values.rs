@@ -1,8 +1,7 @@
 //! Arguments and values on the command line: they are bytes, and the parser takes Unicode, so each is encoded for it.
 
 use super::wording::{Failure, WrongPeer};
-use crate::control::{PEER_PORT, RawText, Selector};
-use crate::id::ContentHash;
+use crate::control::PEER_PORT;
 use crate::name::unescaped;
 use crate::network::ends_in_number;
 use argh::FromArgValue;
@@ -153,26 +152,6 @@ pub(super) fn level(text: &str) -> Result<String, String> {
 /// Reads the name of a [`Shell`].
 pub(super) fn shell(text: &str) -> Result<Shell, String> {
     Shell::named(text).ok_or_else(|| Failure::NotAShell { known: Shell::NAMES.join(", ") }.into())
-}
-
-/// Reads what is to be downloaded.
-pub(super) fn selector(text: &str) -> Result<Selector, String> {
-    if let Some(hash) = text.strip_prefix("b3=") {
-        return match ContentHash::from_hex(hash.as_bytes()) {
-            Some(hash) => Ok(Selector::Content(hash.to_string())),
-            None => Err(Failure::NotAHash.into()),
-        };
-    }
-    if let Some((address, name)) = text.split_once('/') {
-        if name.is_empty() {
-            return Err(Failure::NoNameAfterPeer.into());
-        }
-        return Ok(Selector::File { peer: peer(address)?, name: RawText::new(as_shown(decode(name))) });
-    }
-    if text == "all" || text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-') && !text.is_empty() {
-        return Ok(Selector::Hits(text.into()));
-    }
-    Err(Failure::NothingToDownload.into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Commands that fetch files.
 
-use crate::control::Selector;
-use crate::ctl::values::{PathArg, selector};
+use crate::control::{RawText, Selector};
+use crate::ctl::values::{PathArg, as_shown, decode, peer};
+use crate::ctl::wording::Failure;
+use crate::id::ContentHash;
 use argh::{ArgsInfo, FromArgs};
 
 /// fetch files; interrupting leaves them running in the daemon
@@ -19,6 +21,26 @@ pub(in crate::ctl) struct Download {
     /// print the ids of the downloads and return
     #[argh(switch)]
     pub(in crate::ctl) detach: bool,
+}
+
+/// Reads what is to be downloaded.
+pub(in crate::ctl) fn selector(text: &str) -> Result<Selector, String> {
+    if let Some(hash) = text.strip_prefix("b3=") {
+        return match ContentHash::from_hex(hash.as_bytes()) {
+            Some(hash) => Ok(Selector::Content(hash.to_string())),
+            None => Err(Failure::NotAHash.into()),
+        };
+    }
+    if let Some((address, name)) = text.split_once('/') {
+        if name.is_empty() {
+            return Err(Failure::NoNameAfterPeer.into());
+        }
+        return Ok(Selector::File { peer: peer(address)?, name: RawText::new(as_shown(decode(name))) });
+    }
+    if text == "all" || text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-') && !text.is_empty() {
+        return Ok(Selector::Hits(text.into()));
+    }
+    Err(Failure::NothingToDownload.into())
 }
 
 /// the queue of downloads; of those named, all that is known, with their sources

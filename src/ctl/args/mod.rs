@@ -4,6 +4,8 @@ mod downloads;
 mod node;
 mod search;
 
+#[cfg(test)]
+pub(super) use downloads::selector;
 pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, Forget, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,

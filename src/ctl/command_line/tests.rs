@@ -1,7 +1,8 @@
 use super::*;
 use crate::control::{RawText, Selector};
+use crate::ctl::args::selector;
 use crate::ctl::args::{Cancel, Downloads, Hits, Pause, Peers, Resume, Retry};
-use crate::ctl::values::{BytesArg, peer, selector};
+use crate::ctl::values::{BytesArg, peer};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 

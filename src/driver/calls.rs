@@ -1,42 +1,16 @@
-//! The control calls that concern the process and not the node: bootstrap, reload, log level, stop.
+//! What the loop knows for control calls: the configuration that is reloaded, the registry, its part of a status.
 
 use super::front::Caller;
 use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, CallId, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, Request,
-    ServedReply, StatusReply,
+    BootstrapReply, CallError, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, ServedReply,
+    StatusReply,
 };
-use crate::id::ClientId;
 use crate::node::Event;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Driver {
-    /// Answers a call, or hands it to the node.
-    pub(super) fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
-        self.node.set_wall_clock(self.clock.wall());
-        let outcome = match request {
-            Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
-            Request::Metrics => Ok(Reply::Metrics(Box::new(self.metrics()))),
-            Request::Reload => return self.begin_reload(Some((client, call))),
-            Request::LogLevel { level } => match self.front.host().set_log_level(&level) {
-                Ok(()) => Ok(Reply::Done {}),
-                Err(error) => Err(CallError::new(ExitCode::Usage, error)),
-            },
-            Request::Stop => {
-                self.reply(client, &call, &Ok(Reply::Done {}));
-                self.leave("asked by a control client");
-                return;
-            }
-            request => {
-                self.node.limited_mut().log_lines_lost = self.front.host().log_lines_lost();
-                self.node.handle(self.cx.now, Event::Call { client, call, request });
-                return;
-            }
-        };
-        self.reply(client, &call, &outcome);
-    }
-
     /// Begins a reload, or has one follow that which runs. The host logs how it went.
     pub(super) fn begin_reload(&mut self, caller: Option<Caller>) {
         match self.front.begin_reload(caller) {
@@ -67,14 +41,6 @@ impl Driver {
         report
     }
 
-    /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
-    pub(super) fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
-        if let Ok(Reply::Status(status)) = &mut outcome {
-            self.complete(status);
-        }
-        self.reply(client, call, &outcome);
-    }
-
     /// Adds to a status what the loop and the program around it know.
     pub(super) fn complete(&mut self, status: &mut StatusReply) {
         (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
@@ -87,11 +53,7 @@ impl Driver {
         status.registry = served.map(|(listen, bootstrap)| ServedReply { listen, count: bootstrap.count() as u64 });
     }
 
-    fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
-        self.front.reply((client, call), outcome, &mut self.cx);
-    }
-
-    fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
+    pub(super) fn bootstrap_reply(&self, after: Option<SocketAddr>) -> Reply {
         let registry = self.bootstrap.as_ref().map(|bootstrap| {
             let (rows, next) = bootstrap.page(self.cx.now, after, PAGE_ROWS_MAX as usize);
             let row = |(addr, left): (SocketAddr, Duration)| RegistryRow {

@@ -19,7 +19,7 @@
 //! | `leaving` | the beginning of the end |
 //! | `route` | orders of the node and the bootstrap node to the parts, and their reports to the nodes |
 //! | `responses` | orders that take a file and a connection |
-//! | `calls`, `metrics` | the control calls that concern the process and not the node; what is measured |
+//! | `calls`, `metrics` | what the loop knows for control calls; what is measured |
 //! | `passed` | sockets that the program was started with |
 //! | `handing_over` | what is left to the next run, and taken over from the one before |
 //! | `scanned` | those who came before the first scan |

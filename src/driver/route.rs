@@ -1,4 +1,5 @@
-//! Orders of the node and the bootstrap node on their way to the parts, and what the parts report on its way back.
+//! Orders of the node and the bootstrap node on their way to the parts, and what the parts report on its way back; control
+//! calls and their replies among these.
 
 use super::Driver;
 use super::cx::Output;
@@ -6,8 +7,9 @@ use super::disk::PartOrder;
 use super::net::{Outgoing, Part, Task};
 use super::open_parts::Written;
 use crate::bootstrap::BootstrapAction;
-use crate::control::encode_notice;
+use crate::control::{CallError, CallId, ExitCode, Reply, Request, encode_notice};
 use crate::fault::DiskFault;
+use crate::id::ClientId;
 use crate::node::contract::Refusal;
 use crate::node::{Action, Event};
 use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
@@ -72,6 +74,43 @@ impl Driver {
             Output::Refused => self.node.note_refused(),
             Output::Limited(counter) => *counter(self.node.limited_mut()) += 1,
         }
+    }
+
+    /// Answers a call that concerns the process, or hands it to the node.
+    fn on_call(&mut self, client: ClientId, call: CallId, request: Request) {
+        self.node.set_wall_clock(self.clock.wall());
+        let outcome = match request {
+            Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
+            Request::Metrics => Ok(Reply::Metrics(Box::new(self.metrics()))),
+            Request::Reload => return self.begin_reload(Some((client, call))),
+            Request::LogLevel { level } => match self.front.host().set_log_level(&level) {
+                Ok(()) => Ok(Reply::Done {}),
+                Err(error) => Err(CallError::new(ExitCode::Usage, error)),
+            },
+            Request::Stop => {
+                self.reply(client, &call, &Ok(Reply::Done {}));
+                self.leave("asked by a control client");
+                return;
+            }
+            request => {
+                self.node.limited_mut().log_lines_lost = self.front.host().log_lines_lost();
+                self.node.handle(self.cx.now, Event::Call { client, call, request });
+                return;
+            }
+        };
+        self.reply(client, &call, &outcome);
+    }
+
+    /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
+    fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
+        if let Ok(Reply::Status(status)) = &mut outcome {
+            self.complete(status);
+        }
+        self.reply(client, call, &outcome);
+    }
+
+    pub(super) fn reply(&mut self, client: ClientId, call: &CallId, outcome: &Result<Reply, CallError>) {
+        self.front.reply((client, call), outcome, &mut self.cx);
     }
 
     /// The exchange that had this written has ended meanwhile.

@@ -2,11 +2,9 @@
 
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES};
-use crate::fault::DiskFault;
 use crate::name::FileName;
 use crate::part::{PartSpec, Target};
 use crate::store::{PartOpened, PartRequest};
-use std::sync::Weak;
 use tempfile::TempDir;
 
 const DOWNLOAD: TransferId = TransferId(1);

@@ -10,15 +10,14 @@
 //! | `responding` | orders for a request that a peer has made |
 //! | `streams` | orders for a stream to a peer |
 //! | `port_checks` | checking whether a registrant listens |
-//! | `dialling` | orders to connect to a peer, and to abort an exchange |
-//! | `stepping` | advancing a connection, also at its deadline |
+//! | `connections` | orders to connect to a peer and to abort an exchange; advancing a connection, also at its deadline |
 //!
 //! Each calls only those above it. Beneath them are `table` (connections), `budget` (descriptors), `eviction` (which is closed first),
 //! `pace` (rate limits), `listener` and `exchange` (what happens on a connection).
 
 mod accepting;
 mod budget;
-mod dialling;
+mod connections;
 mod displacing;
 mod eviction;
 mod exchange;
@@ -27,7 +26,6 @@ mod listener;
 mod pace;
 mod port_checks;
 mod responding;
-mod stepping;
 mod stream_index;
 mod streams;
 mod table;

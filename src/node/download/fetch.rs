@@ -12,6 +12,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Portion, Response};
 use crate::node::cx::Cx;
+use crate::node::cx::exchanges::{Command, Purpose, Rank};
 use crate::node::limits::{BROUGHT_BYTES_MIN, CONNECT_MAX, PROGRESS_INTERVAL, SOURCE_REST_MIN};
 use crate::node::network::Net;
 use crate::node::speech::Speech;
@@ -141,7 +142,7 @@ impl DownloadMachine {
         let asked_under = doubted.or(source.names.name_for(task.asks())).or(source.names.iter().next());
         let Some(asked_under) = asked_under.map(Rc::clone) else { return };
         let (to, name) = (source.addr, FileName::clone(&asked_under));
-        let exchange = cx.next_fetch(to);
+        let exchange = cx.next_exchange(to, Purpose::Fetch);
         source.asked_at = Some(cx.now);
         source.rate.start(cx.now, source.received);
         if task.is_stream() {
@@ -158,7 +159,8 @@ impl DownloadMachine {
                 Action::Fetch { exchange, download: id, to, name, may_call_back, portion: portion.clone() }
             }
         };
-        cx.dial_fetch(exchange, action);
+        // `Rank::Fetch` is never refused.
+        let _ = cx.submit(exchange, Command::Begin(action), Rank::Fetch);
         self.downloads.begin_fetch(id, at, Fetch::new(cx.now, exchange, task, twice, asked_under));
     }
 

@@ -117,15 +117,6 @@ impl Cx {
         })
     }
 
-    pub(in crate::node) fn next_fetch(&mut self, to: SocketAddr) -> ExchangeId {
-        self.next_exchange(to, Purpose::Fetch)
-    }
-
-    pub(in crate::node) fn dial_fetch(&mut self, exchange: ExchangeId, action: Action) {
-        // `Rank::Fetch` is never refused.
-        let _ = self.submit(exchange, Command::Begin(action), Rank::Fetch);
-    }
-
     /// Aborts an exchange of ours, or drops it without a report if it still waits.
     pub(in crate::node) fn abort_dial(&mut self, exchange: ExchangeId) {
         if self.withdraw(exchange) {

@@ -9,6 +9,8 @@ mod cycles;
 mod manuals;
 #[path = "tidy/sentences.rs"]
 mod sentences;
+#[path = "tidy/ways.rs"]
+mod ways;
 
 use cycles::Modules;
 use std::fs;

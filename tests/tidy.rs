@@ -7,6 +7,8 @@
 mod cycles;
 #[path = "tidy/manuals.rs"]
 mod manuals;
+#[path = "tidy/readme.rs"]
+mod readme;
 #[path = "tidy/sentences.rs"]
 mod sentences;
 #[path = "tidy/ways.rs"]

@@ -2,7 +2,7 @@
 
 use super::{
     BootstrapReply, DownloadsReply, FileRows, FilesReply, HitRows, HitsReply, MetricsReply, PeerRow, ReloadReply,
-    SearchStarted, StatusReply,
+    SearchStarted, StatusReply, UploadsReply,
 };
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ pub enum Reply {
     Hits(HitsReply<HitRows>),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
+    Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),

@@ -1,6 +1,6 @@
 //! Calls.
 
-use super::RawText;
+use super::{RawText, UploadKey};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -74,6 +74,12 @@ pub enum Request {
     Cancel {
         /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
         ids: String,
+    },
+    /// One page of the uploads in progress.
+    Uploads {
+        /// Rows after this one.
+        #[serde(default)]
+        after: Option<UploadKey>,
     },
     /// One page of what we share, by name.
     Files {

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 21] = [
+const METHODS: [(&str, &[&str]); 22] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -42,6 +42,7 @@ const METHODS: [(&str, &[&str]); 21] = [
     ("resume", &["ids"]),
     ("retry", &["ids"]),
     ("cancel", &["ids"]),
+    ("uploads", &["after"]),
     ("files", &["after"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),

@@ -18,6 +18,7 @@ mod reply;
 mod sandbox;
 mod status_reply;
 mod text;
+mod upload_rows;
 mod wording;
 
 pub use answer::Reply;
@@ -41,6 +42,7 @@ pub use reply::{
 pub use sandbox::{SandboxReply, SandboxState};
 pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};
 pub use text::RawText;
+pub use upload_rows::{RangeRow, UploadKey, UploadRow, UploadState, UploadsReply};
 #[cfg(test)]
 pub(crate) use wording::tests::list;
 pub(crate) use wording::{Problem, SourceFault, problems};
@@ -61,5 +63,5 @@ pub enum CallId {
     Notification,
 }
 
-/// Most rows of one page of hits, files, downloads or registrations.
+/// Most rows of one page of hits, files, downloads, uploads or registrations.
 pub(crate) const PAGE_ROWS_MAX: u32 = 500;

@@ -127,6 +127,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),
         Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
+        Command::Uploads(_) => query::uploads(session),
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),
         Command::Top(_) => top::top(session),

@@ -9,7 +9,7 @@ use super::text::name;
 use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
-    MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, parse_ids,
+    MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, UploadRow, UploadsReply, parse_ids,
 };
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -154,6 +154,25 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
         rows.extend(page.downloads.into_iter().filter(concerned).map(|row| (row.id, row)));
     }
     Ok(rows.into_values().collect())
+}
+
+pub(super) fn uploads(session: &mut Session) -> Result<ExitCode, CallError> {
+    let rows = all_uploads(session)?;
+    session.output.show_rows(&rows, Remark::NoUpload)?;
+    Ok(ExitCode::Done)
+}
+
+/// The uploads in progress, page by page.
+fn all_uploads(session: &mut Session) -> Result<Vec<UploadRow>, CallError> {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page: UploadsReply = session.call(&Request::Uploads { after: after.clone() })?;
+        rows.extend(page.uploads);
+        match page.next {
+            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
+            _ => return Ok(rows),
+        }
+    }
 }
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {

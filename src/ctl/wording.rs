@@ -185,6 +185,8 @@ pub(crate) enum Remark {
     NoHit,
     #[error("no download is remembered; 'pyratectl download' begins one")]
     NoDownload,
+    #[error("no peer fetches anything now; 'pyratectl files' shows what is shared")]
+    NoUpload,
     #[error("no file is shared; put files into the shared directory, then 'pyratectl rescan'")]
     NoFile,
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]

@@ -32,6 +32,7 @@ mod invariants;
 mod leaving;
 mod limits;
 mod network;
+mod rate;
 mod rate_limit;
 mod routes;
 mod search;

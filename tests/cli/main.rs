@@ -14,6 +14,7 @@ mod manual;
 #[path = "../common/not_tested.rs"]
 mod not_tested;
 mod queries;
+mod queue;
 mod status;
 mod terminal;
 mod widths;

@@ -2,6 +2,7 @@
 
 use super::fake::{Fake, download, finish, hit, run_alone, with};
 use super::queries::{metrics, reloaded};
+use super::queue::upload;
 use super::status::status;
 use pyrate::control::{ExitCode, HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 22, "{commands:?}");
+    assert_eq!(commands.len(), 23, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -160,6 +161,8 @@ fn the_help_explains_titles_and_columns() {
     titles_are_explained(&["list", "192.0.2.1"], json!({}), |_| ["ID", "HASH"].map(str::to_owned).into());
     titles_are_explained(&["downloads"], downloads.clone(), headers);
     titles_are_explained(&["downloads", "1"], downloads, headers);
+    let uploads = json!({"uploads": [upload("192.0.2.1:5", "a", "sending")], "next": null});
+    titles_are_explained(&["uploads"], json!({"uploads": uploads}), headers);
     titles_are_explained(
         &["files"],
         json!({"files": {"files": [{"name": "a", "size": 1, "b3": null}], "next": null}}),
@@ -220,6 +223,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("list", json!({"id": 1, "name": "a", "size": 1, "b3": "ab"})),
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),
+        ("uploads", upload("192.0.2.1:5", "a", "sending")),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
         (
             "rescan",

@@ -1,4 +1,4 @@
-use super::super::{DownloadsReply, HitRow, RawText, SearchStarted, Selector, SourceRow, SourceState};
+use super::super::{DownloadsReply, HitRow, RawText, SearchStarted, Selector, SourceRow, SourceState, UploadKey};
 use super::*;
 
 /// One of each call.
@@ -26,6 +26,7 @@ fn requests() -> Vec<Request> {
         Request::Resume { ids: "7".into() },
         Request::Retry { ids: "all".into() },
         Request::Cancel { ids: "1".into() },
+        Request::Uploads { after: Some(UploadKey { to: peer, name: name.clone() }) },
         Request::Files { after: Some(name) },
         Request::Rescan,
         Request::Bootstrap { after: Some(peer) },

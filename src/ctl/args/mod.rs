@@ -2,6 +2,7 @@
 
 mod downloads;
 mod node;
+mod queue;
 mod search;
 
 #[cfg(test)]
@@ -10,6 +11,7 @@ pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, Forget, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
+pub(super) use queue::Uploads;
 pub(super) use search::{Hits, List, Search};
 
 use super::values::{PathArg, duration};
@@ -79,6 +81,7 @@ pub(in crate::ctl) enum Command {
     Resume(Resume),
     Retry(Retry),
     Cancel(Cancel),
+    Uploads(Uploads),
     Files(Files),
     Rescan(Rescan),
     Bootstrap(Bootstrap),

@@ -5,6 +5,7 @@
 //! | `node` | the daemon itself: status, peers, bootstrap nodes, scans |
 //! | `files` | hits, and the files of peers and of our own |
 //! | `downloads` | the queue, and the outcome of orders to it |
+//! | `uploads` | uploads in progress |
 //! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, in full |
 
@@ -13,6 +14,7 @@ mod downloads;
 mod files;
 mod node;
 mod reload;
+mod uploads;
 
 pub(super) use details::{Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};

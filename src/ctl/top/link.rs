@@ -2,6 +2,7 @@
 
 use super::model::News;
 use crate::control::{CallError, CallId, Request};
+use crate::ctl::clock::epoch_s;
 use crate::ctl::connection::{Call, Connection, Heard, Received};
 use crate::ctl::rows::Order;
 use serde::de::IgnoredAny;
@@ -19,6 +20,7 @@ pub(super) enum Purpose {
     /// The page of downloads after this one.
     Page(u32),
     Peers,
+    Uploads,
     /// The search of the user that has this number here.
     Search {
         nth: u32,
@@ -116,6 +118,7 @@ impl Link {
             Purpose::Metrics => News::Metrics(connection.answer_in(&json)?),
             Purpose::Page(after) => News::Page { after, page: connection.answer_in(&json)? },
             Purpose::Peers => News::Peers(connection.answer_in(&json)?),
+            Purpose::Uploads => News::Uploads { page: connection.answer_in(&json)?, epoch_s: epoch_s() },
             Purpose::Search { nth } => News::SearchStarted { nth, started: connection.answer_in(&json)? },
             Purpose::Order(order) => News::Ordered(order, connection.answer_in(&json)?),
             Purpose::Wish => News::Wished(connection.answer_in(&json)?),

@@ -38,7 +38,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-/// Between two requests for the figures, and between two attempts to find a daemon again.
+/// Between two requests for the figures and the uploads, and between two attempts to find a daemon again.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Ticks between two pages of downloads, of which events bring the changes.
@@ -318,6 +318,8 @@ impl Top<'_> {
             return;
         }
         self.ask(now, &Request::Metrics, Purpose::Metrics);
+        let after = self.model.uploads.after();
+        self.ask(now, &Request::Uploads { after }, Purpose::Uploads);
         if self.ticks.is_multiple_of(TICKS_OF_PAGES) {
             let after = self.page_after;
             self.ask(now, &Request::Downloads { after }, Purpose::Page(after));

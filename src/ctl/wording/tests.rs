@@ -154,6 +154,7 @@ list!(remarks: Remark as &'static str {
     NoPeer => "no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered";
     NoHit => "no hit is remembered; 'pyratectl search' looks for some";
     NoDownload => "no download is remembered; 'pyratectl download' begins one";
+    NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
     HitsForgotten => "some searches found more hits than are remembered";

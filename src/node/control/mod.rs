@@ -120,6 +120,9 @@ impl Calls<'_> {
             Request::Forget { peer } => self.network.call_forget(self.cx, canonical(peer)).map(|()| Reply::Done {}),
             Request::Downloads { after } => Ok(Reply::Downloads(self.download.call_downloads(self.cx, after))),
             Request::Follow { ids } => self.download.call_follow(self.cx, client, &ids).map(Reply::Downloads),
+            Request::Uploads { after } => {
+                Ok(Reply::Uploads(self.upload.call_uploads(self.cx, self.share, after.as_ref())))
+            }
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::Rescan => {
                 self.may_work()?;

@@ -25,7 +25,6 @@ mod names;
 mod orders;
 mod part;
 mod picker;
-mod rate;
 mod remembering;
 mod source;
 mod source_faults;

@@ -1,9 +1,9 @@
 //! The part file of a download, as the loop has it, and what is known of its content: nothing, an outline whose size is a
 //! claim, or one whose size is proved.
 
-use super::rate::Rate;
 use crate::content::{GROUP_BYTES, Groups, group_count, group_span};
 use crate::id::ContentHash;
+use crate::node::rate::Rate;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::net::SocketAddr;

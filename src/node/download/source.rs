@@ -3,7 +3,6 @@
 //! Who becomes a source is decided in [`finding`](crate::node::download::finding).
 
 use super::names::{Ask, Names, NamesTold};
-use super::rate::Rate;
 use crate::control::{SourceFault, SourceRow, SourceState};
 use crate::id::ExchangeId;
 use crate::name::FileName;
@@ -11,6 +10,7 @@ use crate::node::answer::Teller;
 use crate::node::contract::{Portion, SourceRecord};
 use crate::node::limits::HELD_AFTERMATH;
 use crate::node::network::canonical;
+use crate::node::rate::Rate;
 use crate::time::Instant;
 use std::net::SocketAddr;
 use std::ops::Range;

@@ -29,6 +29,7 @@ mod strangers;
 mod telling;
 mod turnover;
 mod turns;
+mod uploads;
 mod world;
 
 use crate::node::contract::Action;

@@ -15,6 +15,7 @@ use crate::node::cx::{Cx, NodeTimer, Subject, Topic};
 use crate::node::fair_set::FairSet;
 use crate::node::ids::RunId;
 use crate::node::limits::{RANGE_RUNS_MAX, RANGES_IDLE_MAX};
+use crate::node::rate::Rate;
 use crate::node::share::ShareMachine;
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -24,15 +25,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 #[derive(Debug)]
-struct Upload {
-    began: Instant,
-    bytes: u64,
-    kind: Kind,
+pub(super) struct Upload {
+    pub(super) began: Instant,
+    pub(super) bytes: u64,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug)]
-enum Kind {
-    File { to: SocketAddr, name: FileName },
+pub(super) enum Kind {
+    File { to: SocketAddr, name: FileName, rate: Rate },
     Range { run: RunId },
     Metadata,
 }
@@ -40,18 +41,21 @@ enum Kind {
 type RunKey = (IpAddr, Rc<FileName>);
 
 #[derive(Debug)]
-struct Run {
-    to: SocketAddr,
-    name: Rc<FileName>,
-    stage: Stage,
+pub(super) struct Run {
+    pub(super) to: SocketAddr,
+    pub(super) name: Rc<FileName>,
+    pub(super) stage: Stage,
     /// When the first range was sent, and when the last one ended.
-    span: (Instant, Instant),
-    bytes: u64,
+    pub(super) span: (Instant, Instant),
+    pub(super) bytes: u64,
+    pub(super) rate: Rate,
+    /// Offset and length of the range that was asked for last.
+    pub(super) range: (u64, u64),
     fault: Option<ResponseFault>,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// At least one connection sends ranges.
     Sending { connections: usize },
     /// Another range may be requested.
@@ -76,10 +80,10 @@ pub(in crate::node) enum Wanted {
 
 /// All uploads in progress, and requests that wait.
 pub(super) struct Uploads {
-    /// Requests that wait for a turn or a worker.
-    pub(super) wanted: BTreeMap<ExchangeId, Wanted>,
-    rows: BTreeMap<ExchangeId, Upload>,
-    runs: BTreeMap<RunId, Run>,
+    /// Requests that wait for a turn or a worker, with the time of their arrival.
+    pub(super) wanted: BTreeMap<ExchangeId, (Instant, Wanted)>,
+    pub(super) rows: BTreeMap<ExchangeId, Upload>,
+    pub(super) runs: BTreeMap<RunId, Run>,
     runs_by_key: BTreeMap<RunKey, RunId>,
     runs_begun: u64,
     idle_runs: FairSet<RunId>,
@@ -138,7 +142,9 @@ impl Uploads {
 
 impl UploadMachine {
     pub(super) fn note_upload_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
-        let kind = Kind::File { to, name: name.clone() };
+        let mut rate = Rate::default();
+        rate.start(cx.now, 0);
+        let kind = Kind::File { to, name: name.clone(), rate };
         self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind });
         let name = RawText::new(name.as_bytes());
         cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
@@ -148,17 +154,27 @@ impl UploadMachine {
         self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Metadata });
     }
 
-    pub(super) fn note_range_started(&mut self, cx: &mut Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+    /// `range`: its offset and its length.
+    pub(super) fn note_range_started(
+        &mut self,
+        cx: &mut Cx,
+        exchange: ExchangeId,
+        to: SocketAddr,
+        name: &FileName,
+        range: (u64, u64),
+    ) {
         let name = Rc::new(name.clone());
         let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
         let run = known.unwrap_or_else(|| self.begin_run(cx, to, name));
         self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Range { run } });
         if let Some(row) = self.uploads.runs.get_mut(&run) {
+            row.range = range;
             match &mut row.stage {
                 Stage::Sending { connections } => *connections += 1,
                 Stage::Idle { timer } => {
                     cx.wheel.cancel(*timer);
                     self.uploads.idle_runs.remove(&run);
+                    row.rate.start(cx.now, row.bytes);
                     row.stage = Stage::Sending { connections: 1 };
                 }
             }
@@ -169,7 +185,9 @@ impl UploadMachine {
         self.uploads.runs_begun += 1;
         let id = RunId(self.uploads.runs_begun);
         let span = (cx.now, cx.now);
-        let run = Run { to, name, stage: Stage::Sending { connections: 0 }, span, bytes: 0, fault: None };
+        let (mut rate, stage) = (Rate::default(), Stage::Sending { connections: 0 });
+        rate.start(cx.now, 0);
+        let run = Run { to, name, stage, span, bytes: 0, rate, range: (0, 0), fault: None };
         let name = RawText::new(run.name.as_bytes());
         self.uploads.runs_by_key.insert(run.key(), id);
         self.uploads.runs.insert(id, run);
@@ -215,10 +233,15 @@ impl UploadMachine {
         let more = bytes.saturating_sub(upload.bytes);
         upload.bytes += more;
         cx.counters.bytes_up += more;
-        if let Kind::Range { run } = upload.kind
-            && let Some(run) = self.uploads.runs.get_mut(&run)
-        {
-            run.bytes += more;
+        match &mut upload.kind {
+            Kind::File { rate, .. } => rate.note(cx.now, upload.bytes),
+            Kind::Range { run } => {
+                if let Some(run) = self.uploads.runs.get_mut(run) {
+                    run.bytes += more;
+                    run.rate.note(cx.now, run.bytes);
+                }
+            }
+            Kind::Metadata => {}
         }
     }
 
@@ -242,7 +265,7 @@ impl UploadMachine {
     pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
         let fault = fault.map(|fault| cx.fault_of_aborted(exchange, fault));
         match self.uploads.rows.remove(&exchange) {
-            Some(Upload { began, bytes, kind: Kind::File { to, name } }) => {
+            Some(Upload { began, bytes, kind: Kind::File { to, name, .. } }) => {
                 let took = cx.now.saturating_since(began);
                 report_upload(cx, to, &name, (bytes, took), fault);
             }

@@ -19,14 +19,16 @@ use crate::node::fair_queue::Sender;
 use crate::node::ids::CallBackId;
 use crate::node::limits::{CALL_BACK_WAIT_MAX, CALL_BACK_WAITS, CALL_BACKS_MAX, CALL_BACKS_PER_NETWORK_MAX};
 use crate::node::share::ShareMachine;
+use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 #[derive(Debug)]
-struct CallBack {
-    to: SocketAddr,
-    name: FileName,
+pub(super) struct CallBack {
+    pub(super) to: SocketAddr,
+    pub(super) name: FileName,
+    pub(super) since: Instant,
     refused: usize,
     stage: Stage,
     /// After this no further attempt begins; `None` when it has fired.
@@ -49,6 +51,11 @@ pub(super) struct CallBacks {
 }
 
 impl CallBacks {
+    /// Those to whom nothing is sent yet.
+    pub(super) fn unconnected(&self) -> impl Iterator<Item = &CallBack> {
+        self.rows.values().filter(|row| row.stage != Stage::Sending)
+    }
+
     fn of_network(&self, network: Network) -> impl Iterator<Item = (&CallBackId, &CallBack)> {
         self.rows.iter().filter(move |(_, row)| Network::of(row.to.ip()) == network)
     }
@@ -91,7 +98,7 @@ impl UploadMachine {
         self.call_backs.begun += 1;
         let id = CallBackId(self.call_backs.begun);
         let overdue = Some(cx.wheel.insert(cx.now + CALL_BACK_WAIT_MAX, NodeTimer::CallBackOverdue(id)));
-        let row = CallBack { to: requester, name, refused: 0, stage: Stage::Waiting, overdue };
+        let row = CallBack { to: requester, name, since: cx.now, refused: 0, stage: Stage::Waiting, overdue };
         self.call_backs.rows.insert(id, row);
         self.call_back(cx, id);
     }

@@ -5,6 +5,7 @@
 mod accounting;
 mod call_backs;
 mod requests;
+mod shown;
 mod turns;
 
 pub(super) use accounting::Wanted;

@@ -41,7 +41,7 @@ impl UploadMachine {
         if matches!(wanted, Wanted::File { .. } | Wanted::Range { .. }) {
             return self.submit_upload(cx, exchange, Sender::own(from), wanted);
         }
-        self.uploads.wanted.insert(exchange, wanted);
+        self.uploads.wanted.insert(exchange, (cx.now, wanted));
         if cx.submit(exchange, Command::Respond, Rank::asked(from)).is_err() {
             self.drop_request(cx, exchange);
         }
@@ -49,12 +49,14 @@ impl UploadMachine {
 
     /// A response has a worker. The file may have changed or left the library since the request.
     pub(in crate::node) fn on_granted(&mut self, cx: &mut Cx, share: &ShareMachine, exchange: ExchangeId) {
-        let Some(wanted) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
+        let Some((_, wanted)) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
         match response(share, exchange, &wanted) {
             Ok(action) => {
                 match &wanted {
                     Wanted::File { to, name } => self.note_upload_started(cx, exchange, *to, name),
-                    Wanted::Range { to, name, .. } => self.note_range_started(cx, exchange, *to, name),
+                    Wanted::Range { to, name, offset, length } => {
+                        self.note_range_started(cx, exchange, *to, name, (*offset, *length));
+                    }
                     Wanted::Metadata { .. } => self.note_metadata_started(cx, exchange),
                     Wanted::List { .. } | Wanted::CallBack { .. } => {}
                 }

@@ -83,7 +83,7 @@ impl UploadMachine {
 
     /// Begins an upload, or makes it wait for its turn.
     pub(super) fn submit_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, sender: Sender, wanted: Wanted) {
-        self.uploads.wanted.insert(exchange, wanted);
+        self.uploads.wanted.insert(exchange, (cx.now, wanted));
         if self.turns.waiting.is_empty() && self.turns.active.len() < self.upload_turns_max(cx) {
             return self.begin_turn(cx, exchange, sender);
         }

@@ -8,6 +8,7 @@ mod lifecycle;
 mod log_lines;
 mod logging;
 mod metrics;
+mod queue;
 mod reload;
 mod sandbox;
 mod socket;

@@ -99,14 +99,17 @@ fn what_peers_search_and_fetch_passes_by() {
     let source = Setup::peer().shares("a.bin", vec![1; 1 << 20]).set("upload_limit", "'40KiB'").start();
     let asker = Setup::peer().start();
     let Some(tmux) = terminal("searches and uploads in top", &source) else { return };
-    begin(&tmux, &source);
     // So that they know each other.
     asker.begin_download(source.listen(), "a.bin");
+    until("the upload has begun", LIMIT, || source.status()["uploads_active"] != 0);
+    begin(&tmux, &source);
     asker.await_neighbour(source.listen());
     asker.call("search", serde_json::json!({ "text": "sea shanties" }));
     tmux.becomes("a search", |screen| screen.contains("Searches ") && !screen.contains("Searches 0"));
     tmux.keys(&["Tab"]);
-    tmux.becomes("the upload", |screen| screen.contains("a.bin") && screen.contains("sending"));
+    tmux.becomes("the upload, which began before, and its rate", |screen| {
+        screen.contains("a.bin") && screen.contains("sending") && screen.contains("KiB/s")
+    });
     tmux.keys(&["Tab"]);
     tmux.shows(&asker.listen().to_string());
     tmux.keys(&["Tab"]);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Uploads, and searches of peers, that are remembered.
-const REMEMBERED_MAX: usize = 256;
+pub(super) const REMEMBERED_MAX: usize = 256;
 
 /// Hits of our search: as many as a daemon remembers of one.
 const HITS_MAX: usize = 1_000;
@@ -70,61 +70,6 @@ fn rank(state: DownloadState) -> u8 {
 /// Those that are over the newest first, the others as they were begun.
 fn place(row: &DownloadRow) -> (u32, Reverse<u32>) {
     if rank(row.state) == 4 { (0, Reverse(row.id)) } else { (row.id, Reverse(0)) }
-}
-
-/// An upload that began while we looked.
-#[derive(Debug)]
-pub(in crate::ctl::top) struct Upload {
-    pub(in crate::ctl::top) to: SocketAddr,
-    pub(in crate::ctl::top) name: RawText,
-    pub(in crate::ctl::top) began: Duration,
-    pub(in crate::ctl::top) end: Option<UploadEnd>,
-}
-
-#[derive(Debug)]
-pub(in crate::ctl::top) struct UploadEnd {
-    pub(in crate::ctl::top) at: Duration,
-    pub(in crate::ctl::top) bytes: u64,
-    pub(in crate::ctl::top) error: Option<String>,
-}
-
-/// The newest first.
-#[derive(Debug, Default)]
-pub(in crate::ctl::top) struct Uploads(VecDeque<Upload>);
-
-impl Uploads {
-    pub(in crate::ctl::top) fn begin(&mut self, began: Duration, to: SocketAddr, name: RawText) {
-        if self.0.len() >= REMEMBERED_MAX {
-            let oldest_over = self.0.iter().rposition(|upload| upload.end.is_some());
-            self.0.remove(oldest_over.unwrap_or(self.0.len() - 1));
-        }
-        self.0.push_front(Upload { to, name, began, end: None });
-    }
-
-    /// Ends the oldest upload of this file to this peer. One that began before we looked is as new as its end.
-    pub(in crate::ctl::top) fn end(&mut self, to: SocketAddr, name: RawText, end: UploadEnd) {
-        let is_this = |upload: &Upload| upload.end.is_none() && upload.to == to && upload.name == name;
-        let at = self.0.iter().rposition(is_this).unwrap_or_else(|| {
-            self.begin(end.at, to, name);
-            0
-        });
-        self.0[at].end = Some(end);
-    }
-
-    /// Those in progress first.
-    pub(in crate::ctl::top) fn rows(&self) -> impl Iterator<Item = &Upload> {
-        let those = |over: bool| self.0.iter().filter(move |upload| upload.end.is_some() == over);
-        those(false).chain(those(true))
-    }
-
-    pub(in crate::ctl::top) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The daemon is another one: what was in progress is not any more.
-    pub(in crate::ctl::top) fn forget_unfinished(&mut self) {
-        self.0.retain(|upload| upload.end.is_some());
-    }
 }
 
 /// A search of a peer.

@@ -4,13 +4,15 @@
 mod commands;
 mod lists;
 mod rates;
+mod uploads;
 
 pub(super) use commands::Ask;
-pub(super) use lists::{OurSearch, PeerSearch, PeerSearches, Progress, Transfers, Upload, UploadEnd, Uploads};
+pub(super) use lists::{OurSearch, PeerSearch, PeerSearches, Progress, Transfers};
 pub(super) use rates::Rates;
+pub(super) use uploads::{Stage, Upload, Uploads};
 
 use crate::control::{
-    CallError, DownloadRow, DownloadsReply, MetricsReply, Notice, PeerRow, SearchStarted, WholeNames,
+    CallError, DownloadRow, DownloadsReply, MetricsReply, Notice, PeerRow, SearchStarted, UploadsReply, WholeNames,
 };
 use crate::ctl::download::state_of;
 use crate::ctl::rows::Order;
@@ -26,6 +28,11 @@ pub(super) enum News {
         page: DownloadsReply,
     },
     Peers(Vec<PeerRow>),
+    /// The page that the model was to ask for, and the date.
+    Uploads {
+        page: UploadsReply,
+        epoch_s: u64,
+    },
     Notice(Notice),
     SearchStarted {
         nth: u32,
@@ -124,6 +131,7 @@ impl Model {
             // Where to go on is for the loop to know.
             News::Page { after, page } => drop(self.transfers.turn_page(after, page)),
             News::Peers(peers) => self.peers = peers,
+            News::Uploads { page, epoch_s } => self.uploads.turn_page(now, epoch_s, page),
             News::Notice(notice) => self.on_notice(now, notice),
             News::SearchStarted { nth, started } => {
                 if let Some(ours) = self.ours.as_mut().filter(|ours| ours.is_begun(nth)) {
@@ -171,7 +179,7 @@ impl Model {
             Notice::Download { download } => self.transfers.put(download),
             Notice::UploadStarted { to, name } => self.uploads.begin(now, to, name),
             Notice::UploadEnded { to, name, bytes, error } => {
-                self.uploads.end(to, name, UploadEnd { at: now, bytes, error });
+                self.uploads.end(now, (to, name), bytes, error);
             }
             Notice::PeerSearch { from, requester, text, ttl } => {
                 self.searches.put(PeerSearch { at: now, from, requester, text, ttl });

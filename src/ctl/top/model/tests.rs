@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::{HitRow, RawText};
+use crate::control::{HitRow, RawText, UploadState};
 use crate::ctl::top::keys::Key;
 use serde_json::json;
 
@@ -219,18 +219,67 @@ fn uploads_and_searches_of_peers_are_remembered_in_part() {
     model.hear(at(2), begun(2));
     model.hear(at(3), over(1));
     model.hear(at(4), over(3));
-    let rows: Vec<_> = model.uploads.rows().map(|row| (row.to.port(), row.end.is_some())).collect();
-    assert_eq!(rows, [(2, false), (3, true), (1, true)], "one that began before is known from its end");
+    assert_eq!(
+        uploads(&model),
+        [(2, "sending"), (3, "ended"), (1, "ended")],
+        "one that began before is known from its end"
+    );
     for n in 0..1_000 {
         model.hear(at(5), begun(10 + n));
+        model.hear(at(5), over(10 + n));
         let text = n.to_string();
         model.hear(at(5), notice(json!({"event": "peer_search", "from": "192.0.2.1:5", "requester": "192.0.2.1:5", "text": text, "ttl": 1})));
     }
-    assert_eq!((model.uploads.len(), model.searches.len()), (256, 256));
+    assert_eq!((model.uploads.len(), model.searches.len()), (1 + 256, 256));
     assert_eq!(model.searches.rows().next().unwrap().text, RawText::new("999"));
-    model.hear(at(6), over(1_009));
     model.hear(at(6), News::Back);
-    assert_eq!(model.uploads.len(), 1, "of another daemon nothing is in progress");
+    assert_eq!(model.uploads.len(), 256, "of another daemon nothing is in progress");
+}
+
+/// The ports and states of the uploads.
+fn uploads(model: &Model) -> Vec<(u16, &'static str)> {
+    let state = |upload: &Upload| match upload.stage {
+        Stage::InProgress(UploadState::Sending) => "sending",
+        Stage::InProgress(_) => "in progress",
+        Stage::Ended { .. } => "ended",
+    };
+    model.uploads.rows().map(|upload| (upload.to.port(), state(upload))).collect()
+}
+
+/// A page of uploads of the file `a`; `since` is when they began.
+pub(in crate::ctl::top) fn upload_page(ports: &[(u16, &str)], since: u64, next: Option<u16>, epoch_s: u64) -> News {
+    let key = |port: u16| json!({"to": format!("192.0.2.1:{port}"), "name": "a"});
+    let row = |(port, state): &(u16, &str)| {
+        json!({"to": format!("192.0.2.1:{port}"), "name": "a", "state": state, "connections": 1, "bytes_sent": 2048,
+            "size": 4096, "rate": 1024, "since": since, "range": null})
+    };
+    let rows: Vec<_> = ports.iter().map(row).collect();
+    let page = serde_json::from_value(json!({"uploads": rows, "next": next.map(key)})).unwrap();
+    News::Uploads { page, epoch_s }
+}
+
+#[test]
+fn uploads_that_began_before_come_in_pages_with_their_rates_and_times() {
+    let mut model = Model::new();
+    model.hear(at(5), upload_page(&[(1, "waiting"), (2, "sending")], 900, Some(2), 1_000));
+    assert_eq!(model.uploads.after().map(|key| key.to.port()), Some(2));
+    model.hear(at(6), upload_page(&[(3, "sending")], 998, None, 1_001));
+    assert_eq!(model.uploads.after(), None, "from the beginning again");
+    assert_eq!(uploads(&model), [(3, "sending"), (2, "sending"), (1, "in progress")]);
+    let lasted: Vec<_> = model.uploads.rows().map(|upload| upload.lasted(at(10)).as_secs()).collect();
+    assert_eq!(lasted, [7, 105, 105]);
+    let second = model.uploads.rows().nth(1).unwrap();
+    assert_eq!((second.rate, second.bytes), (Some(1_024), Some(2_048)));
+    // What has ended is told by an event, or is missing on the next page; other pages say nothing of it.
+    model.hear(
+        at(7),
+        notice(json!({"event": "upload_ended", "to": "192.0.2.1:2", "name": "a", "bytes": 4096, "error": null})),
+    );
+    model.hear(at(8), upload_page(&[], 0, Some(2), 1_003));
+    assert_eq!(uploads(&model), [(3, "sending"), (2, "ended")]);
+    assert_eq!(model.uploads.rows().nth(1).unwrap().lasted(at(50)).as_secs(), 102);
+    model.hear(at(9), upload_page(&[], 0, Some(1), 1_004));
+    assert_eq!((uploads(&model), model.uploads.after()), (vec![(2, "ended")], None), "no page comes again and again");
 }
 
 #[test]

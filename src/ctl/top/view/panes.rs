@@ -1,11 +1,11 @@
 //! The lists, of which only the rows on the screen are worked out.
 
 use super::canvas::Canvas;
-use crate::control::{DownloadRow, HitRow, PeerRow, SourceState};
+use crate::control::{DownloadRow, HitRow, PeerRow, SourceState, UploadState};
 use crate::ctl::rows::{Row, done_share, remark, sources};
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
-use crate::ctl::top::model::{Model, Pane, PeerSearch, Progress, Upload};
+use crate::ctl::top::model::{Model, Pane, PeerSearch, Progress, Stage, Upload};
 use ratatui::layout::Rect;
 use std::time::Duration;
 
@@ -27,6 +27,18 @@ const TRANSFER_COLUMNS: [TransferColumn; 9] = [
     (110, ">SOURCES", 7, |row, _| row.sources.len().to_string()),
 ];
 
+/// The same of uploads, with the time.
+type UploadColumn = (u16, &'static str, usize, fn(&Upload, Duration) -> String);
+
+const UPLOAD_COLUMNS: [UploadColumn; 6] = [
+    (0, "TO", 15, |row, _| row.to.to_string()),
+    (0, "~NAME", 0, |row, _| upload_name(row)),
+    (50, "STATE", 10, |row, _| upload_state(row)),
+    (60, ">SENT", 9, |row, _| or_unknown(row.bytes, size)),
+    (40, ">RATE", 10, |row, _| or_unknown(row.rate, |rate| size(rate) + "/s")),
+    (70, ">TIME", 9, |row, now| span(row.lasted(now).as_secs())),
+];
+
 /// `====>       45%`.
 fn bar(row: &DownloadRow, look: Look) -> String {
     let share = row.size.and_then(|size| (u128::from(row.bytes_done) * BAR_CELLS as u128).checked_div(size.into()));
@@ -40,10 +52,12 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect, model: &Model, pane: Pane, n
     match pane {
         Pane::Transfers => draw_transfers(canvas, area, model),
         Pane::Uploads => {
-            let others = model.metrics.as_ref().map_or(0, |metrics| metrics.status.uploads_active);
-            let none = format!("no upload has begun since this screen was opened; {others} in progress");
             let rows = shown(model, pane, area, model.uploads.rows());
-            draw_table(canvas, area, (model, pane), uploads(&rows, now), &[21, 0, 7, 9, 9], &none);
+            let columns: Vec<&UploadColumn> =
+                UPLOAD_COLUMNS.iter().filter(|(least, ..)| area.width >= *least).collect();
+            let widths: Vec<usize> = columns.iter().map(|(_, _, width, _)| *width).collect();
+            let none = "no peer fetches anything, and no upload has ended since this screen was opened";
+            draw_table(canvas, area, (model, pane), uploads(&rows, &columns, now), &widths, none);
         }
         Pane::Peers => {
             let rows: Vec<&PeerRow> = shown(model, pane, area, model.peers.iter());
@@ -138,26 +152,32 @@ fn draw_details(canvas: &mut Canvas, area: Rect, row: &DownloadRow) {
     }
 }
 
-fn uploads(rows: &[&Upload], now: Duration) -> (Table, Vec<Tone>) {
-    let mut table = Table::new(&["TO", "~NAME", "STATE", ">BYTES", ">TIME"]);
-    let mut tones = Vec::new();
+fn uploads(rows: &[&Upload], columns: &[&UploadColumn], now: Duration) -> (Table, Vec<Tone>) {
+    let mut table = Table::new(&columns.iter().map(|(_, title, ..)| *title).collect::<Vec<_>>());
+    let tone_of = |upload: &Upload| match &upload.stage {
+        Stage::InProgress(UploadState::Sending) => Tone::Plain,
+        Stage::InProgress(_) | Stage::Ended { error: None, .. } => Tone::Faint,
+        Stage::Ended { error: Some(_), .. } => Tone::Bad,
+    };
     for upload in rows {
-        let (state, tone) = match &upload.end {
-            None => ("sending".to_owned(), Tone::Plain),
-            Some(end) => match &end.error {
-                None => ("sent".to_owned(), Tone::Faint),
-                Some(_) => ("failed".to_owned(), Tone::Bad),
-            },
-        };
-        let took = upload.end.as_ref().map_or(now, |end| end.at).saturating_sub(upload.began);
-        let error = upload.end.as_ref().and_then(|end| end.error.as_ref());
-        let error = error.map_or_else(String::new, |error| format!(": {}", name(error.as_bytes())));
-        let named = name(upload.name.as_bytes()) + &error;
-        let bytes = or_unknown(upload.end.as_ref(), |end| size(end.bytes));
-        table.push(tone, vec![upload.to.to_string(), named, state, bytes, span(took.as_secs())]);
-        tones.push(tone);
+        table.push(tone_of(upload), columns.iter().map(|(.., cell)| cell(upload, now)).collect());
     }
-    (table, tones)
+    (table, rows.iter().map(|upload| tone_of(upload)).collect())
+}
+
+/// The name, and why it was not sent to the end.
+fn upload_name(upload: &Upload) -> String {
+    let error = if let Stage::Ended { error, .. } = &upload.stage { error.as_ref() } else { None };
+    let error = error.map_or_else(String::new, |error| format!(": {}", name(error.as_bytes())));
+    name(upload.name.as_bytes()) + &error
+}
+
+fn upload_state(upload: &Upload) -> String {
+    match &upload.stage {
+        Stage::InProgress(state) => word(state),
+        Stage::Ended { error: None, .. } => "sent".to_owned(),
+        Stage::Ended { error: Some(_), .. } => "failed".to_owned(),
+    }
 }
 
 fn searches(rows: &[&PeerSearch], now: Duration) -> (Table, Vec<Tone>) {

@@ -2,7 +2,7 @@ use super::*;
 use crate::control::{CallError, Notice, SearchStarted};
 use crate::ctl::top::keys::Key;
 use crate::ctl::top::model::News;
-use crate::ctl::top::model::tests::{at, download, hit, metrics, notice, page, press};
+use crate::ctl::top::model::tests::{at, download, hit, metrics, notice, page, press, upload_page};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Modifier;
@@ -99,7 +99,7 @@ fn a_usual_terminal_shows_the_node_its_rates_its_turns_and_the_transfers_with_so
 fn each_pane_shows_its_rows_and_what_is_said_without_any() {
     let (mut model, mut empty) = (busy(), Model::new());
     for (full, none) in [
-        (&["192.0.2.5:5", "sent.iso", "sending", "1 min 37 s"][..], "no upload has begun"),
+        (&["192.0.2.5:5", "sent.iso", "sending", "1 min 37 s"][..], "no peer fetches anything"),
         (&["[2001:db8::1]:63339", "SEARCHED"], "no peer is known"),
         (&["5 s ago", "sea \\x7fshanty", "192.0.2.7:5", "192.0.2.6"], "no search of a peer"),
         (&["/ searches the network"], "/ searches the network"),
@@ -109,6 +109,19 @@ fn each_pane_shows_its_rows_and_what_is_said_without_any() {
         shows(&lines(&mut model, 80, 24), full);
         shows(&lines(&mut empty, 80, 24), &[none]);
     }
+}
+
+#[test]
+fn an_upload_shows_its_rate_where_there_is_room() {
+    let mut model = Model::new();
+    model.hear(at(90), upload_page(&[(5, "sending")], 1_000, None, 1_060));
+    press(&mut model, &[Key::Tab]);
+    let usual = lines(&mut model, 80, 24);
+    let row = usual.iter().find(|line| line.starts_with("192.0.2.1:5")).unwrap();
+    assert!(row.ends_with("sending       2.0 KiB   1.0 KiB/s  1 min 10 s"), "{row}");
+    let narrow = lines(&mut model, 45, 24);
+    shows(&narrow, &["192.0.2.1:5", "1.0 KiB/s"]);
+    assert!(!narrow.iter().any(|line| line.contains("sending")), "{}", narrow.join("\n"));
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! Commands that manage the queue of downloads, and show the transfers in progress.
+
+use super::fake::{Talk, forms, run};
+use super::queries::LATER_S;
+use serde_json::{Value, json};
+
+/// A row of an upload.
+pub(crate) fn upload(to: &str, name: &str, state: &str) -> Value {
+    json!({"to": to, "name": name, "state": state, "connections": 2, "bytes_sent": 1536, "size": 2048, "rate": 512,
+        "since": LATER_S, "range": {"offset": 1024, "length": 512}})
+}
+
+#[test]
+fn uploads_are_a_table_of_who_fetches_what() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("uploads"), json!({"after": null}));
+        let next = json!({"to": "192.0.2.1:5", "name": "a\u{1b}b"});
+        talk.reply(json!({"uploads": [upload("192.0.2.1:5", "a\u{1b}b", "sending")], "next": next}));
+        assert_eq!(talk.expect("uploads"), json!({"after": next}));
+        let waiting = json!({"to": "[2001:db8::1]:5", "name": "c", "state": "waiting", "connections": 0, "bytes_sent": 0,
+            "size": null, "rate": null, "since": LATER_S, "range": null});
+        talk.reply(json!({"uploads": [waiting], "next": null}));
+    }
+    let [text, terse, json] = forms(&["uploads"], script);
+    text.gives(
+        0,
+        "TO               NAME    STATE       SENT     SIZE     RATE  TIME\n\
+         192.0.2.1:5      a\\x1bb  sending  1.5 KiB  2.0 KiB  512 B/s   0 s\n\
+         [2001:db8::1]:5  c       waiting      0 B        -        -   0 s\n",
+    );
+    terse.gives(
+        0,
+        "to\tname\tstate\tconnections\tbytes_sent\tsize\trate\tsince\trange\n\
+         192.0.2.1:5\ta\\x1bb\tsending\t2\t1536\t2048\t512\t4102444800\t1024+512\n\
+         [2001:db8::1]:5\tc\twaiting\t0\t0\t-\t-\t4102444800\t-\n",
+    );
+    assert_eq!(json.json()[1]["range"], Value::Null);
+    assert_eq!(json.json()[0]["range"], json!({"offset": 1024, "length": 512}));
+}
+
+#[test]
+fn without_an_upload_people_are_told_and_programs_see_it() {
+    let none = |talk: &mut Talk| drop(talk.answer("uploads", json!({"uploads": [], "next": null})));
+    let text = run(&["uploads"], none);
+    text.gives(0, "");
+    text.says(0, "no peer fetches anything now; 'pyratectl files' shows what is shared\n");
+    run(&["uploads", "--json"], none).gives(0, "[]\n");
+    // A daemon that repeats its page is not asked forever.
+    let again = run(&["uploads", "--terse"], |talk| {
+        let page =
+            || json!({"uploads": [upload("192.0.2.1:5", "a", "idle")], "next": {"to": "192.0.2.1:5", "name": "a"}});
+        talk.answer("uploads", page());
+        talk.answer("uploads", page());
+        talk.until_hangup();
+    });
+    assert_eq!((again.code, again.out.lines().count()), (0, 3));
+}

@@ -1,8 +1,8 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, FileRows, FilesReply, HitRows, HitsReply, MetricsReply, PeerRow, ReloadReply,
-    SearchStarted, StatusReply, UploadsReply,
+    BootstrapReply, DownloadsReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply, MetricsReply, PeerRow,
+    ReloadReply, SearchStarted, StatusReply, UploadsReply,
 };
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ pub enum Reply {
     Hits(HitsReply<HitRows>),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
+    /// To `forget_downloads`.
+    Forgotten(ForgottenReply),
     Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
     Bootstrap(BootstrapReply),

@@ -75,6 +75,11 @@ pub enum Request {
         /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
         ids: String,
     },
+    /// Remove downloads that are over, and keep no data, from the list. Answered by [`ForgottenReply`](super::ForgottenReply).
+    ForgetDownloads {
+        /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
+        ids: String,
+    },
     /// One page of the uploads in progress.
     Uploads {
         /// Rows after this one.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 22] = [
+const METHODS: [(&str, &[&str]); 23] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -42,6 +42,7 @@ const METHODS: [(&str, &[&str]); 22] = [
     ("resume", &["ids"]),
     ("retry", &["ids"]),
     ("cancel", &["ids"]),
+    ("forget_downloads", &["ids"]),
     ("uploads", &["after"]),
     ("files", &["after"]),
     ("rescan", &[]),

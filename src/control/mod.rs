@@ -36,8 +36,9 @@ pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
-    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, HitsReply, LinkRow, LinkState,
-    PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow, SourceState, WholeNames,
+    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, ForgottenReply, HitsReply,
+    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow,
+    SourceState, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};

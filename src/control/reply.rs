@@ -114,6 +114,13 @@ pub struct DownloadsReply {
     pub ids: Vec<u32>,
 }
 
+/// The downloads that were removed from the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForgottenReply {
+    /// Their ids, ascending.
+    pub forgotten: Vec<u32>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DownloadRow {
     /// For `follow`, `pause`, `resume`, `retry` and `cancel`.

@@ -3,8 +3,8 @@
 //!
 //! A sentence is one line, escaped, without a full stop; after a semicolon it says what the user can do, or what happens next.
 
-use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Usage};
-use super::{CallError, RawText};
+use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Unfinished, Usage};
+use super::{CallError, DownloadState, RawText};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX};
 use std::net::SocketAddr;
@@ -98,6 +98,12 @@ problems! {
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
             if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, Escaped::path(.place));
     TooManyOrders(usize): Other, ("{0} orders are in progress; try again when one is done");
+    NotOver { id: u32, state: DownloadState }: Unfinished,
+        ("download {id} is {state}; `pyratectl cancel {id}` ends it first");
+    KeepsData { id: u32 }: Unfinished,
+        ("download {id} has failed and keeps its data; `pyratectl cancel {id}` removes them, `pyratectl retry {id}` goes on \
+            with them");
+    StillEnding { id: u32 }: Unfinished, ("the part file of download {id} is still being closed; try again");
     OrderBrokenOff(usize): Other, ("the daemon is leaving; {0} downloads were not dealt with");
 
     SearchesSoon: NoSource, ("no source is known; searches soon");

@@ -77,6 +77,8 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     let missing = match &command {
         Command::Search(search) => search.text.is_empty().then_some(Failure::NoText),
         Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
+        Command::Downloads(shown) => (!shown.ids.is_empty() && shown.has_filter()).then_some(Failure::IdsAndStates),
+        Command::Forget(forget) => (forget.what.is_empty() && !forget.finished).then_some(Failure::ForgetsNothing),
         Command::Pause(order) => no_id(&order.ids, "pause"),
         Command::Resume(order) => no_id(&order.ids, "resume"),
         Command::Retry(order) => no_id(&order.ids, "retry"),

@@ -140,21 +140,8 @@ fn outcome(downloads: &BTreeMap<u32, DownloadRow>) -> ExitCode {
 
 /// Tells that the downloads continue in the daemon.
 fn remark_going_on(downloads: &BTreeMap<u32, DownloadRow>) {
-    let ids = ranges(downloads.values().filter(|row| !is_final(row)).map(|row| row.id));
+    let ids = text::ranges(downloads.values().filter(|row| !is_final(row)).map(|row| row.id));
     remark(Remark::DownloadsGoOn { ids });
-}
-
-/// Ascending ids as users type them: `2,4-6`.
-fn ranges(ids: impl Iterator<Item = u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for id in ids {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(id) => *last = id,
-            _ => runs.push((id, id)),
-        }
-    }
-    let shown = |(first, last): (u32, u32)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    runs.into_iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 enum End {

@@ -10,6 +10,7 @@
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
 //! | `top` | the live view |
+//! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
@@ -29,6 +30,7 @@ mod locate;
 mod output;
 mod progress;
 mod query;
+mod queue;
 mod rows;
 mod table;
 mod text;
@@ -120,9 +122,9 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Search(search) => work::search(session, &search),
         Command::Hits(hits) => query::hits(session, &hits.ids),
         Command::List(list) => work::list(session, list.peer),
-        Command::Forget(forget) => query::order(session, &Request::Forget { peer: forget.peer }),
+        Command::Forget(forget) => queue::forget(session, &forget),
         Command::Download(download) => download::download(session, download),
-        Command::Downloads(downloads) => query::downloads(session, &downloads.ids),
+        Command::Downloads(downloads) => queue::downloads(session, &downloads),
         Command::Pause(pause) => download::order(session, Order::Pause, &pause.ids),
         Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),

@@ -91,12 +91,12 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
 }
 
 /// Whether the ids are `all` and there is no row: then the empty table is shown.
-fn is_all_of_nothing<T>(ids: &[String], rows: &[T]) -> bool {
+pub(super) fn is_all_of_nothing<T>(ids: &[String], rows: &[T]) -> bool {
     rows.is_empty() && parse_ids(&ids.join(","), IdForm::Beginnings, []).is_ok()
 }
 
 /// The rows with these ids, in the order of the ids.
-fn picked<T>(rows: Vec<T>, ids: &[u32], id_of: impl Fn(&T) -> u32) -> Vec<T> {
+pub(super) fn picked<T>(rows: Vec<T>, ids: &[u32], id_of: impl Fn(&T) -> u32) -> Vec<T> {
     let mut rows: BTreeMap<u32, T> = rows.into_iter().map(|row| (id_of(&row), row)).collect();
     ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
@@ -113,18 +113,6 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Ve
             _ => return Ok((hits, truncated)),
         }
     }
-}
-
-/// `downloads`: a table of all, or everything that is known of some.
-pub(super) fn downloads(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
-    let rows = downloads_after(session, 0)?;
-    if ids.is_empty() || is_all_of_nothing(ids, &rows) {
-        session.output.show_rows(&rows, Remark::NoDownload)?;
-    } else {
-        let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
-        session.output.show(&Details(picked(rows, &chosen, |row| row.id)))?;
-    }
-    Ok(ExitCode::Done)
 }
 
 /// The downloads with a greater id than this, page by page.

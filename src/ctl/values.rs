@@ -144,6 +144,24 @@ pub(super) fn as_shown(name: Vec<u8>) -> Vec<u8> {
     unescaped(&name).unwrap_or(name)
 }
 
+/// What can be forgotten.
+#[derive(Debug, PartialEq)]
+pub(super) enum Forgettable {
+    Peer(SocketAddr),
+    /// Ids, as users type them.
+    Downloads(String),
+}
+
+/// Reads what is to be forgotten. No number alone is a peer.
+pub(super) fn forgettable(text: &str) -> Result<Forgettable, String> {
+    let is_ids =
+        text == "all" || !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
+    if is_ids || text.starts_with("all,") || text.ends_with(",all") {
+        return Ok(Forgettable::Downloads(text.into()));
+    }
+    peer(text).map(Forgettable::Peer)
+}
+
 /// Reads one of [`LEVELS`].
 pub(super) fn level(text: &str) -> Result<String, String> {
     if LEVELS.contains(&text) { Ok(text.into()) } else { Err(Failure::NotALevel { known: LEVELS.join(", ") }.into()) }

@@ -32,6 +32,9 @@ problems! {
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText: Usage, ("search needs a TEXT");
     NothingNamed: Usage, ("download needs an ID, PEER/NAME or b3=HASH");
+    IdsAndStates: Usage, ("downloads takes IDs, or --active, --failed and --finished, not both");
+    ForgetsNothing: Usage, ("forget needs an ID, --finished or a PEER");
+    ForgetsOnePeer: Usage, ("forget takes one PEER and nothing else, or IDs of downloads");
     NoId { command: &'static str }: Usage, ("{command} needs an ID");
     EmptyPath: Usage, ("a path is not empty");
     NotATime: Usage, ("a time is a number with a unit, as 30s, 500ms or 2m");
@@ -185,6 +188,12 @@ pub(crate) enum Remark {
     NoHit,
     #[error("no download is remembered; 'pyratectl download' begins one")]
     NoDownload,
+    #[error("no download is in such a state; 'pyratectl downloads' shows all")]
+    NoSuchDownload,
+    #[error(
+        "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes that"
+    )]
+    NothingToForget,
     #[error("no peer fetches anything now; 'pyratectl files' shows what is shared")]
     NoUpload,
     #[error("no file is shared; put files into the shared directory, then 'pyratectl rescan'")]

@@ -224,6 +224,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),
         ("uploads", upload("192.0.2.1:5", "a", "sending")),
+        ("forget", json!({"forgotten": [1]})),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
         (
             "rescan",

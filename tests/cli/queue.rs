@@ -1,6 +1,6 @@
 //! Commands that manage the queue of downloads, and show the transfers in progress.
 
-use super::fake::{Talk, forms, run};
+use super::fake::{Talk, download, forms, run, run_alone};
 use super::queries::LATER_S;
 use serde_json::{Value, json};
 
@@ -54,4 +54,63 @@ fn without_an_upload_people_are_told_and_programs_see_it() {
         talk.until_hangup();
     });
     assert_eq!((again.code, again.out.lines().count()), (0, 3));
+}
+
+#[test]
+fn downloads_in_some_states_are_shown_alone() {
+    fn script(talk: &mut Talk) {
+        let states = ["queued", "active", "verifying", "paused", "retrying", "done", "failed", "cancelled"];
+        let rows: Vec<_> = (1..).zip(states).map(|(id, state)| download(id, "a", state, 0)).collect();
+        talk.answer("downloads", json!({"downloads": rows, "next": null}));
+    }
+    for (options, ids) in [
+        (&["--active"][..], json!([2, 3])),
+        (&["--failed"], json!([7])),
+        (&["--finished"], json!([6, 7, 8])),
+        (&["--active", "--failed"], json!([2, 3, 7])),
+    ] {
+        let rows = run(&[&["downloads", "--json"], options].concat(), script).json();
+        let shown: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
+        assert_eq!(json!(shown), ids, "{options:?}");
+    }
+    let none = run(&["downloads", "--failed"], |talk| {
+        talk.answer("downloads", json!({"downloads": [download(1, "a", "done", 0)], "next": null}));
+    });
+    none.gives(0, "");
+    none.says(0, "no download is in such a state; 'pyratectl downloads' shows all\n");
+    run_alone(&["downloads", "3", "--failed"])
+        .says(28, "downloads takes IDs, or --active, --failed and --finished, not both");
+}
+
+#[test]
+fn downloads_are_forgotten_by_their_ids_and_a_peer_by_its_address() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("forget_downloads"), json!({"ids": "2,4-6,9,all"}));
+        talk.reply(json!({"forgotten": [2, 4, 5, 9]}));
+    }
+    let [text, terse, json] = forms(&["forget", "2,4-6", "9", "--finished"], script);
+    text.gives(0, "forgotten: 2,4-5,9\n");
+    terse.gives(0, "forgotten\n2\n4\n5\n9\n");
+    json.gives(0, "{\"forgotten\":[2,4,5,9]}\n");
+    for arguments in [["forget", "--finished"], ["forget", "all"]] {
+        let none = run(&arguments, |talk| {
+            assert_eq!(talk.answer("forget_downloads", json!({"forgotten": []})), json!({"ids": "all"}));
+        });
+        none.gives(0, "");
+        none.says(0, "nothing to forget: ");
+    }
+    run(&["forget", "192.0.2.7"], |talk| {
+        assert_eq!(talk.answer("forget", json!({})), json!({"peer": "192.0.2.7:63339"}));
+    })
+    .gives(0, "");
+    let refused = run(&["forget", "7", "--json"], |talk| {
+        talk.expect("forget_downloads");
+        talk.fail(7, "download 7 is active; `pyratectl cancel 7` ends it first");
+    });
+    refused.says(7, "download 7 is active");
+    run_alone(&["forget"]).says(28, "forget needs an ID, --finished or a PEER");
+    for arguments in [&["forget", "192.0.2.7", "7"][..], &["forget", "192.0.2.7", "--finished"]] {
+        run(arguments, |talk| talk.until_hangup()).says(28, "forget takes one PEER and nothing else");
+    }
+    run_alone(&["forget", "x,y"]).says(28, "a peer is an address or host name");
 }

@@ -26,6 +26,7 @@ fn requests() -> Vec<Request> {
         Request::Resume { ids: "7".into() },
         Request::Retry { ids: "all".into() },
         Request::Cancel { ids: "1".into() },
+        Request::ForgetDownloads { ids: "all".into() },
         Request::Uploads { after: Some(UploadKey { to: peer, name: name.clone() }) },
         Request::Files { after: Some(name) },
         Request::Rescan,

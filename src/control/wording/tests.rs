@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::DownloadState;
 use crate::control::ExitCode::{self, DiskFull, TimedOut};
 use crate::fault::{OtherProgram, ResolveFault, ResponseFault};
 use std::os::unix::ffi::OsStrExt;
@@ -111,6 +112,14 @@ list!(problems: Problem as (ExitCode, &'static str) {
          4` it first"
     );
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
+    NotOver { id: 7, state: DownloadState::Active } => (
+        Unfinished, "download 7 is active; `pyratectl cancel 7` ends it first"
+    );
+    KeepsData { id: 7 } => (
+        Unfinished,
+        "download 7 has failed and keeps its data; `pyratectl cancel 7` removes them, `pyratectl retry 7` goes on with them"
+    );
+    StillEnding { id: 7 } => (Unfinished, "the part file of download 7 is still being closed; try again");
     OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
 
     SearchesSoon => (NoSource, "no source is known; searches soon");

@@ -66,6 +66,18 @@ pub(in crate::ctl) struct Downloads {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
     pub(in crate::ctl) ids: Vec<String>,
+
+    /// those that are fetched or verified now
+    #[argh(switch)]
+    pub(in crate::ctl) active: bool,
+
+    /// those that have failed
+    #[argh(switch)]
+    pub(in crate::ctl) failed: bool,
+
+    /// those that are over: done, failed or cancelled
+    #[argh(switch)]
+    pub(in crate::ctl) finished: bool,
 }
 
 /// stop downloads and keep their data

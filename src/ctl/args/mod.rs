@@ -9,9 +9,9 @@ mod search;
 pub(super) use downloads::selector;
 pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
-    Bootstrap, Completions, Events, Files, Forget, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
+    Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
-pub(super) use queue::Uploads;
+pub(super) use queue::{Forget, Uploads};
 pub(super) use search::{Hits, List, Search};
 
 use super::values::{PathArg, duration};

@@ -1,8 +1,7 @@
 //! Commands about the daemon, its peers and its share.
 
-use crate::ctl::values::{Shell, level, peer, shell};
+use crate::ctl::values::{Shell, level, shell};
 use argh::{ArgsInfo, FromArgs};
-use std::net::SocketAddr;
 
 /// node, bootstrap links, peers, share and transfers at a glance
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -46,15 +45,6 @@ pub(in crate::ctl) struct Status {
   SEARCHED    whether the searches of this node go to it"
 )]
 pub(in crate::ctl) struct Peers {}
-
-/// forget a mistyped peer; it comes back if a peer list names it
-#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
-pub(in crate::ctl) struct Forget {
-    /// address and port, as peers shows them
-    #[argh(positional, arg_name = "PEER", from_str_fn(peer))]
-    pub(in crate::ctl) peer: SocketAddr,
-}
 
 /// what this node shares
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

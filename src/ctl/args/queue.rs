@@ -1,6 +1,20 @@
 //! Commands that manage the queue of downloads, and the transfers in progress.
 
+use crate::ctl::values::{Forgettable, forgettable};
 use argh::{ArgsInfo, FromArgs};
+
+/// forget downloads that are over, or a mistyped peer, which comes back if a peer list names it
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Forget {
+    /// ids of downloads (7, 2,4-6, all), or a peer, with address and port as peers shows it
+    #[argh(positional, arg_name = "WHAT", from_str_fn(forgettable))]
+    pub(in crate::ctl) what: Vec<Forgettable>,
+
+    /// all downloads that are over and keep no data
+    #[argh(switch)]
+    pub(in crate::ctl) finished: bool,
+}
 
 /// uploads in progress: who fetches what, and how fast
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

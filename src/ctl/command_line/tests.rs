@@ -18,6 +18,11 @@ fn usage(line: &str) -> String {
     }
 }
 
+fn shown(ids: &[&str]) -> Downloads {
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    Downloads { ids, active: false, failed: false, finished: false }
+}
+
 #[test]
 fn no_command_is_status_and_no_option_has_defaults() {
     let options = parsed("").unwrap();
@@ -44,8 +49,8 @@ fn a_search_takes_words_and_bounds() {
 #[test]
 fn downloads_and_hits_are_named_or_not() {
     for (line, expected) in [
-        ("downloads", Command::Downloads(Downloads { ids: vec![] })),
-        ("downloads 2 4-6", Command::Downloads(Downloads { ids: vec!["2".into(), "4-6".into()] })),
+        ("downloads", Command::Downloads(shown(&[]))),
+        ("downloads 2 4-6", Command::Downloads(shown(&["2", "4-6"]))),
         ("hits all", Command::Hits(Hits { ids: vec!["all".into()] })),
         ("pause 7", Command::Pause(Pause { ids: vec!["7".into()] })),
         ("resume all", Command::Resume(Resume { ids: vec!["all".into()] })),

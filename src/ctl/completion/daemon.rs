@@ -111,12 +111,13 @@ impl Daemon {
 
 /// Whether a command changes a download as it is now, or shows it.
 fn applies(command: &str, row: &DownloadRow) -> bool {
-    use DownloadState::{Active, Failed, Paused, Queued, Retrying, Verifying};
+    use DownloadState::{Active, Cancelled, Done, Failed, Paused, Queued, Retrying, Verifying};
     match command {
         "pause" => matches!(row.state, Queued | Active | Verifying | Retrying) || is_stopped_by_disk(row),
         "resume" => row.state == Paused,
         "retry" => matches!(row.state, Retrying | Failed) || is_stopped_by_disk(row),
         "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
+        "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }
 }

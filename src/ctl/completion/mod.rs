@@ -254,6 +254,7 @@ impl<'a> Place<'a> {
             "PEER" => asked(Question::Peers { suffix: "" }),
             "LEVEL" => Offer { words: LEVELS.map(|level| Candidate::new(level, "")).into(), ..Offer::default() },
             "SHELL" => Offer { words: Shell::NAMES.map(|shell| Candidate::new(shell, "")).into(), ..Offer::default() },
+            "WHAT" if command == "forget" => ids(vec![Question::Downloads { command }, Question::Peers { suffix: "" }]),
             "WHAT" => match current.split_once('/') {
                 _ if current.starts_with('b') => asked(Question::Contents),
                 Some((peer, _)) => asked(Question::Names { peer: peer.into() }),

@@ -57,7 +57,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("cancel 7 ", downloads("cancel")),
         ("list ", vec![peers("")]),
         ("list 192.0.2.1 ", vec![]),
-        ("forget 1", vec![peers("")]),
+        ("forget 1", vec![Question::Downloads { command: "forget" }, peers("")]),
         ("search a", vec![]),
         ("peers ", vec![]),
     ] {

@@ -75,6 +75,6 @@ fn the_same_failure_at_each_attempt_is_told_once() {
 #[test]
 fn ids_are_told_as_short_as_they_can_be_typed() {
     for (ids, told) in [(&[][..], ""), (&[7], "7"), (&[2, 4, 5, 6, 9, 10], "2,4-6,9-10"), (&[u32::MAX], "4294967295")] {
-        assert_eq!(ranges(ids.iter().copied()), told);
+        assert_eq!(text::ranges(ids.iter().copied()), told);
     }
 }

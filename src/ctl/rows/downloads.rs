@@ -1,9 +1,9 @@
 //! Downloads: the queue, and the outcome of an order to some of them.
 
 use super::{Column, Row, Show, addresses, hash, number};
-use crate::control::{DownloadRow, DownloadState, ExitCode};
+use crate::control::{DownloadRow, DownloadState, ExitCode, ForgottenReply};
 use crate::ctl::table::{Look, Table, Tone};
-use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
+use crate::ctl::text::{UNKNOWN, name, or_unknown, ranges, size, span, word};
 use serde::Serialize;
 
 impl Row for DownloadRow {
@@ -164,5 +164,20 @@ impl Show for Ordered {
 
     fn table(&self) -> Table {
         self.rows[..].table()
+    }
+}
+
+impl Show for ForgottenReply {
+    fn people(&self, _look: Look) -> String {
+        match self.forgotten[..] {
+            [] => String::new(),
+            _ => format!("forgotten: {}\n", ranges(self.forgotten.iter().copied())),
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["forgotten"]);
+        self.forgotten.iter().for_each(|id| table.push(Tone::Plain, vec![id.to_string()]));
+        table
     }
 }

@@ -17,6 +17,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NoText => (Usage, "search needs a TEXT");
     NothingNamed => (Usage, "download needs an ID, PEER/NAME or b3=HASH");
     NoId { command: "pause" } => (Usage, "pause needs an ID");
+    IdsAndStates => (Usage, "downloads takes IDs, or --active, --failed and --finished, not both");
+    ForgetsNothing => (Usage, "forget needs an ID, --finished or a PEER");
+    ForgetsOnePeer => (Usage, "forget takes one PEER and nothing else, or IDs of downloads");
     EmptyPath => (Usage, "a path is not empty");
     NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive => (Usage, "a whole number from 1 on");
@@ -154,6 +157,9 @@ list!(remarks: Remark as &'static str {
     NoPeer => "no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered";
     NoHit => "no hit is remembered; 'pyratectl search' looks for some";
     NoDownload => "no download is remembered; 'pyratectl download' begins one";
+    NoSuchDownload => "no download is in such a state; 'pyratectl downloads' shows all";
+    NothingToForget => "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes \
+        that";
     NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";

@@ -93,6 +93,7 @@ impl Calls<'_> {
             Request::Resume { ids } => self.download.call_change(Command::Resume, ids),
             Request::Retry { ids } => self.download.call_change(Command::Retry, ids),
             Request::Cancel { ids } => self.download.call_change(Command::Cancel, ids),
+            Request::ForgetDownloads { ids } => self.download.call_forget(ids),
             _ => return self.answer_at_once(client, request).map(Answer::Now),
         };
         order.map(Answer::Order)
@@ -142,6 +143,7 @@ impl Calls<'_> {
             | Request::Resume { .. }
             | Request::Retry { .. }
             | Request::Cancel { .. }
+            | Request::ForgetDownloads { .. }
             | Request::Metrics
             | Request::Reload
             | Request::LogLevel { .. }

@@ -19,6 +19,7 @@ mod endgame;
 mod fetch;
 mod finding;
 mod first_contact;
+mod forgetting;
 mod invariants;
 mod lifecycle;
 mod names;

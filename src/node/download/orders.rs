@@ -1,10 +1,11 @@
-//! What users order of downloads: to begin, follow, pause, resume, retry and cancel them; and the pages on which they see them.
+//! What users order of downloads: to begin, follow, pause, resume, retry, cancel and forget them; and the pages on which they see them.
 //!
 //! An order may concern thousands of downloads. It is carried out in slices, so that it does not hold the loop, and answered
 //! when the last slice is done and what it changed is on the disk. Orders are carried out one after the other.
 
 use super::DownloadMachine;
 use super::begin::{Wanted, read_output};
+use super::remembering::Answering;
 use super::source::Source;
 use super::state::{Download, Life};
 use crate::control::{
@@ -28,6 +29,7 @@ pub(in crate::node) enum Command {
     Resume,
     Retry,
     Cancel,
+    Forget,
 }
 
 /// What a user has ordered.
@@ -79,6 +81,8 @@ pub(in crate::node) enum Outcome {
     Reply(Result<Reply, Problem>),
     /// The rows of these downloads, as soon as what was changed of them is on the disk.
     Rows(Vec<TransferId>),
+    /// Which of these downloads are forgotten, as soon as that is on the disk.
+    Forgotten(Vec<TransferId>),
 }
 
 impl DownloadMachine {
@@ -115,10 +119,11 @@ impl DownloadMachine {
 
     pub(in crate::node) fn call_change(&self, command: Command, ids: &str) -> Result<Order, Problem> {
         let form = if command == Command::Retry { IdForm::Beginnings } else { IdForm::Whole };
-        let applies = |life: &Life| match command {
-            Command::Pause | Command::Cancel => !life.is_over(),
-            Command::Resume => matches!(life, Life::Paused | Life::Blocked { .. }),
-            Command::Retry => life.may_be_retried(),
+        let applies = |row: &Download| match command {
+            Command::Pause | Command::Cancel => !row.life().is_over(),
+            Command::Resume => matches!(row.life(), Life::Paused | Life::Blocked { .. }),
+            Command::Retry => row.life().may_be_retried(),
+            Command::Forget => row.life().is_over(),
         };
         Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
     }
@@ -129,7 +134,7 @@ impl DownloadMachine {
         client: ClientId,
         ids: &str,
     ) -> Result<DownloadsReply, Problem> {
-        let ids = self.read_ids(ids, IdForm::Beginnings, |life| !life.is_over())?;
+        let ids = self.read_ids(ids, IdForm::Beginnings, |row| !row.life().is_over())?;
         self.follow_downloads(cx, client, &ids);
         Ok(self.downloads_reply(cx, &ids))
     }
@@ -187,7 +192,8 @@ impl DownloadMachine {
             Outcome::Reply(outcome) => {
                 cx.out.act(Action::Reply { client, call, outcome: outcome.map_err(Into::into) });
             }
-            Outcome::Rows(ids) => self.answer_when_recorded(cx, client, call, ids),
+            Outcome::Rows(ids) => self.answer_when_recorded(cx, client, call, (Answering::Rows, ids)),
+            Outcome::Forgotten(ids) => self.answer_when_recorded(cx, client, call, (Answering::Forgotten, ids)),
         }
     }
 
@@ -210,6 +216,7 @@ impl DownloadMachine {
                         Command::Resume => self.resume_download(net.cx, id),
                         Command::Retry => self.retry_download(net.cx, id),
                         Command::Cancel => self.cancel_download(net.cx, id),
+                        Command::Forget => self.forget_download(net.cx, id),
                     }
                 }
                 Left::Begin { wanted, output, single, .. } => {
@@ -230,7 +237,11 @@ impl DownloadMachine {
             self.follow_downloads(net.cx, client, &order.concerned);
         }
         self.start_downloads(net.cx);
-        Some(Outcome::Rows(std::mem::take(&mut order.concerned)))
+        let concerned = std::mem::take(&mut order.concerned);
+        Some(match order.left {
+            Left::Apply { command: Command::Forget, .. } => Outcome::Forgotten(concerned),
+            _ => Outcome::Rows(concerned),
+        })
     }
 
     /// Stops a download and keeps what it has. One that is about to get its final name ends well.
@@ -293,8 +304,13 @@ impl DownloadMachine {
 
     /// Ids as users type them; `all` means those to which the order applies. There may be none: then all that is wanted is so
     /// already.
-    fn read_ids(&self, ids: &str, form: IdForm, applies: impl Fn(&Life) -> bool) -> Result<Vec<TransferId>, Problem> {
-        let applying = self.downloads.iter().filter(|(_, row)| applies(row.life())).map(|(id, _)| id.0);
+    pub(super) fn read_ids(
+        &self,
+        ids: &str,
+        form: IdForm,
+        applies: impl Fn(&Download) -> bool,
+    ) -> Result<Vec<TransferId>, Problem> {
+        let applying = self.downloads.iter().filter(|(_, row)| applies(row)).map(|(id, _)| id.0);
         let ids = parse_ids_with_all(ids, form, &self.downloads.ids().collect(), applying)?;
         Ok(ids.into_iter().map(TransferId).collect())
     }

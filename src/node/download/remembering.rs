@@ -26,9 +26,19 @@ pub(super) struct Remembering {
     answers: BTreeMap<u64, WaitingAnswer>,
 }
 
+/// What a call is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// The rows of its downloads.
+    Rows,
+    /// Which of its downloads are forgotten.
+    Forgotten,
+}
+
 /// An answer that waits until what the call changed is on the disk.
 #[derive(Debug)]
 struct WaitingAnswer {
+    what: Answering,
     client: ClientId,
     call: CallId,
     ids: Vec<TransferId>,
@@ -90,13 +100,19 @@ impl DownloadMachine {
         cx.out.act(Action::RememberDownload { record, revision });
     }
 
-    /// Answers with the rows of downloads as soon as what is known of them is on the disk.
-    pub(super) fn answer_when_recorded(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: Vec<TransferId>) {
+    /// Answers a call that concerns these downloads as soon as what is known of them is on the disk.
+    pub(super) fn answer_when_recorded(
+        &mut self,
+        cx: &mut Cx,
+        client: ClientId,
+        call: CallId,
+        (what, ids): (Answering, Vec<TransferId>),
+    ) {
         let rows = ids.iter().filter_map(|id| Some((*id, &self.downloads.get(*id)?.recorded)));
         let unwritten = rows.filter(|(_, recorded)| recorded.durable < recorded.revision);
         let needs: Needs = unwritten.map(|(id, recorded)| (id, recorded.revision)).collect();
         if needs.is_empty() {
-            return self.answer_with_rows(cx, client, call, &ids, needs);
+            return self.answer(cx, client, call, (what, &ids), needs);
         }
         if self.remembering.answers.len() >= RECORD_ANSWERS_MAX
             && let Some((oldest, _)) = self.remembering.answers.first_key_value()
@@ -106,11 +122,21 @@ impl DownloadMachine {
         self.remembering.answers_begun += 1;
         let number = self.remembering.answers_begun;
         let timer = cx.wheel.insert(cx.now + RECORD_WAIT_MAX, NodeTimer::RecordOverdue(number));
-        self.remembering.answers.insert(number, WaitingAnswer { client, call, ids, needs, timer });
+        self.remembering.answers.insert(number, WaitingAnswer { what, client, call, ids, needs, timer });
     }
 
-    fn answer_with_rows(&mut self, cx: &mut Cx, client: ClientId, call: CallId, ids: &[TransferId], needs: Needs) {
-        let outcome = Ok(Reply::Downloads(self.downloads_reply(cx, ids)));
+    fn answer(
+        &mut self,
+        cx: &mut Cx,
+        client: ClientId,
+        call: CallId,
+        (what, ids): (Answering, &[TransferId]),
+        needs: Needs,
+    ) {
+        let outcome = match what {
+            Answering::Rows => Ok(Reply::Downloads(self.downloads_reply(cx, ids))),
+            Answering::Forgotten => self.remove_forgotten(ids).map(Reply::Forgotten).map_err(Into::into),
+        };
         cx.out.reply(Action::Reply { client, call, outcome }, needs);
     }
 
@@ -155,7 +181,7 @@ impl DownloadMachine {
         }
         for number in ready {
             let Some(answer) = self.take_answer(cx, number) else { continue };
-            self.answer_with_rows(cx, answer.client, answer.call, &answer.ids, answer.needs);
+            self.answer(cx, answer.client, answer.call, (answer.what, &answer.ids), answer.needs);
         }
     }
 
@@ -206,7 +232,7 @@ impl DownloadMachine {
                 download.recorded.problem.get_or_insert(Problem::RecordOverdue);
             }
         }
-        self.answer_with_rows(cx, answer.client, answer.call, &answer.ids, answer.needs);
+        self.answer(cx, answer.client, answer.call, (answer.what, &answer.ids), answer.needs);
     }
 
     /// Whether a download may begin: it is remembered, and has a source.

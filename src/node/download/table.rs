@@ -162,6 +162,12 @@ impl Downloads {
         Some((id, self.rows.remove(&id)?))
     }
 
+    /// Takes downloads that are over out of the table.
+    pub(super) fn remove_finished(&mut self, ids: &BTreeSet<TransferId>) {
+        self.finished.retain(|id| !ids.contains(id));
+        ids.iter().for_each(|id| drop(self.rows.remove(id)));
+    }
+
     /// Takes a download that was not begun out of the table.
     pub(super) fn withdraw(&mut self, id: TransferId) {
         debug_assert!(

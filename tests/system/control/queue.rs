@@ -1,6 +1,7 @@
 //! The commands that manage the queue of downloads and show the transfers, with real programs.
 
-use crate::harness::{LIMIT, Setup, pyratectl, wait_for};
+use crate::harness::{LIMIT, Setup, free_port, path_of, pyratectl, wait_for};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 #[test]
@@ -20,4 +21,32 @@ fn uploads_show_who_fetches_what_and_how_fast() {
     assert!(row["to"].as_str().expect("an address").starts_with("127.0.0.1:"), "{row}");
     let text = pyratectl(&source, ["uploads"]);
     assert!(text.stdout.contains("a.bin") && text.stdout.contains("KiB/s"), "{text:?}");
+}
+
+#[test]
+fn what_is_forgotten_is_gone_after_a_crash_and_its_file_stays() {
+    let source = Setup::peer().shares("a.bin", "a").start();
+    let mut asker = Setup::peer().start();
+    let done = asker.begin_download(source.listen(), "a.bin");
+    let row = asker.await_download(done, "done");
+    let failed = asker.begin_download(source.listen(), "missing.bin");
+    asker.await_download(failed, "failed");
+    let waits = asker.begin_download(format!("127.0.0.1:{}", free_port()).parse().expect("an endpoint"), "b");
+    asker.await_download(waits, "retrying");
+    let shown = |options: &[&str]| {
+        let run = pyratectl(&asker, [&["downloads", "--json"], options].concat());
+        let rows = run.json();
+        rows.as_array().expect("rows").iter().map(|row| row["id"].as_u64().expect("an id")).collect::<Vec<_>>()
+    };
+    assert_eq!((shown(&["--finished"]), shown(&["--failed"])), (vec![done, failed], vec![failed]));
+    let refused = pyratectl(&asker, ["forget", &waits.to_string()]);
+    assert!(refused.code == 7 && refused.stderr.contains(&format!("pyratectl cancel {waits}")), "{refused:?}");
+    let forgotten = pyratectl(&asker, ["forget", "--finished", "--json"]);
+    assert_eq!((forgotten.code, forgotten.json()), (0, json!({"forgotten": [done, failed]})), "{forgotten:?}");
+    assert_eq!(shown(&[]), [waits]);
+    asker.end_by(Signal::SIGKILL);
+    asker.start_again();
+    let ids: Vec<_> = asker.pages("downloads", "downloads").iter().map(|row| row["id"].as_u64()).collect();
+    assert_eq!(ids, [Some(waits)]);
+    assert_eq!(std::fs::read(path_of(&row)).expect("the file"), b"a");
 }

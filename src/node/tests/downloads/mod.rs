@@ -8,6 +8,7 @@ mod contents;
 mod crawling;
 mod crowding;
 mod disks;
+mod forgetting;
 mod names;
 mod orders;
 mod other_contents;

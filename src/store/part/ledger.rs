@@ -119,6 +119,21 @@ impl Ledger {
         }
     }
 
+    /// Follows the ledger of another content, which has [left](Ledger::leave_job) a job: if it fails, it may have lost what this
+    /// ledger has written meanwhile, and the next sync succeeds.
+    pub(super) fn after(mut self, earlier: Option<Job>) -> Self {
+        self.job = earlier.map(Job::for_nothing);
+        self
+    }
+
+    /// Before another ledger begins: the job that syncs the file, which says so if earlier ones have lost something.
+    pub(super) fn leave_job(&mut self) -> Option<Job> {
+        if self.lost_by_disk.held() > 0 {
+            self.job.get_or_insert_with(|| Job::new(0, 0)).lose_data();
+        }
+        self.job.take()
+    }
+
     pub(super) fn outline(&self) -> &Arc<Outline> {
         &self.outline
     }
@@ -262,7 +277,8 @@ impl Ledger {
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.journal_is_durable |= job.is_for_journal;
-        let is_verified = |group: &&u64| self.verified.contains(**group);
+        // One that covers nothing may be of another content.
+        let is_verified = |group: &&u64| job.covered > 0 && self.verified.contains(**group);
         synced.rechecked.iter().filter(is_verified).for_each(|group| _ = self.rechecked.insert(*group));
         // The space of an earlier outline has another size.
         if let Some(allocation) = synced.allocation.filter(|_| job.is_for_journal) {

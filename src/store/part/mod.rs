@@ -136,7 +136,7 @@ impl PartRequest {
                 // A crash must not restore a journal: bytes of another content may follow.
                 place.remove_journals()?;
                 disk::sync_directory(place.directory()).map_err(fault)?;
-                State::stream()
+                State::stream(None)
             }
         };
         let mount = DirectoryMount::of(place.directory_path()).ok();
@@ -186,13 +186,18 @@ pub(crate) struct PartFile {
 
 #[derive(Debug)]
 enum State {
-    Stream { len: u64, no_groups: Groups },
+    /// `earlier`: a sync that was begun when the file had an outline.
+    Stream {
+        len: u64,
+        no_groups: Groups,
+        earlier: Option<sync::Job>,
+    },
     Groups(Box<Ledger>),
 }
 
 impl State {
-    fn stream() -> Self {
-        Self::Stream { len: 0, no_groups: Groups::default() }
+    fn stream(earlier: Option<sync::Job>) -> Self {
+        Self::Stream { len: 0, no_groups: Groups::default(), earlier }
     }
 }
 
@@ -242,15 +247,18 @@ impl PartFile {
             return Err(OutlineRefused::Contradicted);
         }
         Room::of(self.place.directory())?.take(outline.size().saturating_sub(self.allocated_bytes()?))?;
-        if !is_same_content && self.ledger().is_some() {
+        if !is_same_content && let State::Groups(ledger) = &mut self.state {
             self.place.remove_journals()?;
             disk::sync_directory(self.place.directory()).map_err(fault)?;
-            self.state = State::stream();
+            self.state = State::stream(ledger.leave_job());
         }
         let set = match &mut self.state {
             State::Groups(ledger) => ledger.replace_outline(&self.place, &self.held, outline),
-            State::Stream { .. } => Ledger::begin(&self.place, &self.held, outline)
-                .map(|ledger| self.state = State::Groups(Box::new(ledger))),
+            State::Stream { earlier, .. } => {
+                let earlier = earlier.clone();
+                Ledger::begin(&self.place, &self.held, outline)
+                    .map(|ledger| self.state = State::Groups(Box::new(ledger.after(earlier))))
+            }
         };
         set.inspect_err(|_| self.fall_back())?;
         self.watch = Watch::default();
@@ -346,7 +354,7 @@ impl PartFile {
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
-            State::Stream { .. } => (true, None),
+            State::Stream { earlier, .. } => (true, earlier),
             State::Groups(mut ledger) => {
                 ledger.reap_failed_sync(&self.place, &self.held);
                 (ledger.verified().is_full(), ledger.job().cloned())

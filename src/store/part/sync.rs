@@ -135,7 +135,12 @@ impl Job {
         self.lost_data.load(Ordering::Acquire)
     }
 
-    fn lose_data(&self) {
+    /// For a ledger of another content: it syncs none of its groups.
+    pub(super) fn for_nothing(self) -> Self {
+        Self { covered: 0, records: 0, is_for_journal: false, ..self }
+    }
+
+    pub(super) fn lose_data(&self) {
         self.lost_data.store(true, Ordering::Release);
     }
 }

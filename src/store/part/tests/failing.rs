@@ -151,6 +151,52 @@ fn bytes_of_a_stream_that_could_not_be_synced_are_fetched_again() {
     assert_eq!(part.check().bad, [0u64; 0]);
 }
 
+/// The sync of what the file had before also writes what it has got meanwhile, and its failure is reported once.
+#[test]
+fn a_sync_that_fails_after_the_content_has_changed_is_not_lost() {
+    let (scratch, old, new) = (scratch(), Content::of(3, 1), Content::of(3, 2));
+    let mut part = begun(scratch.path(), &old);
+    assert!(part.put(&old, 0) && part.put(&old, 1));
+    let job = part.sync_job(true).unwrap();
+    part.set_outline(new.outline.clone()).unwrap();
+    (0..3).for_each(|group| assert!(part.put(&new, group)));
+    fail_next(Call::Sync, EIO);
+    assert_eq!(job.run().unwrap_err(), BROKEN);
+    assert_eq!(part.check().bad, [0, 1, 2], "they match, but in memory only");
+
+    // What was lost before stays so, however often the content changes.
+    part.set_outline(old.outline.clone()).unwrap();
+    part.set_outline(new.outline.clone()).unwrap();
+    assert_eq!(part.check().bad, [0, 1, 2]);
+    (0..3).for_each(|group| assert!(part.put(&new, group)));
+    assert_eq!(part.check().bad, [0u64; 0]);
+
+    // The new outline cannot be set: a stream follows, and gets no name.
+    let job = part.sync_job(true).unwrap();
+    fail_next(Call::Rename, EIO);
+    assert_eq!(part.set_outline(old.outline.clone()), Err(BROKEN.into()));
+    part.append(b"stream").unwrap();
+    fail_next(Call::Sync, EIO);
+    assert_eq!(job.run().unwrap_err(), BROKEN);
+    assert_eq!(part.commit().run(), Err(BROKEN));
+}
+
+/// Which groups it has read again says nothing of those that the file has by now.
+#[test]
+fn a_sync_that_ends_after_the_content_has_changed_vouches_for_nothing() {
+    let (scratch, old, new) = (scratch(), Content::of(3, 1), Content::of(3, 2));
+    let mut part = begun(scratch.path(), &old);
+    assert!(part.put(&old, 0) && part.put(&old, 1));
+    let synced = part.sync_job(true).unwrap().run().unwrap();
+    part.set_outline(new.outline.clone()).unwrap();
+    (0..3).for_each(|group| assert!(part.put(&new, group)));
+    part.synced(synced).unwrap();
+    fs::OpenOptions::new().write(true).open(part.part_path()).unwrap().write_all_at(&[0; 9], 0).unwrap();
+    assert_eq!(part.check().bad, [0]);
+    assert!(part.put(&new, 0) && part.sync());
+    assert_eq!(fs::read(part.commit().run().unwrap().path).unwrap(), new.bytes);
+}
+
 /// A sync reports a failure once: the next one succeeds, though the bytes are in the page cache only.
 #[test]
 fn after_a_failed_sync_a_part_file_is_resumed_with_what_the_disk_has() {

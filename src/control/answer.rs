@@ -2,7 +2,7 @@
 
 use super::{
     BootstrapReply, DownloadsReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply, MetricsReply, PeerRow,
-    ReloadReply, SearchStarted, StatusReply, UploadsReply,
+    ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
 };
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ pub enum Reply {
     Peers(Vec<PeerRow>),
     SearchStarted(SearchStarted),
     Hits(HitsReply<HitRows>),
+    Searches(SearchesReply),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
     /// To `forget_downloads`.

@@ -32,6 +32,12 @@ pub enum Request {
         #[serde(default)]
         after: u32,
     },
+    /// One page of the searches and lists remembered.
+    Searches {
+        /// Rows with a greater id.
+        #[serde(default)]
+        after: u32,
+    },
     /// Ask a peer for its list. Answered as [`Search`](Self::Search) is; the files become hits.
     List {
         peer: SocketAddr,

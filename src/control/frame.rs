@@ -28,11 +28,12 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 23] = [
+const METHODS: [(&str, &[&str]); 24] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
     ("hits", &["search", "after"]),
+    ("searches", &["after"]),
     ("list", &["peer"]),
     ("forget", &["peer"]),
     ("download", &["what", "output"]),

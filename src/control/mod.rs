@@ -16,6 +16,7 @@ pub(crate) mod paths;
 mod reload;
 mod reply;
 mod sandbox;
+mod search_rows;
 mod status_reply;
 mod text;
 mod upload_rows;
@@ -41,6 +42,7 @@ pub use reply::{
     SourceState, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
+pub use search_rows::{SearchRow, SearchesReply};
 pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};
 pub use text::RawText;
 pub use upload_rows::{RangeRow, UploadKey, UploadRow, UploadState, UploadsReply};

@@ -65,7 +65,17 @@ problems! {
     UnknownPeer(SocketAddr): NotFound, ("{0} is no known peer; `pyratectl peers` shows those that are");
 
     NotSearchable: Usage, ("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
-    NoWordToSearch: Usage, ("a search needs a word that the names have; exclusions and patterns only narrow it");
+    NoWordToSearch: Usage, ("a search needs a word that the names have; exclusions, patterns and filters only narrow it");
+    BadSize { filter: RawText }: Usage,
+        ("no size in '{}'; a size is size:>10MiB, size:<1G, size:1M..2M, size:1M.. or size:..2M, and the shell takes < and > away \
+            that are not quoted; {}", Escaped(.filter.as_bytes()), quoted(.filter));
+    BadType { filter: RawText, word: RawText, nearest: Option<&'static str>, known: String }: Usage,
+        ("no type '{}'{}; a type is one or more of {known}, as type:audio,video; {}", Escaped(.word.as_bytes()),
+            .nearest.map(|word| format!("; did you mean '{word}'?")).unwrap_or_default(), quoted(.filter));
+    BadPath { filter: RawText }: Usage,
+        ("no word in '{}'; path: is followed by a word or a phrase that the directories have, as path:live or \
+            path:\"abbey road\", and no pattern; {}", Escaped(.filter.as_bytes()), quoted(.filter));
+    TooManyFilters(usize): Usage, ("a search takes {0} filters at most");
     NoAddress: Network,
         ("this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`");
     TooManySearches(usize): Other, ("{0} searches are in progress; try again when one is done");
@@ -159,6 +169,12 @@ pub(crate) enum SourceFault {
     #[error("there is no room for the size that it claims")] NoRoom,
     #[error("too slow, while others have nothing to do")] TooSlow,
     #[error("it brought nothing while another source did")] BroughtNothing,
+}
+
+/// How what begins as a filter is searched for as it is.
+fn quoted(filter: &RawText) -> String {
+    let words = filter.as_bytes().strip_prefix(b"-").unwrap_or(filter.as_bytes());
+    format!("to search for these words, put double quotes around them, as '\"{}\"' in a shell", Escaped(words))
 }
 
 fn join(ids: &[u32], between: &str) -> String {

@@ -5,6 +5,7 @@
 //! A share may have a million files, so no call walks the whole index: `Library::sweep`, `Library::search_step` and
 //! `Library::gather_step` process a number of entries and return, and no table grows by copying itself.
 
+mod filter;
 mod fold;
 mod gather;
 mod index;
@@ -18,10 +19,11 @@ mod tests;
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::name::FileName;
+pub(crate) use filter::{FILTERS_MAX, FilterFault, types};
 pub(crate) use gather::Gather;
 use index::Index;
 use leaf::Hash;
-pub(crate) use query::{Query, Reach};
+pub(crate) use query::{Fit, Query, Reach};
 pub(crate) use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;

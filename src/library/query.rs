@@ -2,7 +2,10 @@
 //!
 //! Quotes group a phrase, a leading `-` excludes, `*` and `?` make a pattern; all other words are terms. The
 //! [plain](Query::plain) form omits operators that a base peer does not understand, so it finds at least as much.
+//!
+//! What users write may have [filters](super::filter) as well.
 
+use super::filter::{FILTERS_MAX, Filter, FilterFault, of_user, of_wire};
 use super::fold::{folded, words};
 use super::pattern::{Pattern, is_pattern, literals};
 use crate::id::ContentHash;
@@ -49,15 +52,30 @@ struct Condition {
     excludes: bool,
 }
 
+/// What a hit is to a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Fits,
+    /// The name fits, and the filters leave the file out.
+    Filtered,
+    Other,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
+    /// Without filters.
     text: Box<[u8]>,
+    /// With filters as peers read them, if there are any.
+    sent: Option<Box<[u8]>>,
     folded: Box<[u8]>,
     /// Set if the text has more than plain terms.
     plain: Option<Box<[u8]>>,
     /// Folded and distinct, the longest and therefore rarest first.
     terms: Vec<Finder<'static>>,
     conditions: Vec<Condition>,
+    /// Whether the text has phrases, exclusions or patterns.
+    has_operators: bool,
+    filters: Vec<Filter>,
     pub(crate) content: Option<ContentHash>,
     pub(crate) reach: Reach,
 }
@@ -68,6 +86,49 @@ impl Query {
     /// Terms are separated by white space and punctuation; those separated by punctuation only must be in sequence. A string
     /// `b3=` with 64 hex digits searches for that content (PROTOCOL, Ranges and metadata) and is no term.
     pub(crate) fn parse(text: &[u8]) -> Query {
+        let mut filters = Vec::new();
+        let words = without_filters(text, |rest| {
+            let (filter, after) = of_wire(rest)?;
+            filters.extend(filter.filter(|_| filters.len() < FILTERS_MAX));
+            Some(after)
+        });
+        Self::of_words(&words, filters)
+    }
+
+    /// Parses what a user wrote, with filters.
+    ///
+    /// # Errors
+    ///
+    /// The word that begins as a filter and is none, and why.
+    pub(crate) fn of_user(text: &[u8]) -> Result<Query, (Vec<u8>, FilterFault)> {
+        let (mut filters, mut wrong) = (Vec::new(), None);
+        let words = without_filters(text, |rest| {
+            let (filter, after) = of_user(rest)?;
+            let filter =
+                filter.and_then(|it| if filters.len() < FILTERS_MAX { Ok(it) } else { Err(FilterFault::TooMany) });
+            match filter {
+                Ok(filter) => filters.push(filter),
+                Err(fault) => {
+                    wrong.get_or_insert_with(|| (rest[..rest.len() - after.len()].to_vec(), fault));
+                }
+            }
+            Some(after)
+        });
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        // Peers that know no filters find what has at least the words of these.
+        let of_paths: Vec<&[u8]> = filters.iter().filter_map(Filter::words).collect();
+        let searched = [&[&words[..]], &of_paths[..]].concat().join(&b' ').trim_ascii().to_vec();
+        let of_wire = filters.iter().map(Filter::on_wire);
+        let sent = std::iter::once(searched.clone()).chain(of_wire).collect::<Vec<_>>().join(&b' ');
+        let query = Self::of_words(&searched, filters);
+        // A content has one size, and its peers are asked for its hash alone.
+        let sent = (!query.filters.is_empty() && query.content.is_none()).then(|| sent.into());
+        Ok(Query { text: words.into(), sent, ..query })
+    }
+
+    fn of_words(text: &[u8], filters: Vec<Filter>) -> Query {
         let content = text.strip_prefix(b"b3=").and_then(ContentHash::from_hex);
         let mut parts = Parts::default();
         if content.is_none() {
@@ -84,7 +145,7 @@ impl Query {
         } else if bytes < QUERY_TERM_BYTES_MIN {
             Reach::TooShort
         } else if terms.len() + of_conditions > QUERY_TERMS_MAX
-            || conditions.len() > QUERY_CONDITIONS_MAX
+            || conditions.len() + filters.len() > QUERY_CONDITIONS_MAX
             || patterns > QUERY_PATTERN_BYTES_MAX
         {
             Reach::TooLong
@@ -96,10 +157,13 @@ impl Query {
         }
         Query {
             text: text.into(),
+            sent: None,
             folded: folded(text).into(),
-            plain: (!is_plain).then(|| plain.join(&b' ').into()),
+            plain: (!is_plain || !filters.is_empty() && content.is_none()).then(|| plain.join(&b' ').into()),
             terms: terms.iter().map(|term| finder(term)).collect(),
             conditions,
+            has_operators: !is_plain,
+            filters,
             content,
             reach,
         }
@@ -111,8 +175,18 @@ impl Query {
         if may_be_more { Self::parse(text).plain } else { None }
     }
 
+    /// What is searched for, without filters.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// What peers are sent that know operators.
+    pub(crate) fn sent(&self) -> &[u8] {
+        self.sent.as_deref().unwrap_or(&self.text)
+    }
+
+    pub(crate) fn has_filters(&self) -> bool {
+        !self.filters.is_empty()
     }
 
     /// The words of the file string, for peers that do not know quotes, exclusions and patterns. `None` if it is plain itself.
@@ -120,10 +194,20 @@ impl Query {
         self.plain.as_deref()
     }
 
-    /// Whether a hit of a peer fulfils phrases, exclusions and patterns, which that peer may not support. A file of exactly this
-    /// name is always accepted.
-    pub(crate) fn admits(&self, name: &[u8]) -> bool {
-        self.plain.is_none() || name == &*self.text || self.fulfils(&folded(name))
+    /// Whether a hit of a peer fulfils phrases, exclusions, patterns and filters, which that peer may not support. To a file of
+    /// exactly this name only the filters apply.
+    pub(crate) fn fit(&self, name: &[u8], size: Option<u64>) -> Fit {
+        if !self.has_operators && self.filters.is_empty() {
+            return Fit::Fits;
+        }
+        let folded = folded(name);
+        if self.has_operators && name != &*self.text && !self.fulfils(&folded) {
+            Fit::Other
+        } else if self.passes(&folded, size) {
+            Fit::Fits
+        } else {
+            Fit::Filtered
+        }
     }
 
     /// The rarest term, and the others. `None`: only exact matches count.
@@ -140,11 +224,34 @@ impl Query {
         self.conditions.iter().all(|condition| condition.is_met_by(path) != condition.excludes)
     }
 
-    /// The cost of [`Self::fulfils`], in files examined.
+    /// Whether the filters leave a file with this folded path in.
+    pub(super) fn passes(&self, path: &[u8], size: Option<u64>) -> bool {
+        self.filters.iter().all(|filter| filter.admits(path, size))
+    }
+
+    /// The cost of [`Self::fulfils`] and [`Self::passes`], in files examined.
     pub(super) fn entries_for(&self, path: &[u8]) -> usize {
         let patterns: usize = self.conditions.iter().map(Condition::pattern_bytes).sum();
-        self.conditions.len() + path.len() * patterns / PATTERN_WORK_PER_ENTRY
+        self.conditions.len() + self.filters.len() + path.len() * patterns / PATTERN_WORK_PER_ENTRY
     }
+}
+
+/// A text without the filters that it has. `take` gives what follows a filter that a text begins with.
+fn without_filters<'a>(text: &'a [u8], mut take: impl FnMut(&'a [u8]) -> Option<&'a [u8]>) -> Vec<u8> {
+    let (mut rest, mut kept, mut has_filters) = (text, Vec::new(), false);
+    loop {
+        if let Some(after) = take(rest.trim_ascii_start()) {
+            (rest, has_filters) = (after, true);
+            continue;
+        }
+        let mut tokens = Tokens(rest);
+        if tokens.next().is_none() {
+            break;
+        }
+        kept.push(rest[..rest.len() - tokens.0.len()].trim_ascii());
+        rest = tokens.0;
+    }
+    if has_filters { kept.join(&b' ') } else { text.to_vec() }
 }
 
 fn finder(needle: &[u8]) -> Finder<'static> {
@@ -263,75 +370,4 @@ impl<'a> Parts<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn terms(text: &[u8]) -> Vec<Vec<u8>> {
-        Query::parse(text).terms.iter().map(|finder| finder.needle().to_vec()).collect()
-    }
-
-    fn plain(text: &str) -> Option<String> {
-        Query::parse(text.as_bytes()).plain().map(|plain| String::from_utf8_lossy(plain).into_owned())
-    }
-
-    #[test]
-    fn terms_are_folded_and_the_longest_leads() {
-        assert_eq!(terms(b" Of  GREAT\tthe of "), [&b"great"[..], b"the", b"of"]);
-        assert_eq!(terms("ÄRGER".as_bytes()), [b"arger"]);
-        assert_eq!(terms("İ\u{212a}Σς".as_bytes()), ["ikσσ".as_bytes()]);
-        assert_eq!(terms(b"\xc9T\xc9"), [b"\xc9t\xc9"]);
-    }
-
-    #[test]
-    fn punctuation_separates_terms() {
-        assert_eq!(terms(b"AC/DC"), [b"ac", b"dc"]);
-        assert_eq!(terms("don’t".as_bytes()), [&b"don"[..], b"t"]);
-        assert_eq!(terms("one - two".as_bytes()), [b"one", b"two"]);
-    }
-
-    #[test]
-    fn too_few_and_too_many_terms_match_only_exact_names() {
-        for text in [&b""[..], b"  ", b"ab", b" a b ", b"*", b"-live", b"\"\"", b"?? -a", "ää".as_bytes()] {
-            assert!(Query::parse(text).terms().is_none());
-            assert_eq!(Query::parse(text).reach, Reach::TooShort);
-        }
-        assert_eq!(terms(b"a b c").len(), 3);
-        let many = |of: &str| (0..=QUERY_TERMS_MAX).map(|n| format!("{of}{n} ")).collect::<String>();
-        for text in [many(""), many("song -"), many("a*"), format!("song *{}", "x".repeat(QUERY_PATTERN_BYTES_MAX))] {
-            assert!(Query::parse(text.as_bytes()).terms().is_none());
-            assert_eq!(Query::parse(text.as_bytes()).reach, Reach::TooLong);
-        }
-    }
-
-    #[test]
-    fn a_content_hash_is_not_a_term() {
-        let hex = "0123456789abcdefABCDEF".repeat(3);
-        assert!(Query::parse(format!("b3={}", &hex[..64]).as_bytes()).terms().is_none());
-        assert!(Query::parse(format!("b3={}", &hex[..63]).as_bytes()).terms().is_some());
-        assert!(Query::parse(format!("b3={} x", &hex[..64]).as_bytes()).terms().is_some());
-    }
-
-    #[test]
-    fn the_plain_form_has_only_words() {
-        for text in ["song", "Café - Song.mp3", "AC/DC", "5\" disc", "rock\"n\"roll", "a - b", "--", "\"\" x"] {
-            assert_eq!(plain(text), None, "{text}");
-        }
-        assert_eq!(plain("\"abbey road\" -live *.ogg").unwrap(), "abbey road .ogg");
-        assert_eq!(plain("\"Who are you?.mp3\"").unwrap(), "Who are you?.mp3");
-        assert_eq!(plain("jazz -\"so what\" -*.mp3 b?h").unwrap(), "jazz b h");
-        assert_eq!(plain("-live").unwrap(), "");
-    }
-
-    #[test]
-    fn conditions_are_met_or_not() {
-        let admits = |query: &str, name: &str| Query::parse(query.as_bytes()).admits(name.as_bytes());
-        assert!(admits("\"abbey road\"", "The Beatles/Abbey_Road/01.ogg"));
-        assert!(!admits("\"abbey road\"", "Road to the Abbey.ogg"));
-        assert!(admits("\"Café au\"", "x/cafe\u{301} - AU lait"));
-        assert!(admits("song -live", "song.ogg") && !admits("song -LIVE", "Song (live).ogg"));
-        assert!(!admits("song -\"de luxe\"", "song de-luxe") && admits("song -\"de luxe\"", "song luxe de"));
-        assert!(admits("song -*.mp3", "song.ogg") && !admits("song -*.mp3", "song.mp3"));
-        assert!(admits("-live", "-live"), "exactly this name");
-        assert!(admits("other words.mp3", "song"), "plain words are left to those who answer");
-    }
-}
+mod tests;

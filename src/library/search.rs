@@ -47,6 +47,8 @@ pub(crate) struct SearchCursor {
     /// With a path or last component that is equal when folded. The first by name.
     alike: BTreeMap<FileName, Shared>,
     terms: Vec<(FileName, Shared)>,
+    /// The first file that only the filters leave out.
+    filtered: Option<(FileName, Shared)>,
     scratch: Folded,
 }
 
@@ -62,15 +64,21 @@ impl SearchCursor {
             components: BTreeMap::new(),
             alike: BTreeMap::new(),
             terms: Vec::new(),
+            filtered: None,
             scratch: Folded::default(),
         }
     }
 
     /// The hits, after the last [`Library::search_step`](super::Library::search_step): by content, exact name, last component,
-    /// folded, and by terms; each kind by name.
+    /// folded, and by terms; each kind by name. Without any, a file that only the filters leave out, if there is one: so the
+    /// requester, which filters as well, learns that there is something (PROTOCOL, Filters).
     pub(crate) fn into_hits(self) -> Vec<(FileName, Shared)> {
         let exact = self.contents.into_iter().chain(self.full).chain(self.components);
-        exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect()
+        let mut hits: Vec<_> = exact.chain(self.alike).chain(self.terms).take(self.hits_max).collect();
+        if hits.is_empty() {
+            hits.extend(self.filtered);
+        }
+        hits
     }
 
     /// Examines about `entries_max` files. True while more is left.
@@ -136,7 +144,13 @@ impl SearchCursor {
     fn look_up(&mut self, index: &Index) -> usize {
         let name = FileName::from_bytes(self.query.text());
         let name = name.filter(|name| !self.contents.contains_key(name));
-        self.full = name.and_then(|name| index.get(name.as_bytes()).map(|shared| (name, shared)));
+        let full = name.and_then(|name| index.get(name.as_bytes()).map(|shared| (name, shared)));
+        match full {
+            Some((name, shared)) if !self.query.passes(self.query.folded(), Some(shared.meta.size)) => {
+                self.filtered.get_or_insert((name, shared));
+            }
+            full => self.full = full,
+        }
         self.phase = Phase::Components { after: None };
         1
     }
@@ -158,10 +172,17 @@ impl SearchCursor {
             if name == text || self.contents.contains_key(name) {
                 continue;
             }
-            if last == text {
-                insert_if_among_first(&mut self.components, leaf, at, room);
+            let among = if last == text {
+                &mut self.components
             } else if folded(if of_path { name } else { last }) == alike {
-                insert_if_among_first(&mut self.alike, leaf, at, room);
+                &mut self.alike
+            } else {
+                continue;
+            };
+            if !self.query.has_filters() || self.query.passes(&folded(name), Some(leaf.shared(at).meta.size)) {
+                insert_if_among_first(among, leaf, at, room);
+            } else if self.filtered.is_none() {
+                self.filtered = leaf.row(at);
             }
         }
         self.phase = Phase::Components { after: Some(id) };
@@ -191,7 +212,14 @@ impl SearchCursor {
                 continue;
             }
             entries += self.query.entries_for(name);
-            if self.query.fulfils(name) {
+            if !self.query.fulfils(name) {
+                continue;
+            }
+            if !self.query.passes(name, Some(leaf.shared(row).meta.size)) {
+                if self.filtered.is_none() {
+                    self.filtered = leaf.row(row);
+                }
+            } else {
                 self.terms.extend(leaf.row(row));
                 if better_hits + self.terms.len() >= self.hits_max {
                     reached = row + 1;
@@ -220,6 +248,7 @@ impl SearchCursor {
         self.components.retain(still_there);
         self.alike.retain(still_there);
         self.terms.retain_mut(|(name, shared)| still_there(name, shared));
+        self.filtered.take_if(|(name, shared)| !still_there(name, shared));
     }
 }
 

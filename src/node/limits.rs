@@ -1,8 +1,10 @@
 //! Every bound and every span of time that this module keeps to, by name.
 
 mod search_waits;
+mod searches;
 
 pub(super) use self::search_waits::*;
+pub(super) use self::searches::*;
 use std::time::Duration;
 
 /// Peers known at once.
@@ -237,8 +239,6 @@ pub(super) const STRANGERS_MAX: usize = 4_096;
 /// Lowest port that a search result is sent to.
 pub(super) const REQUESTER_PORT_MIN: u16 = 1_024;
 
-/// Own searches and listings remembered.
-pub(super) const SEARCHES_MAX: usize = 256;
 /// TTLs of the rings before the last one.
 pub(super) const RING_TTLS: [u8; 3] = [1, 2, 4];
 /// Rows that end a search early, if one is counted of each network.

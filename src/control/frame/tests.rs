@@ -10,6 +10,7 @@ fn requests() -> Vec<Request> {
         Request::Peers,
         Request::Search { text: name.clone(), max: Some(3), ttl: None },
         Request::Hits { search: Some(1), after: 2 },
+        Request::Searches { after: 2 },
         Request::List { peer },
         Request::Forget { peer },
         Request::Download {

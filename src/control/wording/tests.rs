@@ -53,7 +53,25 @@ list!(problems: Problem as (ExitCode, &'static str) {
     UnknownPeer(peer()) => (NotFound, "[2001:db8::1]:9 is no known peer; `pyratectl peers` shows those that are");
 
     NotSearchable => (Usage, "a search takes 1 to 3800 bytes of text without control bytes");
-    NoWordToSearch => (Usage, "a search needs a word that the names have; exclusions and patterns only narrow it");
+    BadSize { filter: text(b"-size:banana") } => (
+        Usage,
+        "no size in '-size:banana'; a size is size:>10MiB, size:<1G, size:1M..2M, size:1M.. or size:..2M, and the shell takes \
+         < and > away that are not quoted; to search for these words, put double quotes around them, as '\"size:banana\"' in a \
+         shell"
+    );
+    BadType { filter: text(b"type:vidoe"), word: text(b"vidoe"), nearest: Some("video"), known: "audio, video".into() } => (
+        Usage,
+        "no type 'vidoe'; did you mean 'video'?; a type is one or more of audio, video, as type:audio,video; to search for \
+         these words, put double quotes around them, as '\"type:vidoe\"' in a shell"
+    );
+    BadPath { filter: text(b"path:*") } => (
+        Usage,
+        "no word in 'path:*'; path: is followed by a word or a phrase that the directories have, as path:live or \
+         path:\"abbey road\", and no pattern; to search for these words, put double quotes around them, as '\"path:*\"' in a \
+         shell"
+    );
+    TooManyFilters(8) => (Usage, "a search takes 8 filters at most");
+    NoWordToSearch => (Usage, "a search needs a word that the names have; exclusions, patterns and filters only narrow it");
     NoAddress => (
         Network, "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`"
     );

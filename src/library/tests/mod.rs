@@ -363,3 +363,31 @@ proptest! {
         prop_assert!(throughout.is_subset(&distinct));
     }
 }
+
+#[test]
+fn filters_decide_which_files_an_answer_is_spent_on() {
+    let mut library = Library::default();
+    for (path, size) in [("film/small.mkv", 5), ("film/big.mkv", 50), ("film/big.ogg", 60), ("other/film.mkv", 70)] {
+        library.apply(file(path, size));
+    }
+    for (text, hits) in [
+        ("film -pyratefilter:size:50..", &["film/big.mkv", "film/big.ogg", "other/film.mkv"][..]),
+        ("film -pyratefilter:type:video -pyratefilter:size:50..", &["film/big.mkv", "other/film.mkv"]),
+        ("film -pyratefilter:path:film -pyratefilter:!size:..9", &["film/big.mkv", "film/big.ogg"]),
+        ("film -pyratefilter:colour:red -pyratefilter:type:audio", &["film/big.ogg"]),
+        // Exact names are filtered as well.
+        ("film/small.mkv -pyratefilter:size:5..5", &["film/small.mkv"]),
+        ("film.mkv -pyratefilter:size:70..", &["other/film.mkv"]),
+        ("FILM.mkv -pyratefilter:path:other", &["other/film.mkv"]),
+        // A file that only the filters leave out shows that there is one.
+        ("big -pyratefilter:size:61..", &["film/big.mkv"]),
+        ("film/small.mkv -pyratefilter:size:6..", &["film/small.mkv"]),
+        ("small.mkv -pyratefilter:type:audio", &["film/small.mkv"]),
+        ("absent -pyratefilter:size:61..", &[]),
+    ] {
+        for slice in [1, 2, 99] {
+            let names: Vec<_> = search(&library, text, 50, slice);
+            assert_eq!(names, hits.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>(), "{text}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use crate::control::{
     BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, Problem, RawText, Reply,
-    Request, StatusReply,
+    Request, SearchRow, SearchesReply, StatusReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -113,6 +113,7 @@ impl Calls<'_> {
                 self.search.call_search(&mut net, client, text.as_bytes(), max, ttl).map(Reply::SearchStarted)
             }
             Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
+            Request::Searches { after } => Ok(Reply::Searches(self.call_searches(after))),
             Request::List { peer } => {
                 self.may_work()?;
                 let mut net = Net { cx: self.cx, network: self.network };
@@ -230,6 +231,13 @@ impl Calls<'_> {
         let truncated = seen.iter().any(|search| machine.is_truncated(*search));
         seen.into_iter().for_each(|search| self.search.note_hits_seen(self.cx, search));
         HitsReply { hits, next, truncated }
+    }
+
+    fn call_searches(&self, after: u32) -> SearchesReply {
+        let rows = self.search.remembered_after(self.cx, SearchId(after)).map(|row| (row.id, row));
+        let text_bytes = |row: &SearchRow| row.text.as_ref().map_or(0, |text| text.as_bytes().len());
+        let (searches, next) = page(rows, |row| 200 + text_bytes(row) * TEXT_BLOAT_MAX);
+        SearchesReply { searches, next }
     }
 
     fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply<FileRows>, Problem> {

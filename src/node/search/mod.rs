@@ -6,6 +6,7 @@
 //! | `end`, `open` | when a search is over: who was asked, and who has said that it is done; the table of these searches |
 //! | `hits`, `hit`, `row_shares` | what they found, one row of it, and how many rows each network may have |
 //! | `listings` | the lists of peers, of up to a million files |
+//! | `remembered` | what was asked for, and what filters have dropped |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
 //! | `seeks` | searches for further sources of downloads |
 //! | `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
@@ -24,6 +25,7 @@ mod listings;
 mod newcomers;
 mod open;
 mod own;
+mod remembered;
 mod row_shares;
 mod seeks;
 mod sending;
@@ -42,6 +44,7 @@ use hits::Hits;
 use newcomers::Newcomers;
 use open::OpenSearches;
 use own::Searches;
+use remembered::Remembered;
 use seeks::Seeks;
 use telling::Telling;
 
@@ -51,6 +54,7 @@ pub(super) struct SearchMachine {
     searches: Searches,
     open_searches: OpenSearches,
     hits: Hits,
+    remembered: Remembered,
     seeks: Seeks,
     answering: Answering,
     forwarding: Forwarding,
@@ -88,6 +92,7 @@ impl SearchMachine {
         self.answering.check_invariants();
         self.check_forwards(cx);
         self.searches.check_invariants(&self.hits);
+        self.remembered.check_invariants();
         self.open_searches.check_invariants();
         self.seeks.check_invariants();
         self.newcomers.check_invariants();

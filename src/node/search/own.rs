@@ -9,11 +9,12 @@ use super::SearchMachine;
 use super::hit::{Grouping, Hit, NotTaken};
 use super::hits::{Hits, Taken};
 use super::open::Found;
+use super::remembered::{Wanted, query_of_user};
 use super::row_shares::senders;
-use crate::control::{Notice, PeerSource, Problem, SearchStarted, WholeNames};
+use crate::control::{Notice, PeerSource, Problem, RawText, SearchStarted, WholeNames};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
-use crate::library::{Query, Reach};
+use crate::library::{Fit, Query, Reach};
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
@@ -91,6 +92,11 @@ impl Searches {
         self.queries.contains_key(query)
     }
 
+    /// Whether a search or listing is not over yet.
+    pub(super) fn is_running(&self, id: SearchId) -> bool {
+        self.rows.get(&id).is_some_and(|search| !matches!(search.stage, Stage::Over { .. }))
+    }
+
     fn rings(&mut self, id: SearchId) -> Option<&mut Rings> {
         match &mut self.rows.get_mut(&id)?.stage {
             Stage::Ringing(rings) => Some(rings),
@@ -118,7 +124,10 @@ impl SearchMachine {
         if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
             return Err(Problem::NotSearchable);
         }
-        let query = Query::parse(text);
+        let query = query_of_user(text)?;
+        if query.sent().len() > FILE_NAME_BYTES_MAX {
+            return Err(Problem::NotSearchable);
+        }
         if query.plain().is_some_and(<[u8]>::is_empty) {
             return Err(Problem::NoWordToSearch);
         }
@@ -133,6 +142,7 @@ impl SearchMachine {
             return Err(Problem::NoAddress);
         }
         let id = self.begin_search(net.cx, Stage::Ringing(Rings::up_to(widest)), Some(query), u64::from(rows_max))?;
+        self.remembered.insert(net.cx.now, id, Wanted::Text(RawText::new(text)));
         net.cx.subscriptions.subscribe(Topic::Search(id), client);
         self.look_for_newcomers(net);
         self.send_ring(net, id);
@@ -157,6 +167,7 @@ impl SearchMachine {
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.stage = Stage::Listing { exchange, peer, notified_at: None };
         }
+        self.remembered.insert(net.cx.now, id, Wanted::ListOf(peer));
         net.cx.subscriptions.subscribe(Topic::Search(id), client);
         Ok(SearchStarted { search: id.0, whole_names: None })
     }
@@ -303,8 +314,11 @@ impl SearchMachine {
 
     fn take_hit(&mut self, net: &mut Net, id: SearchId, answer: Answer) {
         let query = self.searches.rows.get(&id).and_then(|search| search.query.as_ref());
-        if query.is_some_and(|query| !query.admits(answer.file.name.as_bytes())) {
-            return;
+        let size = answer.file.attributes.and_then(|attributes| attributes.size);
+        match query.map_or(Fit::Fits, |query| query.fit(answer.file.name.as_bytes(), size)) {
+            Fit::Fits => {}
+            Fit::Filtered => return self.remembered.note_filtered(id, answer),
+            Fit::Other => return,
         }
         let taken = self.add_answer(net.cx, id, answer);
         let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();

@@ -1,9 +1,11 @@
 //! Searches with quotes, exclusions and patterns: who gets them, and which hits are shown.
 
 use super::rig::*;
-use crate::control::{ExitCode, RawText, Reply, Request, SearchStarted, WholeNames};
+use crate::control::{ExitCode, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, WholeNames};
+use crate::node::limits::SEARCHES_REMEMBERED_MAX;
 use crate::wire::{Message, Search};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Peer 1 has shown that it speaks `p1`, peer 2 has not.
 fn rig(files: &[(&str, u64)]) -> Rig {
@@ -126,4 +128,74 @@ fn a_query_that_is_too_short_is_reported() {
     assert_eq!(whole_names(&mut rig, "abc"), None);
     assert_eq!(whole_names(&mut rig, "日本"), None);
     assert_eq!(whole_names(&mut rig, &"a* ".repeat(99)), Some(WholeNames::TooLong));
+}
+
+#[test]
+fn filters_are_read_by_p1_peers_and_applied_to_what_others_send() {
+    let mut rig = rig(&[]);
+    let search = rig.search_within("song size:>5 path:live", Some(0));
+    let all = searches(&mut rig);
+    let id = all[0].1.id.clone();
+    let sent = "song live -pyratefilter:size:6.. -pyratefilter:path:live";
+    assert_eq!(texts(all), [(peer(1), sent.to_owned()), (peer(2), "song live".to_owned())]);
+    for (name, size) in
+        [("live/song", Some(6)), ("live/song 2", Some(5)), ("live/song 3", None), ("song live", Some(9))]
+    {
+        rig.hit(&id, peer(2), listed(name, size));
+        rig.hit(&id, peer(2), listed(name, size));
+    }
+    let names: Vec<_> = rig.hits(Some(search)).into_iter().map(|row| row.name).collect();
+    assert_eq!(names, [RawText::new("live/song")]);
+    let row = remembered(&mut rig).pop().unwrap();
+    assert_eq!((row.hits, row.filtered, row.text), (1, 3, Some(RawText::new("song size:>5 path:live"))));
+
+    let begin =
+        |rig: &mut Rig, text: &str| rig.call(Request::Search { text: RawText::new(text), max: None, ttl: None });
+    for text in ["size:>5", "type:audio -x", "song size:big", "song type:sound", "song path:*", &"é".repeat(2_000)] {
+        assert_eq!(begin(&mut rig, text).unwrap_err().code, ExitCode::Usage as i32, "{text}");
+    }
+    let long = format!("{} path:{}", "a".repeat(2_000), "b".repeat(2_000));
+    assert_eq!(begin(&mut rig, &long).unwrap_err().code, ExitCode::Usage as i32, "longer than a peer takes");
+}
+
+#[test]
+fn an_answer_is_spent_on_what_the_filters_let_pass() {
+    let mut rig = rig(&[("song a.ogg", 1), ("song b.ogg", 9), ("song c.mkv", 9)]);
+    let from = SocketAddr::new(peer(9).ip(), 40_000);
+    let text = "song -pyratefilter:size:9.. -pyratefilter:type:audio";
+    rig.request(from, query(b"p1-0000000000000001", text, peer(9), 1));
+    let out = sent(&mut rig);
+    let hits: Vec<_> = out.iter().filter(|(to, _)| *to == peer(9)).collect();
+    assert!(matches!(&hits[..], [(_, Message::SearchResponse(hit))] if hit.file.name.as_bytes() == b"song b.ogg"));
+    let forwards = out.into_iter().filter_map(|(to, message)| match message {
+        Message::Search(search) => Some((to, search)),
+        _ => None,
+    });
+    assert_eq!(texts(forwards.collect()), [(peer(1), text.to_owned()), (peer(2), "song".to_owned())]);
+}
+
+/// The searches that are remembered.
+fn remembered(rig: &mut Rig) -> Vec<SearchRow> {
+    match rig.call(Request::Searches { after: 0 }) {
+        Ok(Reply::Searches(SearchesReply { searches, next: None })) => searches,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn searches_are_remembered_when_they_are_over_until_there_are_too_many() {
+    let mut rig = rig(&[]);
+    rig.call(Request::List { peer: peer(1) }).unwrap();
+    rig.pass(Duration::from_secs(900));
+    let rows = remembered(&mut rig);
+    let shown: Vec<_> = rows.iter().map(|row| (row.id, row.text.clone(), row.peer, row.running)).collect();
+    assert_eq!(shown, [(1, Some(RawText::new("first")), None, false), (2, None, Some(peer(1)), true)]);
+    assert!(rows[0].age_s >= 900 && rows[0].hits == 2, "{rows:?}");
+    for n in 0..SEARCHES_REMEMBERED_MAX {
+        rig.search_within(&format!("song {n}"), Some(0));
+        rig.pass(Duration::from_secs(20));
+        sent(&mut rig);
+    }
+    let Ok(Reply::Searches(page)) = rig.call(Request::Searches { after: 0 }) else { panic!("searches") };
+    assert_eq!((page.searches[0].id, page.searches.len(), page.next), (3, 500, Some(502)));
 }

@@ -11,6 +11,7 @@ mod metrics;
 mod queue;
 mod reload;
 mod sandbox;
+mod searching;
 mod socket;
 mod state_files;
 mod top;

@@ -28,7 +28,7 @@ pub(crate) use content::{
     metadata_of, saved, share_of, start_among, start_hashed,
 };
 pub(crate) use control::Control;
-pub(crate) use ctl::pyratectl;
+pub(crate) use ctl::{Outcome, pyratectl};
 pub(crate) use daemon::{Daemon, THREADS};
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};

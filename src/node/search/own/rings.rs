@@ -120,7 +120,7 @@ impl SearchMachine {
         let hits_max = u32::try_from(*rows_max).unwrap_or(u32::MAX);
         let query = QueryId::p1_ending(QueryId::naming_hits_max(number, hits_max));
         let wait = if rings.ahead.is_empty() { LAST_RING_WAIT } else { RING_WAIT.max(wait_for_ttl(ttl)) };
-        let search = SearchMessage { id: query.clone(), text: wanted.text().into(), requester, ttl };
+        let search = SearchMessage { id: query.clone(), text: wanted.sent().into(), requester, ttl };
         queries.push(query.clone());
         self.searches.queries.insert(query.clone(), id);
         let open = self.open_ring(net, id, query, wait);

@@ -108,6 +108,8 @@ pub mod fault;
 #[doc(hidden)]
 pub mod id;
 #[doc(hidden)]
+pub mod left_out;
+#[doc(hidden)]
 pub mod library;
 pub(crate) mod lines;
 #[doc(hidden)]

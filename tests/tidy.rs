@@ -47,7 +47,8 @@ const MACHINES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that all others may import. They import only each other.
-const VOCABULARY: &[&str] = &["time", "id", "name", "network", "fault", "lines", "content", "part", "suggest"];
+const VOCABULARY: &[&str] =
+    &["time", "id", "name", "network", "fault", "lines", "content", "part", "suggest", "left_out"];
 
 /// What shows results, values and bars to users.
 const WORD_RESULTS: &[&str] = &["src/ctl/rows", "src/ctl/text.rs", "src/ctl/progress.rs", "src/ctl/top/view"];

@@ -1,8 +1,8 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply, MetricsReply, PeerRow,
-    ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
+    BootstrapReply, DownloadsReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply, LeftOutReply,
+    MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
 };
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ pub enum Reply {
     Forgotten(ForgottenReply),
     Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
+    LeftOut(LeftOutReply),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),
     Metrics(Box<MetricsReply>),

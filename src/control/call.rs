@@ -98,6 +98,12 @@ pub enum Request {
         #[serde(default)]
         after: Option<RawText>,
     },
+    /// One page of what is in the shared directory and not shared, by name.
+    LeftOut {
+        /// Names after this one.
+        #[serde(default)]
+        after: Option<RawText>,
+    },
     /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is done.
     Rescan,
     /// The bootstrap links, and one page of the registry if we serve.

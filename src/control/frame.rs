@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 24] = [
+const METHODS: [(&str, &[&str]); 25] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -46,6 +46,7 @@ const METHODS: [(&str, &[&str]); 24] = [
     ("forget_downloads", &["ids"]),
     ("uploads", &["after"]),
     ("files", &["after"]),
+    ("left_out", &["after"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
     ("metrics", &[]),

@@ -112,6 +112,9 @@ pub enum Notice {
         /// Files that are not shared yet because they are being written.
         #[serde(default)]
         being_written: u64,
+        /// All that is left out, but for these.
+        #[serde(default)]
+        left_out: u64,
     },
     Leaving,
 }

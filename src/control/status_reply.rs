@@ -1,6 +1,6 @@
 //! What `status` is answered with, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, LinkRow, SandboxReply};
+use super::{CallError, LeftOutCounts, LinkRow, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -21,6 +21,9 @@ pub struct StatusReply {
     /// Why the last scan could not read the share; `None` if it could. What was found before stays shared.
     #[serde(default)]
     pub share_error: Option<CallError>,
+    /// What is in the shared directory and not shared.
+    #[serde(default)]
+    pub left_out: LeftOutCounts,
     /// A scan of the share is running.
     pub scanning: bool,
     /// Files shared whose hash is not known yet.

@@ -4,12 +4,13 @@ use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Page, Reader, remark};
-use super::rows::{Details, Row, VerboseStatus};
+use super::rows::{Details, Row, VerboseStatus, left_out_line};
 use super::text::name;
 use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
-    MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, UploadRow, UploadsReply, parse_ids,
+    LeftOutCounts, LeftOutReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, UploadRow,
+    UploadsReply, parse_ids,
 };
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -173,6 +174,29 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     })?;
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
+    }
+    if let Some(error) = share_error {
+        remark(name(error.message.as_bytes()));
+    }
+    Ok(ExitCode::Done)
+}
+
+/// `files --left-out`.
+pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
+    let (mut share_error, mut unnamed, mut last) = (None, LeftOutCounts::new(), None);
+    let first = Request::LeftOut { after: None };
+    let shown = show_pages(session, first, Ok(Some(Remark::NothingLeftOut)), |page: LeftOutReply| {
+        share_error = page.share_error;
+        unnamed = page.unnamed;
+        let next = page.next.filter(|next| Some(next) != last.as_ref());
+        last.clone_from(&next);
+        (page.left_out, next.map(|after| Request::LeftOut { after: Some(after) }))
+    })?;
+    if shown == Reader::Gone {
+        return Ok(ExitCode::Done);
+    }
+    if !unnamed.is_empty() {
+        remark(Remark::Unnamed(left_out_line(&unnamed)));
     }
     if let Some(error) = share_error {
         remark(name(error.message.as_bytes()));

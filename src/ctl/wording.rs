@@ -198,6 +198,15 @@ pub(crate) enum Remark {
     NoUpload,
     #[error("no file is shared; put files into the shared directory, then 'pyratectl rescan'")]
     NoFile,
+    #[error("nothing in the shared directory is left out")]
+    NothingLeftOut,
+    #[error("{} of the shared directory left out; 'pyratectl files --left-out' says why", match count {
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    })]
+    LeftOut { count: u64 },
+    #[error("further ones, whose names the daemon does not keep: {0}")]
+    Unnamed(String),
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
     Unverified,
     #[error("some searches found more hits than are remembered")]

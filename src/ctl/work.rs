@@ -187,6 +187,9 @@ pub(super) fn rescan(session: &mut Session) -> Result<ExitCode, CallError> {
     let _: IgnoredAny = session.call(&Request::Rescan)?;
     let result = scan(session)?;
     session.output.show(&result)?;
+    if result.left_out > 0 && session.output.is_text() {
+        remark(Remark::LeftOut { count: result.left_out });
+    }
     Ok(ExitCode::Done)
 }
 
@@ -205,10 +208,19 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
                 other_mounts,
                 mounts,
                 being_written,
+                left_out,
                 ..
             }) => {
                 if done {
-                    return Ok(ScanResult { files, names_refused, unreadable, other_mounts, mounts, being_written });
+                    return Ok(ScanResult {
+                        files,
+                        names_refused,
+                        unreadable,
+                        other_mounts,
+                        mounts,
+                        being_written,
+                        left_out,
+                    });
                 }
                 progress.say(format!("scanning: {}", text::count(files, "file")));
                 until = Deadline::after(session.timeout);

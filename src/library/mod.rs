@@ -10,6 +10,7 @@ mod fold;
 mod gather;
 mod index;
 mod leaf;
+mod left_out;
 mod pattern;
 mod query;
 mod search;
@@ -23,6 +24,7 @@ pub(crate) use filter::{FILTERS_MAX, FilterFault, types};
 pub(crate) use gather::Gather;
 use index::Index;
 use leaf::Hash;
+pub use left_out::LeftOut;
 pub(crate) use query::{Fit, Query, Reach};
 pub(crate) use search::SearchCursor;
 use std::ops::Bound;
@@ -89,6 +91,8 @@ pub struct ScanReport {
     pub other_mounts: u64,
     /// The first of them by name, for the user.
     pub mounts: Vec<FileName>,
+    /// All that was left out, with what is counted above.
+    pub left_out: LeftOut,
     /// Why the share itself could not be read: all known files stay.
     pub failed: Option<DiskFault>,
 }

@@ -220,6 +220,11 @@ fn is_old(path: &Path, wall_ns: i64) -> bool {
     u64::try_from(age_s).is_ok_and(|age_s| age_s >= LONE_JOURNAL_AGE_MIN.as_secs())
 }
 
+/// Whether this is the name of a file that a download has until it is done.
+pub(super) fn is_of_download(name: &[u8]) -> bool {
+    parse(name).is_some()
+}
+
 /// The token in the name of a part file (true), or of a journal or claim (false).
 fn parse(name: &[u8]) -> Option<(u32, bool)> {
     let name = name.strip_prefix(b".")?;

@@ -3,13 +3,15 @@
 //! Waiting directories are kept as paths and opened beneath the root later, so a deep tree needs no descriptors, and a
 //! directory that became a link meanwhile is not followed.
 
+use super::orphans::is_of_download;
 use super::own::{OwnFiles, identity};
 use super::share::open_beneath;
 use super::volume::Volume;
 use super::{file_type, meta, stat_at};
 use crate::fault::DiskFault;
+use crate::left_out::LeftOutReason;
 use crate::library::{RECENT_MAX, RecentFile, ScanReport, ScannedFile};
-use crate::name::FileName;
+use crate::name::{FileName, is_control};
 use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -71,8 +73,10 @@ struct Reading {
 enum Found {
     File(FileStat),
     Directory,
-    /// Neither, or removed.
+    /// Removed.
     Nothing,
+    /// A link, or something that is neither a file nor a directory.
+    Unfit(LeftOutReason),
     Unreadable,
     /// After an error that does not show what is there.
     Hidden(Errno),
@@ -120,7 +124,10 @@ impl Scanner {
     fn open_next(&mut self, root: OwnedFd, step: &mut ScanStep) -> State {
         let Some(path) = self.waiting.pop() else { return State::Ended };
         match Reading::open(&root, path) {
-            Ok(directory) if self.own.holds_directory(&directory.stat) => State::Between { root },
+            Ok(directory) if self.own.holds_directory(&directory.stat) => {
+                self.report.left_out.note(LeftOutReason::Own, &directory.path);
+                State::Between { root }
+            }
             Ok(directory) => {
                 self.enter_volume(&directory, step);
                 State::Reading { root, directory }
@@ -149,7 +156,7 @@ impl Scanner {
             // Removed, or no directory any more.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {}
             Errno::EXDEV => self.note_mount(path),
-            Errno::EACCES | Errno::EPERM => self.note_unreadable(FileName::from_bytes(path)),
+            Errno::EACCES | Errno::EPERM => self.note_unreadable(path, FileName::from_bytes(path)),
             _ => return self.hide(root, path, errno),
         }
         State::Between { root }
@@ -158,7 +165,7 @@ impl Scanner {
     /// Reports a path that an error hides: files known there stay in the library.
     fn hide(&mut self, root: OwnedFd, path: &[u8], errno: Errno) -> State {
         let name = FileName::from_bytes(path);
-        self.note_unreadable(name.clone());
+        self.note_unreadable(path, name.clone());
         match name {
             Some(name) if self.report.hidden.len() < HIDDEN_PLACES_MAX => self.report.hidden.push(name),
             _ => return self.fail(errno),
@@ -166,7 +173,8 @@ impl Scanner {
         State::Between { root }
     }
 
-    fn note_unreadable(&mut self, name: Option<FileName>) {
+    fn note_unreadable(&mut self, path: &[u8], name: Option<FileName>) {
+        self.report.left_out.note(LeftOutReason::Unreadable, path);
         self.report.unreadable += 1;
         if self.report.unread.len() < NAMED_MAX {
             self.report.unread.extend(name);
@@ -174,6 +182,9 @@ impl Scanner {
     }
 
     fn note_refused(&mut self, path: Vec<u8>) {
+        let has_control = path.iter().copied().any(is_control);
+        let reason = if has_control { LeftOutReason::ControlByte } else { LeftOutReason::TooLong };
+        self.report.left_out.note(reason, &path);
         self.report.names_refused += 1;
         if self.report.refused.len() < NAMED_MAX {
             self.report.refused.push(path.into());
@@ -181,6 +192,7 @@ impl Scanner {
     }
 
     fn note_mount(&mut self, path: &[u8]) {
+        self.report.left_out.note(LeftOutReason::OtherMount, path);
         self.report.other_mounts += 1;
         if self.report.mounts.len() < NAMED_MAX {
             self.report.mounts.extend(FileName::from_bytes(path));
@@ -200,8 +212,11 @@ impl Scanner {
             Some(Ok(entry)) => entry,
         };
         let name = entry.file_name().to_bytes();
-        // Hidden files, part files, and the directory itself and its parent.
         if name.starts_with(b".") {
+            // The directory itself, its parent, and what `downloads` shows.
+            if !matches!(name, b"." | b"..") && !is_of_download(name) {
+                self.report.left_out.note(LeftOutReason::Hidden, &directory.path_of(name));
+            }
             return State::Reading { root, directory };
         }
         let found = directory.examine(name, entry.file_type());
@@ -209,7 +224,8 @@ impl Scanner {
         let path = FileName::from_bytes(&bytes);
         match (found, path) {
             (Found::Nothing, _) => {}
-            (Found::Unreadable, path) => self.note_unreadable(path),
+            (Found::Unfit(reason), _) => self.report.left_out.note(reason, &bytes),
+            (Found::Unreadable, path) => self.note_unreadable(&bytes, path),
             (Found::Hidden(errno), path) => {
                 // A name that cannot be listed was never in the library.
                 let Some(path) = path else { return State::Reading { root, directory } };
@@ -219,7 +235,9 @@ impl Scanner {
                 };
             }
             (_, None) => self.note_refused(bytes),
-            (Found::Directory, path) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => self.note_unreadable(path),
+            (Found::Directory, path) if self.waiting.len() >= SCAN_DIRECTORIES_MAX => {
+                self.note_unreadable(&bytes, path);
+            }
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
             (Found::File(stat), Some(file)) if !self.own.holds_file(identity(&directory.stat), name, &stat) => {
                 let file = ScannedFile { name: file, meta: meta(&stat) };
@@ -228,7 +246,7 @@ impl Scanner {
                     quiet => step.recent.push(RecentFile { file, quiet: quiet.unwrap_or_default() }),
                 }
             }
-            (Found::File(_), Some(_)) => {}
+            (Found::File(_), Some(_)) => self.report.left_out.note(LeftOutReason::Own, &bytes),
         }
         State::Reading { root, directory }
     }
@@ -264,7 +282,8 @@ impl Reading {
         match known {
             Some(Type::Directory) => return Found::Directory,
             Some(Type::File) | None => {}
-            Some(_) => return Found::Nothing,
+            Some(Type::Symlink) => return Found::Unfit(LeftOutReason::Symlink),
+            Some(_) => return Found::Unfit(LeftOutReason::NotRegular),
         }
         let stat = match stat_at(self.handle.as_fd(), name) {
             Ok(stat) => stat,
@@ -276,7 +295,8 @@ impl Reading {
             SFlag::S_IFDIR => Found::Directory,
             SFlag::S_IFREG if self.may_read(name, &stat) => Found::File(stat),
             SFlag::S_IFREG => Found::Unreadable,
-            _ => Found::Nothing,
+            SFlag::S_IFLNK => Found::Unfit(LeftOutReason::Symlink),
+            _ => Found::Unfit(LeftOutReason::NotRegular),
         }
     }
 

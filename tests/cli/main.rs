@@ -8,6 +8,7 @@ mod failures;
 mod fake;
 mod followed_downloads;
 mod follows;
+mod left_out;
 mod listings;
 mod locate;
 mod manual;

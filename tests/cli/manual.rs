@@ -149,7 +149,8 @@ fn the_help_explains_titles_and_columns() {
     let registry = json!({"links": [link], "registry": {"peers": [{"addr": "192.0.2.1:5", "expires_in_s": 1}], "count": 1, "next": null}});
     let mut busy = with(
         status(),
-        json!({"commands_queued": 3, "registry": {"listen": "0.0.0.0:21168", "count": 1}, "sandbox": {"state": "on", "abi": 6}}),
+        json!({"commands_queued": 3, "registry": {"listen": "0.0.0.0:21168", "count": 1}, "sandbox": {"state": "on", "abi": 6},
+            "left_out": {"hidden": 1}}),
     );
     busy["share_error"] = Value::Null;
     titles_are_explained(&["status", "-v"], json!({"status": busy}), lines);
@@ -166,6 +167,11 @@ fn the_help_explains_titles_and_columns() {
     titles_are_explained(
         &["files"],
         json!({"files": {"files": [{"name": "a", "size": 1, "b3": null}], "next": null}}),
+        headers,
+    );
+    titles_are_explained(
+        &["files", "--left-out"],
+        json!({"left_out": {"left_out": [{"name": "a", "reason": "hidden"}], "next": null}}),
         headers,
     );
     titles_are_explained(&["bootstrap"], json!({"bootstrap": registry}), headers);
@@ -228,7 +234,8 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
         (
             "rescan",
-            json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1}),
+            json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1,
+                "left_out": 1}),
         ),
         ("reload", json!(reloaded())),
         ("bootstrap", json!({"links": [], "registry": {"peers": [{"addr": "b:1", "expires_in_s": 1}], "count": 1}})),
@@ -270,6 +277,7 @@ fn notices() -> Vec<Notice> {
             mounts: vec![],
             error: None,
             being_written: 0,
+            left_out: 0,
         },
         Notice::Leaving,
     ]

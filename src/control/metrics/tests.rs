@@ -1,4 +1,4 @@
-use super::super::{LimitedReply, LinkRow, TimesReply};
+use super::super::{LeftOutCounts, LimitedReply, LinkRow, TimesReply};
 use super::*;
 
 fn spans() -> SpansReply {
@@ -26,6 +26,7 @@ fn metrics() -> MetricsReply {
             shared_files: 102,
             shared_bytes: 103,
             share_error: None,
+            left_out: LeftOutCounts::new(),
             scanning: true,
             unhashed_files: 104,
             downloads_active: 0,

@@ -15,6 +15,7 @@ use argh::{ArgsInfo, FromArgs};
   Serving     the bootstrap node that this daemon serves, and how many peers are registered there
   Peers       how many are known
   Sharing     files and bytes in the share
+  Left out    what is in the shared directory and not shared, by reason
   Downloads   those in progress, those waiting for a turn, and what was received since start
   Orphans     part files that no download of this daemon names
   Uploads     those in progress, and what was sent since start
@@ -46,16 +47,22 @@ pub(in crate::ctl) struct Status {
 )]
 pub(in crate::ctl) struct Peers {}
 
-/// what this node shares
+/// what this node shares, or what is in its share and left out
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     subcommand,
     name = "files",
     help_triggers("-h", "--help"),
     note = "Columns:
-  HASH        the beginning of its BLAKE3; - while it is not computed yet; being written: not shared yet"
+  HASH        the beginning of its BLAKE3; - while it is not computed yet; being written: not shared yet
+Columns with --left-out:
+  REASON      why it is not shared"
 )]
-pub(in crate::ctl) struct Files {}
+pub(in crate::ctl) struct Files {
+    /// what is in the shared directory and not shared, and why
+    #[argh(switch)]
+    pub(in crate::ctl) left_out: bool,
+}
 
 /// scan the shared directory now, and wait until that is done
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

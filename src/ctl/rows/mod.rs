@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node` | the daemon itself: status, peers, bootstrap nodes, scans |
 //! | `files` | hits, and the files of peers and of our own |
+//! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
 //! | `uploads` | uploads in progress |
 //! | `reload` | what a reload did |
@@ -12,6 +13,7 @@
 mod details;
 mod downloads;
 mod files;
+mod left_out;
 mod node;
 mod reload;
 mod uploads;
@@ -19,6 +21,7 @@ mod uploads;
 pub(super) use details::{Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
+pub(super) use left_out::left_out_line;
 pub(super) use node::{ScanResult, VerboseStatus};
 
 use super::table::{Look, Table, Tone};

@@ -1,6 +1,6 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
-use super::{Column, Row, Show, number, table_of};
+use super::{Column, Row, Show, left_out_line, number, table_of};
 use crate::control::{
     BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, ServedReply,
     StatusReply, TimesReply,
@@ -24,6 +24,9 @@ pub(in crate::ctl) struct ScanResult {
     /// Files that are not shared yet because they are being written. Left out of the JSON if there are none.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::ctl) being_written: u64,
+    /// All that is left out, but for these. Left out of the JSON if there is nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(in crate::ctl) left_out: u64,
 }
 
 /// The status, and for people also what met a limit and how long the loop took.
@@ -76,6 +79,10 @@ impl Show for StatusReply {
         }));
         lines.push(("Peers", self.peers.to_string()));
         lines.push(("Sharing", self.sharing_line()));
+        if !self.left_out.is_empty() {
+            let line = left_out_line(&self.left_out);
+            lines.push(("Left out", format!("{line}; 'pyratectl files --left-out' names them")));
+        }
         lines.extend(self.share_error.iter().map(|error| ("", name(error.message.as_bytes()))));
         let waiting = |number: u64| if number > 0 { format!(", {number} waiting") } else { String::new() };
         let queued = waiting(self.downloads_queued);
@@ -129,6 +136,7 @@ impl Row for StatusReply {
         ("orphaned_bytes", |status, _| status.orphaned_bytes.to_string()),
         ("sandbox", |status, _| word(&status.sandbox.state)),
         ("registry", |status, _| or_unknown(status.registry, |served| format!("{}={}", served.listen, served.count))),
+        ("left_out", |status, _| status.left_out.values().sum::<u64>().to_string()),
     ];
 }
 

@@ -162,6 +162,10 @@ list!(remarks: Remark as &'static str {
         that";
     NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
+    NothingLeftOut => "nothing in the shared directory is left out";
+    LeftOut { count: 1 } => "1 entry of the shared directory left out; 'pyratectl files --left-out' says why";
+    LeftOut { count: 2 } => "2 entries of the shared directory left out; 'pyratectl files --left-out' says why";
+    Unnamed("1 entry: 1 hidden".into()) => "further ones, whose names the daemon does not keep: 1 entry: 1 hidden";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
     HitsForgotten => "some searches found more hits than are remembered";
     FilesForgotten => "the peer shares more files than are remembered";

@@ -9,8 +9,8 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use crate::control::{
-    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, Problem, RawText, Reply,
-    Request, SearchRow, SearchesReply, StatusReply,
+    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply, LeftOutRow,
+    Problem, RawText, Reply, Request, SearchRow, SearchesReply, StatusReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -126,6 +126,7 @@ impl Calls<'_> {
                 Ok(Reply::Uploads(self.upload.call_uploads(self.cx, self.share, after.as_ref())))
             }
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
+            Request::LeftOut { after } => Ok(Reply::LeftOut(self.call_left_out(after.as_ref()))),
             Request::Rescan => {
                 self.may_work()?;
                 self.share.call_rescan(self.cx, client);
@@ -178,6 +179,7 @@ impl Calls<'_> {
             shared_files: self.share.library().len(),
             shared_bytes: self.share.library().bytes(),
             share_error: self.share.share_error(self.cx),
+            left_out: self.share.left_out_counts(),
             scanning: self.share.is_scanning(),
             unhashed_files: self.share.library().unhashed(),
             downloads_active: count(self.download.downloads.active()),
@@ -262,5 +264,16 @@ impl Calls<'_> {
         rows.into_iter().for_each(|(name, size, b3, being_written)| files.push(name, size, b3, being_written));
         let share_error = self.share.share_error(self.cx);
         Ok(FilesReply { files, next: next.map(RawText::new), share_error })
+    }
+
+    fn call_left_out(&self, after: Option<&RawText>) -> LeftOutReply {
+        let rows = self.share.left_out_after(after.map_or(b"", RawText::as_bytes)).map(|row| (row.0, row));
+        let (rows, next) = page(rows, |(name, _)| 100 + name.len() * TEXT_BLOAT_MAX);
+        LeftOutReply {
+            left_out: rows.into_iter().map(|(name, reason)| LeftOutRow { name: RawText::new(name), reason }).collect(),
+            next: next.map(RawText::new),
+            unnamed: self.share.left_out_unnamed(),
+            share_error: self.share.share_error(self.cx),
+        }
     }
 }

@@ -5,10 +5,11 @@
 
 mod hash_requests;
 mod hashing;
+mod left_out;
 mod scanning;
 mod settling;
 
-use crate::library::{Library, ScanReport, ScannedFile};
+use crate::library::{LeftOut, Library, ScanReport, ScannedFile};
 use crate::name::FileName;
 use hashing::Hashing;
 use scanning::ScanStage;
@@ -24,6 +25,8 @@ pub(super) struct ShareMachine {
     hashing: Hashing,
     /// The last log line of a scan: the number of files, and the report.
     scan_logged: Option<(u64, ScanReport)>,
+    /// Of the last scan that could read the share.
+    left_out: LeftOut,
 }
 
 impl ShareMachine {

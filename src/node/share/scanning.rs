@@ -96,6 +96,7 @@ impl ShareMachine {
                 mounts: Vec::new(),
                 error: None,
                 being_written: 0,
+                left_out: 0,
             };
             cx.notify(Topic::Scan, notice);
         }
@@ -155,18 +156,32 @@ impl ShareMachine {
         }
     }
 
-    fn finish_scan(&mut self, cx: &mut Cx, report: ScanReport) {
+    fn finish_scan(&mut self, cx: &mut Cx, mut report: ScanReport) {
         let wait = self.settling.scan_wait(cx.config.filemonitor_refresh);
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Rescan);
         self.scan = ScanStage::Waiting { timer };
         let files = self.library.len();
+        let left_out = std::mem::take(&mut report.left_out);
         self.log_scan(cx, files, &report);
+        if report.failed.is_none() {
+            self.keep_left_out(left_out);
+        }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
         let error = failed.map(|fault| share_unreadable(cx, files, fault).into());
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
         let being_written = self.settling.count();
-        let notice =
-            Notice::Scan { files, done: true, names_refused, unreadable, other_mounts, mounts, error, being_written };
+        let left_out = self.left_out_by_scan();
+        let notice = Notice::Scan {
+            files,
+            done: true,
+            names_refused,
+            unreadable,
+            other_mounts,
+            mounts,
+            error,
+            being_written,
+            left_out,
+        };
         cx.notify(Topic::Scan, || notice);
         cx.subscriptions.close(Topic::Scan);
         if self.scan_again {
@@ -226,7 +241,7 @@ fn share_unreadable(cx: &Cx, files: u64, fault: DiskFault) -> Problem {
 }
 
 /// Names in a line, which says so if there are more.
-fn first_of(names: Vec<String>, count: u64) -> String {
+pub(super) fn first_of(names: Vec<String>, count: u64) -> String {
     let more = if count > names.len() as u64 { ", ..." } else { "" };
     names.join(", ") + more
 }

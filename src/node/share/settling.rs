@@ -65,6 +65,16 @@ impl Settling {
         self.range(after).map(|(name, file)| (name, file.meta.map(|meta| meta.size)))
     }
 
+    /// Those after a name, which may be any bytes.
+    pub(super) fn names_after(&self, after: &[u8]) -> impl Iterator<Item = &FileName> {
+        self.files.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded)).map(|(name, _)| name)
+    }
+
+    /// Those of which no name is remembered.
+    pub(super) fn beyond(&self) -> u64 {
+        self.left_out
+    }
+
     /// A scan found a file unchanged for long.
     pub(super) fn note_settled(&mut self, name: &FileName) {
         if !self.files.is_empty() {

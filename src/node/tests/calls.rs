@@ -68,6 +68,7 @@ fn a_request_for_a_rescan_is_answered_by_the_next_scan_that_begins() {
         mounts: vec![],
         error: None,
         being_written: 0,
+        left_out: 0,
     };
     assert!(rig.notices().contains(&done(2)));
 

@@ -9,6 +9,7 @@ mod displacing;
 mod downloads;
 mod flooding;
 mod hashing;
+mod left_out;
 mod listings;
 mod membership;
 mod mistyped;

@@ -1,7 +1,8 @@
 //! Scans of test directories.
 
 use super::*;
-use crate::library::FileMeta;
+use crate::library::{FileMeta, LeftOut};
+use crate::name::Escaped;
 use crate::store::not_tested::not_tested;
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,9 +20,13 @@ fn tree(files: &[&str]) -> TempDir {
     scratch
 }
 
-/// Runs a scan to its end in steps of at most `slice` entries.
+/// Runs a scan to its end in steps of at most `slice` entries. The report is without what was left out.
 fn scan(root: &Path, slice: usize) -> (BTreeMap<String, FileMeta>, ScanReport) {
-    let mut scanner = Scanner::start(root);
+    let (found, report) = run(Scanner::start(root), slice);
+    (found, ScanReport { left_out: LeftOut::default(), ..report })
+}
+
+fn run(mut scanner: Scanner, slice: usize) -> (BTreeMap<String, FileMeta>, ScanReport) {
     let mut found = BTreeMap::new();
     loop {
         let step = scanner.step(slice, i64::MAX);
@@ -34,6 +39,13 @@ fn scan(root: &Path, slice: usize) -> (BTreeMap<String, FileMeta>, ScanReport) {
             return (found, report);
         }
     }
+}
+
+/// What a scan leaves out, as `name: reason`.
+fn left_out(scanner: Scanner) -> Vec<String> {
+    let left_out = run(scanner, 3).1.left_out;
+    let row = |(name, reason)| format!("{}: {reason:?}", Escaped(name));
+    left_out.names_after(b"").map(row).collect()
 }
 
 fn names(root: &Path) -> Vec<String> {
@@ -65,6 +77,27 @@ fn hidden_things_links_and_special_files_are_left_out() {
     let _socket = std::os::unix::net::UnixListener::bind(scratch.path().join("socket")).unwrap();
     assert_eq!(names(scratch.path()), ["a", "d/y"]);
     assert_eq!(scan(scratch.path(), 9).1, ScanReport::default());
+    let expected = [
+        ".dir: Hidden",
+        ".hidden: Hidden",
+        "d/.x.pyrate-part: Hidden",
+        "dangling: Symlink",
+        "fifo: NotRegular",
+        "link: Symlink",
+        "link-to-directory: Symlink",
+        "socket: NotRegular",
+    ];
+    assert_eq!(left_out(Scanner::start(scratch.path())), expected);
+}
+
+#[test]
+fn the_files_of_downloads_are_not_named_as_left_out_and_those_of_the_daemon_are() {
+    let scratch = tree(&["a", ".a.00c0ffee.pyrate-part", ".a.00c0ffee.pyrate-journal", "state/x", "log", "log.1"]);
+    let mut own = OwnFiles::default();
+    own.directory(&scratch.path().join("state"));
+    own.log(&scratch.path().join("log"));
+    let scanner = Scanner::start(scratch.path()).without(own);
+    assert_eq!(left_out(scanner), ["log: Own", "log.1: Own", "state: Own"]);
 }
 
 #[test]
@@ -77,6 +110,8 @@ fn names_that_cannot_be_sent_are_counted() {
     refused.sort();
     assert_eq!(refused, [&b"bad\ndirectory"[..], b"es\x1bcape", b"new\nline"].map(Box::from));
     assert_eq!(report, ScanReport { names_refused: 3, refused: report.refused.clone(), ..ScanReport::default() });
+    let expected = ["bad\\ndirectory: ControlByte", "es\\x1bcape: ControlByte", "new\\nline: ControlByte"];
+    assert_eq!(left_out(Scanner::start(scratch.path())), expected);
 }
 
 #[test]
@@ -100,6 +135,8 @@ fn a_deep_tree_ends_where_names_become_too_long_and_takes_no_descriptors() {
         directory = nix::fcntl::openat(&directory, long.as_str(), OFlag::O_DIRECTORY, Mode::empty()).unwrap();
     }
     assert_eq!(scan(&scratch.path().join("long"), 5).1.names_refused, 1);
+    let left_out = left_out(Scanner::start(&scratch.path().join("long")));
+    assert!(left_out.len() == 1 && left_out[0].ends_with("x: TooLong"), "{left_out:?}");
 }
 
 fn open_directory(path: &Path) -> OwnedFd {
@@ -118,6 +155,7 @@ fn unreadable_places_are_counted_and_a_missing_share_fails_the_scan() {
     fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(scratch.path().join("secret"), fs::Permissions::from_mode(0o200)).unwrap();
     let (found, report) = scan(scratch.path(), 5);
+    assert_eq!(left_out(Scanner::start(scratch.path())), ["closed: Unreadable", "secret: Unreadable"]);
     fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a"]);
     let mut unread = report.unread.clone();
@@ -154,7 +192,9 @@ fn other_mounts_are_not_entered() {
     let step = scanner.step(10, i64::MAX);
     assert!(step.files.is_empty());
     let mounts = vec![FileName::from_bytes(b"proc").unwrap()];
-    assert_eq!(step.ended, Some(ScanReport { other_mounts: 1, mounts, ..ScanReport::default() }));
+    let mut left_out = LeftOut::default();
+    left_out.note(LeftOutReason::OtherMount, b"proc");
+    assert_eq!(step.ended, Some(ScanReport { other_mounts: 1, mounts, left_out, ..ScanReport::default() }));
 }
 
 #[test]
@@ -192,7 +232,8 @@ fn unreadable_and_removed_files_are_not_hidden() {
         assert!(matches!(scanner.not_read(root, b"d", errno), State::Between { .. }));
     }
     let unread = vec![FileName::from_bytes(b"d").unwrap(); 2];
-    assert_eq!(scanner.report, ScanReport { unreadable: 2, unread, ..ScanReport::default() });
+    let left_out = scanner.report.left_out.clone();
+    assert_eq!(scanner.report, ScanReport { unreadable: 2, unread, left_out, ..ScanReport::default() });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is shared, and what never is (pyrated(8), DESCRIPTION).
 
-use crate::harness::{Framing, LIMIT, Setup, Stopwatch, ask, fetch, fetch_reset, lines, until};
+use crate::harness::{Daemon, Framing, LIMIT, Setup, Stopwatch, ask, fetch, fetch_reset, lines, pyratectl, until};
 use nix::sys::stat::Mode;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -13,6 +13,51 @@ fn listed(to: std::net::SocketAddr) -> BTreeSet<Vec<u8>> {
 
 fn names(expected: &[&str]) -> BTreeSet<Vec<u8>> {
     expected.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+/// What `only_regular_visible_files_are_shared` has in its share beside two files.
+const LEFT_OUT: [(&str, &str); 11] = [
+    (".git", "hidden"),
+    (".hidden", "hidden"),
+    ("control\nname", "control_byte"),
+    ("dangling", "symlink"),
+    ("dir/.inner", "hidden"),
+    ("escape\u{1b}[31m", "control_byte"),
+    ("fifo", "not_regular"),
+    ("link-inside.txt", "symlink"),
+    ("link.txt", "symlink"),
+    ("linkdir", "symlink"),
+    ("socket", "not_regular"),
+];
+
+/// Names with the reasons why they are not shared.
+fn left_out(peer: &Daemon) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    peer.pages("left_out", "left_out").iter().map(|row| (text(&row["name"]), text(&row["reason"]))).collect()
+}
+
+#[test]
+fn a_link_to_a_disk_of_music_gets_an_answer_within_one_rescan() {
+    let setup = Setup::peer().set("log_level", "'info'").shares("a", "a").shares(".hidden", "h");
+    let music = setup.home().join("music");
+    std::fs::create_dir(&music).expect("a directory");
+    let peer = setup.start();
+    let lines = || {
+        let log = peer.log();
+        log.lines().filter(|line| line.contains("left out of the share")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    until("what is hidden is logged", LIMIT, || lines().len() == 1);
+    assert!(lines()[0].contains(" info ") && lines()[0].contains(" count=1 names=.hidden"), "{:?}", lines());
+    symlink(&music, peer.share().join("music")).expect("a link");
+    let rescan = pyratectl(&peer, ["rescan"]);
+    let told = "2 entries of the shared directory left out; 'pyratectl files --left-out' says why\n";
+    assert_eq!((rescan.code, rescan.stderr.as_str()), (0, told));
+    let shown = pyratectl(&peer, ["files", "--left-out"]);
+    assert_eq!(shown.stdout, "NAME     REASON\n.hidden  hidden\nmusic    symbolic link\n");
+    assert_eq!(peer.status()["left_out"], serde_json::json!({"symlink": 1, "hidden": 1}));
+    peer.rescan();
+    until("the link is logged", LIMIT, || lines().len() == 2);
+    assert!(lines()[1].contains(" warn ") && lines()[1].contains(" count=1 names=music"), "{:?}", lines());
 }
 
 #[test]
@@ -72,6 +117,7 @@ fn only_regular_visible_files_are_shared() {
         until("the log names them", LIMIT, || peer.log().contains(name));
     }
     assert_eq!(peer.status()["shared_files"], 2);
+    assert_eq!(left_out(&peer), LEFT_OUT.map(|(name, reason)| (name.to_owned(), reason.to_owned())));
     drop(socket);
 }
 

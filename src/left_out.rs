@@ -1,0 +1,31 @@
+//! Why something in the shared directory is not shared.
+
+use serde::{Deserialize, Serialize};
+
+/// In JSON and in the tables, the reasons have these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOutReason {
+    Symlink,
+    /// Its name begins with a dot.
+    Hidden,
+    /// Its name has a control byte.
+    ControlByte,
+    /// Its path is longer than a name in a message.
+    TooLong,
+    Unreadable,
+    /// A socket, a FIFO or a device.
+    NotRegular,
+    /// A directory where another filesystem is mounted.
+    OtherMount,
+    /// The state directory or a log of the daemon.
+    Own,
+    BeingWritten,
+}
+
+impl LeftOutReason {
+    /// Whether the log has a line of its own for what is left out for this reason.
+    pub(crate) fn is_logged_alone(self) -> bool {
+        matches!(self, Self::ControlByte | Self::TooLong | Self::Unreadable | Self::OtherMount)
+    }
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeftOutReason {
+    /// A symbolic link, and these are not followed.
     Symlink,
     /// Its name begins with a dot.
     Hidden,
@@ -21,6 +22,16 @@ pub enum LeftOutReason {
     /// The state directory or a log of the daemon.
     Own,
     BeingWritten,
+    /// A symbolic link to what is not there.
+    Dangling,
+    /// A symbolic link that leads to itself, or over more links than the system follows.
+    Loop,
+    /// It is shared under another name.
+    SharedAlready,
+    /// A symbolic link, or what is behind one, that the sandbox of the daemon forbids to read.
+    OutsideSandbox,
+    /// A symbolic link, or a directory behind one, beyond the number that is followed.
+    TooMany,
 }
 
 impl LeftOutReason {

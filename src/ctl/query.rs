@@ -12,6 +12,7 @@ use crate::control::{
     LeftOutCounts, LeftOutReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, UploadRow,
     UploadsReply, parse_ids,
 };
+use crate::left_out::LeftOutReason;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,10 +185,13 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
 /// `files --left-out`.
 pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut unnamed, mut last) = (None, LeftOutCounts::new(), None);
+    let (mut any_link, mut any_outside) = (false, false);
     let first = Request::LeftOut { after: None };
     let shown = show_pages(session, first, Ok(Some(Remark::NothingLeftOut)), |page: LeftOutReply| {
         share_error = page.share_error;
         unnamed = page.unnamed;
+        any_link |= page.left_out.iter().any(|row| row.reason == LeftOutReason::Symlink);
+        any_outside |= page.left_out.iter().any(|row| row.reason == LeftOutReason::OutsideSandbox);
         let next = page.next.filter(|next| Some(next) != last.as_ref());
         last.clone_from(&next);
         (page.left_out, next.map(|after| Request::LeftOut { after: Some(after) }))
@@ -195,6 +199,8 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
     }
+    let advice = [(any_link, Remark::LinksNotFollowed), (any_outside, Remark::OutsideSandbox)];
+    advice.into_iter().filter(|(is_due, _)| *is_due && session.output.is_text()).for_each(|(_, advice)| remark(advice));
     if !unnamed.is_empty() {
         remark(Remark::Unnamed(left_out_line(&unnamed)));
     }

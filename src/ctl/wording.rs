@@ -205,6 +205,12 @@ pub(crate) enum Remark {
         count => format!("{count} entries"),
     })]
     LeftOut { count: u64 },
+    #[error(
+        "symbolic links are not followed; 'follow_symlinks = true' in the configuration has the next start follow them"
+    )]
+    LinksNotFollowed,
+    #[error("outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated")]
+    OutsideSandbox,
     #[error("further ones, whose names the daemon does not keep: {0}")]
     Unnamed(String),
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]

@@ -30,6 +30,7 @@ pub(super) fn compose(
         bootstrap_optional: config.on_this_machine_alone(),
         bootstrap_verify: config.bootstrap_verify,
         share: config.local_directory.clone(),
+        follow_symlinks: config.follow_symlinks,
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),
         metrics_listen: config.metrics_listen,

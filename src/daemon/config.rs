@@ -42,6 +42,8 @@ pub struct Config {
     pub filemonitor_refresh: Duration,
     /// The directory shared, recursively; a leading `~` is expanded.
     pub local_directory: PathBuf,
+    /// Whether symbolic links in the share are followed, also to what is outside of it. If not, they are left out.
+    pub follow_symlinks: bool,
     /// Where finished downloads go; if absent, `local_directory`.
     pub download_directory: Option<PathBuf>,
     /// Where `pyrated` logs. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave logging to the
@@ -73,6 +75,8 @@ pub struct Config {
     pub sandbox: bool,
     /// Further directories that downloads may be saved to from inside the sandbox.
     pub sandbox_writable: Vec<PathBuf>,
+    /// Further directories that may be read from inside the sandbox, as those that symbolic links in the share lead to.
+    pub sandbox_readable: Vec<PathBuf>,
     /// Whether root may run `pyrated`. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave that to the
     /// program that embeds them.
     pub allow_root: bool,
@@ -193,6 +197,7 @@ impl Config {
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
         paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
         paths.extend(self.sandbox_writable.iter_mut().map(|path| ("sandbox_writable", path)));
+        paths.extend(self.sandbox_readable.iter_mut().map(|path| ("sandbox_readable", path)));
         if let LogPlace::File(path) = &mut self.log_file {
             paths.push(("log_file", path));
         }

@@ -194,6 +194,8 @@ keys! {
         "time between rescans of the share, as in 60s, or in seconds";
     local_directory: Path, "~/pyrate-files", "", Peer, NextStart,
         "the directory shared, recursively; ~ is expanded";
+    follow_symlinks: Truth, "false", "", Peer, NextStart,
+        "whether symbolic links in the share are followed, also to what is outside of it";
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";
     log_file: Log, "stderr", "", AnyNode, Reload,
@@ -222,6 +224,8 @@ keys! {
         "whether to restrict the daemon to its own directories, where the kernel has Landlock";
     sandbox_writable: Paths, "", "none", Peer, NextStart,
         "further directories that downloads may be saved to from inside the sandbox";
+    sandbox_readable: Paths, "", "none", Peer, NextStart,
+        "further directories that links in the share may lead to from inside the sandbox";
     allow_root: Truth, "false", "", AnyNode, NextStart,
         "whether root may run the daemon, which is refused otherwise";
     hand_over: Truth, "false", "", AnyNode, NextStart,

@@ -92,6 +92,9 @@ impl Rules {
             places.push((config.effective_download_directory().to_owned(), Use::Write));
             places.extend(config.sandbox_writable.iter().map(|path| (path.clone(), Use::Write)));
         }
+        if config.peer && config.follow_symlinks {
+            places.extend(config.sandbox_readable.iter().map(|path| (path.clone(), Use::Read)));
+        }
         places.extend(config.state_directory.clone().map(|path| (path, Use::Write)));
         if let LogPlace::File(path) = &config.log_file {
             let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());

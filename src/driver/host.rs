@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     /// An address in use for the bootstrap node is no error: one is there already.
     pub bootstrap_optional: bool,
     pub share: PathBuf,
+    /// Whether symbolic links in the share are followed.
+    pub follow_symlinks: bool,
     /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
     pub control_socket: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::cx::{Cx, Outputs, Phase};
-use super::disk::Disk;
+use super::disk::{Disk, SharePlace};
 use super::front::{BindFault, ControlListener, Front, MetricsListener};
 use super::handing_over::take_over;
 use super::histogram::Histogram;
@@ -49,7 +49,8 @@ impl Driver {
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
-        let (mut disk, mut remembered) = Disk::open(settings.state, (settings.share, share), cache, &waker, clock)?;
+        let share = SharePlace { path: settings.share, root: share, follow_symlinks: settings.follow_symlinks };
+        let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
         let kept = take_over(&mut settings.passed);
         remembered.files = kept.iter().map(|upload| upload.file.clone()).collect();

@@ -23,11 +23,13 @@
 //! | `durable` | replacing a file atomically |
 //! | `usable` | checking whether a directory can be used; creating one |
 
+mod beneath;
 mod cache;
 mod claim;
 mod disk;
 mod durable;
 mod hasher;
+mod links;
 mod mount;
 #[cfg(test)]
 #[path = "../../tests/common/not_tested.rs"]
@@ -48,6 +50,7 @@ mod volume;
 
 pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, HashCache};
 pub(crate) use hasher::FileHasher;
+pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub(crate) use own::OwnFiles;

@@ -6,7 +6,8 @@ use nix::sys::stat::{FileStat, fstat, stat};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-type Identity = (u64, u64);
+/// Device and inode.
+pub(super) type Identity = (u64, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct OwnFiles {
@@ -40,6 +41,12 @@ impl OwnFiles {
 
     pub(super) fn holds_directory(&self, found: &FileStat) -> bool {
         self.directories.contains(&identity(found))
+    }
+
+    /// Whether a path, which has no links, leads into one of the directories, or to it.
+    pub(super) fn holds_path(&self, path: &Path) -> bool {
+        let is_held = |path: &Path| stat(path).is_ok_and(|found| self.holds_directory(&found));
+        !self.directories.is_empty() && path.ancestors().any(is_held)
     }
 
     pub(super) fn holds_file(&self, directory: Identity, name: &[u8], found: &FileStat) -> bool {

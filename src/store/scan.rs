@@ -1,11 +1,15 @@
 //! A scan of the share: a walk without recursion, one directory open at a time, a number of entries in each step.
 //!
-//! Waiting directories are kept as paths and opened beneath the root later, so a deep tree needs no descriptors, and a
+//! A link is left out, or followed when all else was read (`following`). Waiting directories are kept as paths and opened beneath the root later, so a deep tree needs no descriptors, and a
 //! directory that became a link meanwhile is not followed.
 
 use super::orphans::is_of_download;
 use super::own::{OwnFiles, identity};
-use super::share::open_beneath;
+mod following;
+
+use self::following::Following;
+use super::beneath::open_beneath;
+use super::links::FollowedLinks;
 use super::volume::Volume;
 use super::{file_type, meta, stat_at};
 use crate::fault::DiskFault;
@@ -17,8 +21,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, faccessat};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Directories waiting to be read; further ones are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
@@ -51,6 +57,10 @@ pub(crate) struct Scanner {
     own: OwnFiles,
     /// The device number of the last directory, and its filesystem.
     volume: Option<(u64, Volume)>,
+    /// All filesystems of this scan by their device numbers.
+    volumes: BTreeMap<u64, Volume>,
+    /// If links are followed.
+    following: Option<Following>,
 }
 
 #[derive(Debug)]
@@ -75,11 +85,21 @@ enum Found {
     Directory,
     /// Removed.
     Nothing,
-    /// A link, or something that is neither a file nor a directory.
+    Link,
+    /// Something else.
     Unfit(LeftOutReason),
     Unreadable,
     /// After an error that does not show what is there.
     Hidden(Errno),
+}
+
+impl ScanStep {
+    fn note(&mut self, file: ScannedFile, volume: Option<Volume>, wall_ns: i64) {
+        match volume.map(|volume| volume.quiet(&file.meta, wall_ns)) {
+            Some(quiet) if quiet >= RECENT_MAX => self.files.push(file),
+            quiet => self.recent.push(RecentFile { file, quiet: quiet.unwrap_or_default() }),
+        }
+    }
 }
 
 impl Scanner {
@@ -97,11 +117,18 @@ impl Scanner {
             path: root.to_owned(),
             own: OwnFiles::default(),
             volume: None,
+            volumes: BTreeMap::new(),
+            following: None,
         }
     }
 
     pub(crate) fn without(self, own: OwnFiles) -> Scanner {
         Scanner { own, ..self }
+    }
+
+    /// Follows links, and notes in `links` what they lead to.
+    pub(crate) fn following(self, links: Option<Arc<FollowedLinks>>) -> Scanner {
+        Scanner { following: links.map(Following::new), ..self }
     }
 
     /// Examines up to `entries_max` entries of directories. `wall_ns`: the wall clock, in nanoseconds since the epoch. After
@@ -110,7 +137,7 @@ impl Scanner {
         let mut step = ScanStep::default();
         for _ in 0..entries_max.max(1) {
             self.state = match std::mem::replace(&mut self.state, State::Ended) {
-                State::Between { root } => self.open_next(root, &mut step),
+                State::Between { root } => self.open_next(root, wall_ns, &mut step),
                 State::Reading { root, directory } => self.read_entry(root, directory, wall_ns, &mut step),
                 State::Ended => {
                     step.ended = Some(self.report.clone());
@@ -121,14 +148,20 @@ impl Scanner {
         step
     }
 
-    fn open_next(&mut self, root: OwnedFd, step: &mut ScanStep) -> State {
-        let Some(path) = self.waiting.pop() else { return State::Ended };
-        match Reading::open(&root, path) {
+    fn open_next(&mut self, root: OwnedFd, wall_ns: i64, step: &mut ScanStep) -> State {
+        let Some(path) = self.waiting.pop() else { return self.next_link(root, wall_ns, step) };
+        let links = self.following.as_ref().map(Following::table);
+        match Reading::open(&root, links, path) {
             Ok(directory) if self.own.holds_directory(&directory.stat) => {
                 self.report.left_out.note(LeftOutReason::Own, &directory.path);
                 State::Between { root }
             }
             Ok(directory) => {
+                let entered = self.following.as_mut().map_or(Ok(()), |following| following.enter(&directory.stat));
+                if let Err(reason) = entered {
+                    self.report.left_out.note(reason, &directory.path);
+                    return State::Between { root };
+                }
                 self.enter_volume(&directory, step);
                 State::Reading { root, directory }
             }
@@ -142,9 +175,14 @@ impl Scanner {
         if self.volume.is_some_and(|(known, _)| known == device) {
             return;
         }
+        if let Some(known) = self.volumes.get(&device) {
+            self.volume = Some((device, *known));
+            return;
+        }
         // On an error the device number is used.
-        self.volume =
-            Volume::of(&directory.handle, device, &self.path, &directory.path).ok().map(|found| (device, found));
+        let found = Volume::of(&directory.handle, device, &self.path, &directory.path).ok();
+        self.volume = found.map(|found| (device, found));
+        self.volumes.extend(self.volume);
         step.volumes.extend(self.volume);
     }
 
@@ -156,7 +194,7 @@ impl Scanner {
             // Removed, or no directory any more.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => {}
             Errno::EXDEV => self.note_mount(path),
-            Errno::EACCES | Errno::EPERM => self.note_unreadable(path, FileName::from_bytes(path)),
+            Errno::EACCES | Errno::EPERM => self.note_denied(path),
             _ => return self.hide(root, path, errno),
         }
         State::Between { root }
@@ -224,6 +262,7 @@ impl Scanner {
         let path = FileName::from_bytes(&bytes);
         match (found, path) {
             (Found::Nothing, _) => {}
+            (Found::Link, Some(path)) => self.note_link(&path),
             (Found::Unfit(reason), _) => self.report.left_out.note(reason, &bytes),
             (Found::Unreadable, path) => self.note_unreadable(&bytes, path),
             (Found::Hidden(errno), path) => {
@@ -241,10 +280,7 @@ impl Scanner {
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
             (Found::File(stat), Some(file)) if !self.own.holds_file(identity(&directory.stat), name, &stat) => {
                 let file = ScannedFile { name: file, meta: meta(&stat) };
-                match self.volume.map(|(_, volume)| volume.quiet(&file.meta, wall_ns)) {
-                    Some(quiet) if quiet >= RECENT_MAX => step.files.push(file),
-                    quiet => step.recent.push(RecentFile { file, quiet: quiet.unwrap_or_default() }),
-                }
+                step.note(file, self.volume.map(|(_, volume)| volume), wall_ns);
             }
             (Found::File(_), Some(_)) => self.report.left_out.note(LeftOutReason::Own, &bytes),
         }
@@ -253,9 +289,13 @@ impl Scanner {
 }
 
 impl Reading {
-    fn open(root: &OwnedFd, path: Vec<u8>) -> Result<Reading, (Vec<u8>, Errno)> {
+    fn open(root: &OwnedFd, links: Option<&FollowedLinks>, path: Vec<u8>) -> Result<Reading, (Vec<u8>, Errno)> {
         let at = if path.is_empty() { b"." } else { path.as_slice() };
-        let opened = open_beneath(root.as_fd(), at, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
+        let opened = match links {
+            Some(links) => links.open(root.as_fd(), at, flags),
+            None => open_beneath(root.as_fd(), at, flags),
+        };
         let entries = opened.and_then(|handle| {
             let to_read = handle.try_clone().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
             let stat = fstat(&handle)?;
@@ -282,7 +322,7 @@ impl Reading {
         match known {
             Some(Type::Directory) => return Found::Directory,
             Some(Type::File) | None => {}
-            Some(Type::Symlink) => return Found::Unfit(LeftOutReason::Symlink),
+            Some(Type::Symlink) => return Found::Link,
             Some(_) => return Found::Unfit(LeftOutReason::NotRegular),
         }
         let stat = match stat_at(self.handle.as_fd(), name) {
@@ -295,7 +335,7 @@ impl Reading {
             SFlag::S_IFDIR => Found::Directory,
             SFlag::S_IFREG if self.may_read(name, &stat) => Found::File(stat),
             SFlag::S_IFREG => Found::Unreadable,
-            SFlag::S_IFLNK => Found::Unfit(LeftOutReason::Symlink),
+            SFlag::S_IFLNK => Found::Link,
             _ => Found::Unfit(LeftOutReason::NotRegular),
         }
     }

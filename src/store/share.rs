@@ -1,35 +1,31 @@
-//! The root of the share, and opening files beneath it.
+//! The root of the share, and opening files beneath it and behind the links that are followed.
 
+use super::beneath::open_beneath;
+use super::links::FollowedLinks;
 use super::volume::Volumes;
 use super::{file_type, meta};
 use crate::fault::DiskFault;
 use crate::library::FileMeta;
 use crate::name::FileName;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlink};
+use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use rustix::io::{ReadWriteFlags, preadv2};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// A path must not leave the root.
-const RESOLVE: ResolveFlag = ResolveFlag::RESOLVE_BENEATH
-    .union(ResolveFlag::RESOLVE_NO_SYMLINKS)
-    .union(ResolveFlag::RESOLVE_NO_MAGICLINKS)
-    .union(ResolveFlag::RESOLVE_NO_XDEV);
-
-/// How often a lookup is tried that the kernel aborts because the tree changes.
-const LOOKUP_TRIES_MAX: u32 = 4;
 
 /// The shared directory. It is opened for each file and closed at once, so that it can be unmounted while the daemon is idle.
 #[derive(Debug)]
 pub(crate) struct ShareRoot {
     path: PathBuf,
+    /// Those of the share, if they are followed.
+    links: Option<Arc<FollowedLinks>>,
 }
 
 impl ShareRoot {
@@ -39,7 +35,12 @@ impl ShareRoot {
     pub(crate) fn open(path: &Path) -> io::Result<ShareRoot> {
         let directory = open_root(path)?;
         open_beneath(directory.as_fd(), b".", OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(unsupported)?;
-        Ok(ShareRoot { path: path.to_owned() })
+        Ok(ShareRoot { path: path.to_owned(), links: None })
+    }
+
+    /// Follows these links.
+    pub(crate) fn following(self, links: Option<Arc<FollowedLinks>>) -> Self {
+        ShareRoot { links, ..self }
     }
 
     /// Opens a shared file for reading. Waits for the disk, but for nothing else, whatever the name stands for.
@@ -56,9 +57,13 @@ impl ShareRoot {
             return Err(DiskFault::NotRegular);
         }
         let directory = open_root(&self.path).map_err(io::Error::from)?;
-        let file = match open_beneath(directory.as_fd(), name.as_bytes(), flags) {
+        let opened = match &self.links {
+            Some(links) => links.open(directory.as_fd(), name.as_bytes(), flags),
+            None => open_beneath(directory.as_fd(), name.as_bytes(), flags),
+        };
+        let file = match opened {
             Ok(descriptor) => File::from(descriptor),
-            // A symbolic link, a mount, a socket or a device without driver.
+            // A symbolic link that is not followed, a mount, a socket or a device without driver.
             Err(Errno::ELOOP | Errno::EXDEV | Errno::ENXIO | Errno::ENODEV) => return Err(DiskFault::NotRegular),
             Err(Errno::ENOTDIR) => return Err(DiskFault::Missing),
             Err(errno) => return Err(io::Error::from(errno).into()),
@@ -207,19 +212,6 @@ fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
 pub(super) fn identity(file: &File) -> Result<FileMeta, DiskFault> {
     let stat = fstat(file).map_err(io::Error::from)?;
     Ok(meta(&stat))
-}
-
-/// Opens a path beneath a directory, on the same mount and without links.
-pub(super) fn open_beneath(directory: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(RESOLVE);
-    let mut outcome = Err(Errno::EAGAIN);
-    for _ in 0..LOOKUP_TRIES_MAX {
-        outcome = openat2(directory, path, how);
-        if !matches!(outcome, Err(Errno::EAGAIN | Errno::EINTR)) {
-            break;
-        }
-    }
-    outcome
 }
 
 /// The error if the kernel has no `openat2` or a filter forbids it.

@@ -5,7 +5,7 @@ use crate::status::status;
 use serde_json::{Value, json};
 
 /// Each reason with the words for it.
-const REASONS: [(&str, &str); 9] = [
+const REASONS: [(&str, &str); 14] = [
     ("symlink", "symbolic link"),
     ("hidden", "hidden"),
     ("control_byte", "control character in the name"),
@@ -15,6 +15,11 @@ const REASONS: [(&str, &str); 9] = [
     ("other_mount", "another filesystem is mounted there"),
     ("own", "the daemon's own"),
     ("being_written", "being written"),
+    ("dangling", "link that leads nowhere"),
+    ("loop", "link that leads in a circle"),
+    ("shared_already", "shared under another name"),
+    ("outside_sandbox", "outside of the sandbox"),
+    ("too_many", "too many links or directories"),
 ];
 
 #[test]
@@ -28,6 +33,12 @@ fn each_reason_has_its_words() {
     text.gives(0, &format!("NAME  REASON\n{}", REASONS.map(|(_, words)| format!("a     {words}\n")).concat()));
     terse.gives(0, &format!("name\treason\n{}", REASONS.map(|(reason, _)| format!("a\t{reason}\n")).concat()));
     assert_eq!(json.json(), json!(rows()));
+    text.says(
+        0,
+        "symbolic links are not followed; 'follow_symlinks = true' in the configuration has the next start follow them\n\
+         outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated\n",
+    );
+    assert_eq!((terse.err.as_str(), json.err.as_str()), ("", ""));
 }
 
 #[test]

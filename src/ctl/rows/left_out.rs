@@ -27,6 +27,11 @@ fn reason(reason: LeftOutReason) -> &'static str {
         LeftOutReason::OtherMount => "another filesystem is mounted there",
         LeftOutReason::Own => "the daemon's own",
         LeftOutReason::BeingWritten => "being written",
+        LeftOutReason::Dangling => "link that leads nowhere",
+        LeftOutReason::Loop => "link that leads in a circle",
+        LeftOutReason::SharedAlready => "shared under another name",
+        LeftOutReason::OutsideSandbox => "outside of the sandbox",
+        LeftOutReason::TooMany => "too many links or directories",
     }
 }
 
@@ -49,5 +54,10 @@ fn of_reason(reason: LeftOutReason, number: u64) -> String {
         LeftOutReason::OtherMount => format!("{number} with another filesystem mounted"),
         LeftOutReason::Own => format!("{number} of the daemon itself"),
         LeftOutReason::BeingWritten => format!("{number} being written"),
+        LeftOutReason::Dangling => format!("{number} leading nowhere"),
+        LeftOutReason::Loop => format!("{number} leading in a circle"),
+        LeftOutReason::SharedAlready => format!("{number} shared under another name"),
+        LeftOutReason::OutsideSandbox => format!("{number} outside of the sandbox"),
+        LeftOutReason::TooMany => format!("{number} beyond what is followed"),
     }
 }

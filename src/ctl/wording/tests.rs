@@ -165,6 +165,9 @@ list!(remarks: Remark as &'static str {
     NothingLeftOut => "nothing in the shared directory is left out";
     LeftOut { count: 1 } => "1 entry of the shared directory left out; 'pyratectl files --left-out' says why";
     LeftOut { count: 2 } => "2 entries of the shared directory left out; 'pyratectl files --left-out' says why";
+    LinksNotFollowed =>
+        "symbolic links are not followed; 'follow_symlinks = true' in the configuration has the next start follow them";
+    OutsideSandbox => "outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated";
     Unnamed("1 entry: 1 hidden".into()) => "further ones, whose names the daemon does not keep: 1 entry: 1 hidden";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
     HitsForgotten => "some searches found more hits than are remembered";

@@ -70,8 +70,8 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "log_level" => "trace",
             "bootstrap_serve" => "[::1]:5",
             "peer" => "false",
-            "bootstrap_verify" | "sandbox" | "allow_root" | "hand_over" => "true",
-            "sandbox_writable" => "/some/where:/else/where",
+            "bootstrap_verify" | "sandbox" | "allow_root" | "hand_over" | "follow_symlinks" => "true",
+            "sandbox_writable" | "sandbox_readable" => "/some/where:/else/where",
             _ => "77",
         };
         let mut by_option = Desk::new();

@@ -75,6 +75,13 @@ fn the_rules_follow_from_the_configuration() {
     assert_eq!(home.uses("logs"), [Use::Log]);
     assert_eq!(home.uses("etc"), [Use::Configuration]);
     assert_eq!(home.uses("elsewhere"), []);
+    let readable = Config { sandbox_readable: vec![home.at("elsewhere")], ..home.config.clone() };
+    let uses_elsewhere = |config: &Config| {
+        let places = Rules::of(config, &[]).places;
+        places.iter().filter(|(place, _)| *place == home.at("elsewhere")).map(|(_, used)| *used).collect::<Vec<_>>()
+    };
+    assert_eq!(uses_elsewhere(&readable), [], "nothing leads there");
+    assert_eq!(uses_elsewhere(&Config { follow_symlinks: true, ..readable }), [Use::Read]);
     assert_eq!((home.rules().bind, home.rules().connects), (None, true));
 }
 

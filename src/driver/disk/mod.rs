@@ -45,7 +45,7 @@ use crate::fault::ResolveFault;
 use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
 use crate::node::{Remembered, RememberedPeers};
-use crate::store::{HashCache, ShareRoot, StateDirectory};
+use crate::store::{FollowedLinks, HashCache, ShareRoot, StateDirectory};
 use crate::time::{Instant, WallClock};
 use hashing::Hashing;
 use job::{Done, Key, Lane};
@@ -74,6 +74,8 @@ pub(crate) struct Disk {
     places: Places,
     share_path: PathBuf,
     share: Option<Arc<ShareRoot>>,
+    /// The links of the share, if they are followed.
+    links: Option<Arc<FollowedLinks>>,
     opened: OpenedFiles,
     /// Orders to look at files, counted.
     looks: u64,
@@ -89,12 +91,20 @@ pub(crate) struct Disk {
     save_registry_at: Option<Instant>,
 }
 
+/// Where the share is.
+pub(crate) struct SharePlace {
+    pub(crate) path: PathBuf,
+    /// If it is there.
+    pub(crate) root: Option<ShareRoot>,
+    pub(crate) follow_symlinks: bool,
+}
+
 impl Disk {
     /// Opens the files of the state directory. Returns what the node needs of them.
     /// Errors: If a thread cannot be created, or the log of downloads not be opened.
     pub(crate) fn open(
         state: Option<StateDirectory>,
-        (share_path, share): (PathBuf, Option<ShareRoot>),
+        share: SharePlace,
         cache: HashCache,
         waker: &Arc<Waker>,
         clock: Clock,
@@ -103,13 +113,16 @@ impl Disk {
         let opened = records::open(state.as_ref());
         let what = || "the state file of downloads".to_owned();
         let (records, downloads, download_last) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
+        let SharePlace { path: share_path, root: share, follow_symlinks } = share;
+        let links = follow_symlinks.then(Arc::default);
         let disk = Self {
             jobs: Jobs::start(waker, clock)?,
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
             share_path,
-            share: share.map(Arc::new),
+            share: share.map(|share| Arc::new(share.following(links.clone()))),
+            links,
             opened: OpenedFiles::default(),
             looks: 0,
             scan: Scan::default(),

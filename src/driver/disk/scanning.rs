@@ -29,10 +29,10 @@ impl Disk {
             Scan::Idle => {
                 let state = self.state.directory().map(|state| state.path().to_owned());
                 let own = OwnPaths { state, logs: log_files.to_vec() };
-                let (path, known) = (self.share_path.clone(), self.places.known());
+                let (path, known, links) = (self.share_path.clone(), self.places.known(), self.links.clone());
                 self.scan = Scan::Walking { again: None };
                 self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(DiskFault::Other(0)), move || {
-                    Walk::begin(path, own, &known)
+                    Walk::begin(path, own, &known, links)
                 });
             }
             Scan::Walking { again } | Scan::Reporting { again, .. } => *again = Some(log_files.to_vec()),

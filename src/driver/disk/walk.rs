@@ -3,11 +3,12 @@
 use crate::driver::clock::{Clock, wall_ns};
 use crate::fault::DiskFault;
 use crate::name::Escaped;
-use crate::store::{DirectoryMount, KnownMounts, OwnFiles, ScanStep, Scanner, ShareRoot};
+use crate::store::{DirectoryMount, FollowedLinks, KnownMounts, OwnFiles, ScanStep, Scanner, ShareRoot};
 use log::warn;
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Directory entries of one step, whose files the loop reports at once.
@@ -30,14 +31,15 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Opens the share again: the directory may have been replaced. Waits for the disk.
+    /// Opens the share again: the directory may have been replaced. `links`: if they are followed. Waits for the disk.
     pub(super) fn begin(
         path: PathBuf,
         own: OwnPaths,
         known: &KnownMounts,
+        links: Option<Arc<FollowedLinks>>,
     ) -> Result<(ShareRoot, Box<Self>), DiskFault> {
-        let root = open_share(&path, known)?;
-        let scanner = Scanner::start(&path).without(own.find());
+        let root = open_share(&path, known)?.following(links.clone());
+        let scanner = Scanner::start(&path).without(own.find()).following(links);
         Ok((root, Box::new(Self { scanner, path, found_files: false, steps: VecDeque::new(), mount: None })))
     }
 

@@ -185,7 +185,7 @@ fn a_directory_that_becomes_a_link_or_vanishes_during_the_scan_is_passed_over() 
 fn other_mounts_are_not_entered() {
     // /proc is a mount wherever these tests run.
     let root = open_directory(Path::new("/"));
-    assert_eq!(Reading::open(&root, b"proc".to_vec()).map(|_| ()).unwrap_err().1, Errno::EXDEV);
+    assert_eq!(Reading::open(&root, None, b"proc".to_vec()).map(|_| ()).unwrap_err().1, Errno::EXDEV);
     let mut scanner = Scanner::start(Path::new("/"));
     scanner.waiting = vec![b"proc".to_vec()];
     scanner.state = State::Between { root };

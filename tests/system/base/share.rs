@@ -61,6 +61,31 @@ fn a_link_to_a_disk_of_music_gets_an_answer_within_one_rescan() {
 }
 
 #[test]
+fn links_are_followed_if_that_is_asked_for() {
+    let setup = Setup::peer().set("follow_symlinks", "true").shares("a", "a");
+    let (share, home) = (setup.share(), setup.home().to_owned());
+    std::fs::create_dir(home.join("music")).expect("a directory");
+    std::fs::write(home.join("music/song"), "la").expect("it can be written");
+    std::fs::write(home.join("music/tune"), "tata").expect("it can be written");
+    std::fs::write(home.join("secret"), "secret").expect("it can be written");
+    symlink("../music", share.join("music")).expect("a link");
+    symlink(".", share.join("loop")).expect("a link");
+    let peer = setup.start();
+    assert_eq!(listed(peer.listen()), names(&["a", "music/song", "music/tune"]));
+    assert_eq!(left_out(&peer), [("loop".to_owned(), "shared_already".to_owned())]);
+    assert_eq!(fetch(peer.listen(), b"music/song"), b"la");
+    until("it is hashed", LIMIT, || peer.status()["unhashed_files"] == 0);
+    // The name leads to another file of the same user, which nobody has chosen to share.
+    std::fs::create_dir(home.join("other")).expect("a directory");
+    std::fs::rename(home.join("secret"), home.join("other/tune")).expect("a file");
+    std::fs::remove_file(share.join("music")).expect("a link");
+    symlink("../other", share.join("music")).expect("a link");
+    assert!(fetch_reset(peer.listen(), b"music/tune"), "no scan has seen where the link leads");
+    peer.rescan();
+    assert_eq!(fetch(peer.listen(), b"music/tune"), b"secret");
+}
+
+#[test]
 fn only_regular_visible_files_are_shared() {
     let setup = Setup::peer()
         .shares("visible.txt", "v")

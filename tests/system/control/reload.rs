@@ -1,9 +1,12 @@
 //! A reload, for every key: what is said to be in force runs, and what is said to wait does not (pyrated(8), SIGNALS).
 
+mod reach;
+
 use crate::harness::{
     Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, clean_command, fetch, free_port, holds, pause,
     pyratectl, until, wait_for,
 };
+use reach::{links, sandbox};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -283,23 +286,6 @@ fn rates(key: &str) -> Runs {
     Runs::After
 }
 
-/// The keys of the sandbox, in which the daemon has been since its start.
-fn sandbox(key: &str) -> Runs {
-    let setup = Setup::peer();
-    let other = setup.home().join("other");
-    std::fs::create_dir(&other).expect("a fresh directory");
-    let (setup, change) = match key {
-        "sandbox" => (setup, Change::of(key, "false", "true")),
-        _ => (setup.set("sandbox", "true"), Change::of(key, "[]", format!("[{}]", quoted(other.display())))),
-    };
-    let mut peer = change.start(setup);
-    let before = peer.status()["sandbox"].clone();
-    change.reload(&mut peer);
-    let runs = Runs::after_if(peer.status()["sandbox"] != before);
-    change.assert_reported(&mut peer, runs);
-    runs
-}
-
 /// The keys of how a daemon starts and ends.
 fn ends(key: &str) -> Runs {
     let change = Change::of(key, "true", "false");
@@ -324,7 +310,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 29, "{dump}");
+    assert_eq!(keys.len(), 31, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -333,12 +319,13 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_format" | "log_level" => {
             (pace(key), Runs::After)
         }
+        "follow_symlinks" => (links(key), Runs::Before),
         "local_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),
         "upload_limit" | "download_limit" => (rates(key), Runs::After),
         "allow_root" | "hand_over" => (ends(key), Runs::Before),
-        "sandbox" | "sandbox_writable" => (sandbox(key), Runs::Before),
+        "sandbox" | "sandbox_writable" | "sandbox_readable" => (sandbox(key), Runs::Before),
         other => panic!("nobody looks what a reload does to {other}"),
     };
     std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! The sandbox that the daemon makes for itself (pyrated(8), SANDBOX).
 
-use crate::harness::{Daemon, LIMIT, Setup, free_port, not_tested, pyratectl, until};
+use crate::harness::{Daemon, LIMIT, Setup, fetch, free_port, not_tested, pyratectl, until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -39,6 +39,27 @@ fn a_peer_in_its_sandbox_shares_downloads_and_reloads() {
         let status = fs::read_to_string(task.expect("a thread").path().join("status")).expect("its status");
         assert!(status.contains("NoNewPrivs:\t1"), "each thread was made after the process was restricted: {status}");
     }
+}
+
+#[test]
+fn links_out_of_the_sandbox_are_left_out_unless_it_allows_to_read_there() {
+    let directories = [(); 2].map(|()| tempfile::tempdir().expect("a scratch directory"));
+    let [inside, outside] = directories.each_ref().map(|directory| directory.path());
+    let readable = format!("['{}']", inside.display());
+    let setup = Setup::peer().set("follow_symlinks", "true").set("sandbox_readable", &readable).shares("a", "a");
+    for (name, directory) in [("inside", inside), ("outside", outside)] {
+        fs::write(directory.join("file"), name).expect("it can be written");
+        std::os::unix::fs::symlink(directory, setup.share().join(name)).expect("a link");
+        std::os::unix::fs::symlink(directory.join("file"), setup.share().join(format!("{name}-file"))).expect("a link");
+    }
+    let Some(peer) = sandboxed(setup) else { return };
+    assert_eq!(fetch(peer.listen(), b"inside/file"), b"inside");
+    let shown = pyratectl(&peer, ["files", "--left-out", "--terse"]);
+    let expected =
+        "name\treason\ninside-file\tshared_already\noutside\toutside_sandbox\noutside-file\toutside_sandbox\n";
+    assert_eq!(shown.stdout, expected);
+    let shown = pyratectl(&peer, ["files", "--left-out"]);
+    assert!(shown.stderr.contains("name the directories in 'sandbox_readable', and restart pyrated"), "{shown:?}");
 }
 
 #[test]

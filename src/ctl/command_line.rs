@@ -79,6 +79,8 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
         Command::Downloads(shown) => (!shown.ids.is_empty() && shown.has_filter()).then_some(Failure::IdsAndStates),
         Command::Forget(forget) => (forget.what.is_empty() && !forget.finished).then_some(Failure::ForgetsNothing),
+        Command::Follow(follow) => no_id(&follow.ids, "follow"),
+        Command::Wait(wait) => no_id(&wait.ids, "wait"),
         Command::Pause(order) => no_id(&order.ids, "pause"),
         Command::Resume(order) => no_id(&order.ids, "resume"),
         Command::Retry(order) => no_id(&order.ids, "retry"),

@@ -1,5 +1,5 @@
-//! Commands about downloads: `download`, which begins some in the daemon and follows them, with a bar at a terminal and lines
-//! that stay for each change of state and each source lost; and the orders `pause`, `resume`, `retry` and `cancel`.
+//! Commands about downloads: `download`, which begins some in the daemon and follows them, as `follow` and `wait` do with
+//! those that were begun before, with a bar at a terminal and lines that stay for each change of state and each source lost; and the orders `pause`, `resume`, `retry` and `cancel`.
 
 use super::args::Download;
 use super::clock::Deadline;
@@ -57,32 +57,64 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         let refused = refused.and_then(|row| row.error.as_ref());
         return Ok(refused.map_or(remembered, |error| exit_code(error.code)));
     }
-    let end = follow(session, &mut downloads);
+    let end = follow(session, &mut downloads, &Progress::new());
     // Whether one ended well does not depend on it.
     let _ = remark_not_remembered(&rows_of(&downloads));
     if !to_stdout {
         session.output.show(&rows_of(&downloads)[..])?;
     }
+    let is_settled = matches!(end, End::Settled);
+    let code = conclude(end, &downloads, Voice::Loud);
+    if to_stdout && is_settled && code == ExitCode::Done {
+        downloads.values().try_for_each(|row| content::copy(session.output, row))?;
+    }
+    Ok(code)
+}
+
+/// Whether people are told how a download goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    Loud,
+    /// Programs that ask for it get the rows.
+    Silent,
+}
+
+/// `follow` and `wait`: downloads that were begun before, also those that are over.
+pub(super) fn follow_again(session: &mut Session, ids: &[String], voice: Voice) -> Result<ExitCode, CallError> {
+    session.connection.watch_interrupts()?;
+    let followed: DownloadsReply = session.call(&Request::Follow { ids: ids.join(",") })?;
+    session.connection.forget_waiting();
+    let followed = downloads_of(session, followed)?;
+    let mut downloads: BTreeMap<u32, DownloadRow> = followed.into_iter().map(|row| (row.id, row)).collect();
+    let is_loud = voice == Voice::Loud;
+    if downloads.is_empty() && is_loud && session.output.is_text() {
+        remark(Remark::NothingToFollow);
+    }
+    let progress = if is_loud { Progress::new() } else { Progress::silent() };
+    let end = follow(session, &mut downloads, &progress);
+    drop(progress);
+    if is_loud {
+        let _ = remark_not_remembered(&rows_of(&downloads));
+    }
+    if is_loud || !session.output.is_text() {
+        session.output.show(&rows_of(&downloads)[..])?;
+    }
+    Ok(conclude(end, &downloads, voice))
+}
+
+/// The code to exit with. Tells where downloads continue in the daemon.
+fn conclude(end: End, downloads: &BTreeMap<u32, DownloadRow>, voice: Voice) -> ExitCode {
+    if matches!(end, End::TimedOut | End::Interrupted) && voice == Voice::Loud {
+        remark_going_on(downloads);
+    }
     match end {
-        End::Settled => {
-            let code = outcome(&downloads);
-            if to_stdout && code == ExitCode::Done {
-                downloads.values().try_for_each(|row| content::copy(session.output, row))?;
-            }
-            Ok(code)
-        }
-        End::TimedOut => {
-            remark_going_on(&downloads);
-            Ok(ExitCode::TimedOut)
-        }
-        End::Interrupted => {
-            remark_going_on(&downloads);
-            Ok(ExitCode::Unfinished)
-        }
+        End::Settled => outcome(downloads),
+        End::TimedOut => ExitCode::TimedOut,
+        End::Interrupted => ExitCode::Unfinished,
         End::Lost(error) => {
             // The rows are the document; the failure goes to the standard error.
             complain(&error.message);
-            Ok(exit_code(error.code))
+            exit_code(error.code)
         }
     }
 }
@@ -164,11 +196,10 @@ fn is_settled(row: &DownloadRow) -> bool {
 }
 
 /// Receives what the daemon reports until all downloads are settled.
-fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> End {
+fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, progress: &Progress) -> End {
     let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
-    let progress = Progress::new();
     let mut told = Told::default();
-    downloads.values().for_each(|row| remark_state(&progress, row));
+    downloads.values().for_each(|row| remark_state(progress, row));
     while !downloads.values().all(is_settled) {
         progress.advance(standing(downloads));
         match session.connection.next(until) {
@@ -177,7 +208,7 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>) -> 
                 let changed = known.state != download.state;
                 *known = download;
                 if changed {
-                    remark_state(&progress, known);
+                    remark_state(progress, known);
                 }
             }
             Ok(Heard::Notice(Notice::SourceLost { download, source })) => {

@@ -44,6 +44,7 @@ use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
 use args::Command;
 use command_line::{Early, Form, Options};
 use connection::Connection;
+use download::Voice;
 use output::{Output, remark};
 use rows::Order;
 use serde::de::DeserializeOwned;
@@ -125,6 +126,8 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Forget(forget) => queue::forget(session, &forget),
         Command::Download(download) => download::download(session, download),
         Command::Downloads(downloads) => queue::downloads(session, &downloads),
+        Command::Follow(follow) => download::follow_again(session, &follow.ids, Voice::Loud),
+        Command::Wait(wait) => download::follow_again(session, &wait.ids, Voice::Silent),
         Command::Pause(pause) => download::order(session, Order::Pause, &pause.ids),
         Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),

@@ -38,6 +38,7 @@ pub(super) struct Standing {
 pub(super) struct Progress {
     /// `None` where the standard error is no terminal, or one that cannot redraw a line.
     bar: Option<ProgressBar>,
+    is_silent: bool,
 }
 
 impl Progress {
@@ -47,7 +48,12 @@ impl Progress {
         // On a terminal that cannot redraw a line, nothing is drawn, and lines that stay would be lost with it.
         let draws = std::io::stderr().is_terminal() && !target.is_hidden();
         let bar = draws.then(|| ProgressBar::with_draw_target(None, target).with_style(style(&LINE)));
-        Self { bar }
+        Self { bar, is_silent: false }
+    }
+
+    /// Shows nothing, now or later.
+    pub(super) fn silent() -> Self {
+        Self { bar: None, is_silent: true }
     }
 
     /// Shows a text, which the next one replaces. The text holds no control character.
@@ -85,7 +91,9 @@ impl Progress {
 
     /// A line that stays.
     pub(super) fn remark(&self, text: &Remark) {
-        self.aside(|| output::remark(text));
+        if !self.is_silent {
+            self.aside(|| output::remark(text));
+        }
     }
 }
 

@@ -253,6 +253,8 @@ pub(crate) enum Remark {
     GoneMeanwhile,
     #[error("nothing to do: no download is in a state that this changes")]
     NothingToDo,
+    #[error("nothing to follow: no download is unfinished; 'pyratectl downloads' shows all")]
+    NothingToFollow,
     #[error("download {id} is not remembered: {}", why.message)]
     NotRemembered { id: u32, why: CallError },
 

@@ -1,6 +1,7 @@
 //! Commands that manage the queue of downloads, and show the transfers in progress.
 
-use super::fake::{Talk, download, forms, run, run_alone};
+use super::fake::{Fake, Talk, download, finish, forms, run, run_alone, with};
+use super::follows::{changed, interrupt};
 use super::queries::LATER_S;
 use serde_json::{Value, json};
 
@@ -113,4 +114,70 @@ fn downloads_are_forgotten_by_their_ids_and_a_peer_by_its_address() {
         run(arguments, |talk| talk.until_hangup()).says(28, "forget takes one PEER and nothing else");
     }
     run_alone(&["forget", "x,y"]).says(28, "a peer is an address or host name");
+}
+
+#[test]
+fn a_download_that_was_begun_before_is_followed_as_download_does() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("follow"), json!({"ids": "3,4-5,9"}));
+        let done = with(download(3, "a", "done", 2048), json!({"path": "/d/a", "verified": true}));
+        talk.reply(json!({"downloads": [done, download(9, "b", "active", 0)], "next": null, "ids": [3, 9]}));
+        talk.notice(changed(with(download(9, "b", "failed", 0), json!({"error": {"code": 32, "message": "no"}}))));
+        talk.until_hangup();
+    }
+    let followed = run(&["follow", "3,4-5", "9"], script);
+    assert_eq!(followed.err, "3 done: a: /d/a\n9 active: b\n9 failed: b: no\n");
+    assert!(followed.code == 32 && followed.out.contains(" 9  b     failed"), "{followed:?}");
+    let waited = run(&["wait", "3,4-5", "9"], script);
+    assert_eq!((waited.code, waited.out.as_str(), waited.err.as_str()), (32, "", ""));
+    let waited = run(&["wait", "3,4-5", "9", "--json"], script);
+    assert_eq!((waited.code, waited.json()[1]["state"].as_str(), waited.err.as_str()), (32, Some("failed"), ""));
+}
+
+#[test]
+fn what_is_over_or_missing_is_not_waited_for() {
+    for (state, code) in [("done", 0), ("cancelled", 1), ("paused", 7)] {
+        for command in ["follow", "wait"] {
+            let over = run(&[command, "1"], move |talk| {
+                talk.answer("follow", json!({"downloads": [download(1, "a", state, 0)], "next": null, "ids": [1]}));
+                talk.until_hangup();
+            });
+            assert_eq!((over.code, over.err.is_empty()), (code, command == "wait"), "{over:?}");
+        }
+    }
+    let missing = |talk: &mut Talk| {
+        talk.expect("follow");
+        talk.fail(3, "no such id: 7");
+    };
+    run(&["wait", "7"], missing).says(3, "no such id: 7");
+    let none = |talk: &mut Talk| drop(talk.answer("follow", json!({"downloads": [], "next": null})));
+    run(&["follow", "all"], none).says(0, "nothing to follow: no download is unfinished");
+    assert_eq!(run(&["wait", "all"], none).err, "");
+    run_alone(&["wait"]).says(28, "wait needs an ID");
+}
+
+#[test]
+fn a_wait_ends_with_its_time_and_with_an_interrupt_and_says_nothing() {
+    let active = |talk: &mut Talk| {
+        talk.answer("follow", json!({"downloads": [download(1, "a", "active", 0)], "next": null, "ids": [1]}));
+        talk.until_hangup();
+    };
+    let late = run(&["wait", "1", "--timeout", "100ms"], active);
+    assert_eq!((late.code, late.out.as_str(), late.err.as_str()), (2, "", ""));
+    run(&["follow", "1", "--timeout", "100ms"], active).says(2, "unfinished downloads continue in the daemon");
+    let fake = Fake::new();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        talk.answer("follow", json!({"downloads": [download(1, "a", "active", 0)], "next": null, "ids": [1]}));
+        // More than the socket holds: when all of it is sent, the answer before it was read.
+        (0..20_000).for_each(|_| talk.notice(changed(download(1, "a", "active", 0))));
+        begun.send(()).unwrap();
+        talk.until_gone();
+    });
+    let child = fake.command_here(&["wait", "1"]).spawn().unwrap();
+    has_begun.recv_timeout(super::fake::PATIENCE).unwrap();
+    interrupt(child.id());
+    let run = finish(child);
+    super::fake::wait_for(daemon);
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (7, "", ""));
 }

@@ -11,7 +11,7 @@ pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
-pub(super) use queue::{Forget, Uploads};
+pub(super) use queue::{Follow, Forget, Uploads, Wait};
 pub(super) use search::{Hits, List, Search};
 
 use super::values::{PathArg, duration};
@@ -77,6 +77,8 @@ pub(in crate::ctl) enum Command {
     Forget(Forget),
     Download(Download),
     Downloads(Downloads),
+    Follow(Follow),
+    Wait(Wait),
     Pause(Pause),
     Resume(Resume),
     Retry(Retry),

@@ -3,6 +3,24 @@
 use crate::ctl::values::{Forgettable, forgettable};
 use argh::{ArgsInfo, FromArgs};
 
+/// follow downloads that run in the daemon, as download does; interrupting leaves them running
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "follow", help_triggers("-h", "--help"), error_code(3, "no such id"))]
+pub(in crate::ctl) struct Follow {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// wait in silence until downloads are over or paused; the exit code is that of download
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "wait", help_triggers("-h", "--help"), error_code(3, "no such id"))]
+pub(in crate::ctl) struct Wait {
+    /// ids of downloads: 7, 2,4-6, all
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) ids: Vec<String>,
+}
+
 /// forget downloads that are over, or a mistyped peer, which comes back if a peer list names it
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]

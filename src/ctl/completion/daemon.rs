@@ -117,6 +117,7 @@ fn applies(command: &str, row: &DownloadRow) -> bool {
         "resume" => row.state == Paused,
         "retry" => matches!(row.state, Retrying | Failed) || is_stopped_by_disk(row),
         "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
+        "follow" | "wait" => !matches!(row.state, Done | Failed | Cancelled),
         "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }

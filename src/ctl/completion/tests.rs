@@ -54,6 +54,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("download 192.0.2.1:5/a", vec![Question::Names { peer: "192.0.2.1:5".into() }]),
         ("download b3=", vec![Question::Contents]),
         ("pause ", downloads("pause")),
+        ("wait 7 ", downloads("wait")),
         ("cancel 7 ", downloads("cancel")),
         ("list ", vec![peers("")]),
         ("list 192.0.2.1 ", vec![]),

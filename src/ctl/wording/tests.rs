@@ -160,6 +160,7 @@ list!(remarks: Remark as &'static str {
     NoSuchDownload => "no download is in such a state; 'pyratectl downloads' shows all";
     NothingToForget => "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes \
         that";
+    NothingToFollow => "nothing to follow: no download is unfinished; 'pyratectl downloads' shows all";
     NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
     NothingLeftOut => "nothing in the shared directory is left out";

@@ -50,3 +50,23 @@ fn what_is_forgotten_is_gone_after_a_crash_and_its_file_stays() {
     assert_eq!(ids, [Some(waits)]);
     assert_eq!(std::fs::read(path_of(&row)).expect("the file"), b"a");
 }
+
+#[test]
+fn a_detached_download_is_followed_or_waited_for_also_when_it_is_over() {
+    let source = Setup::peer().shares("a.bin", vec![1; 300_000]).set("upload_limit", "'150KiB'").start();
+    let asker = Setup::peer().start();
+    let wanted = format!("{}/a.bin", source.listen());
+    let begun = pyratectl(&asker, ["download", &wanted, "--detach", "--json"]);
+    let id = begun.json()[0]["id"].to_string();
+    let waited = pyratectl(&asker, ["wait", &id, "--timeout", "500ms"]);
+    assert_eq!((waited.code, waited.stderr.as_str()), (2, ""), "it is slow");
+    let followed = pyratectl(&asker, ["follow", &id, "--json"]);
+    assert_eq!((followed.code, &followed.json()[0]["state"]), (0, &json!("done")), "{followed:?}");
+    assert!(followed.stderr.contains(&format!("{id} done: a.bin: ")), "{followed:?}");
+    let again = pyratectl(&asker, ["wait", &id]);
+    assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (0, "", ""));
+    let missing = format!("{}/none", source.listen());
+    let begun = pyratectl(&asker, ["download", &missing, "--detach", "--json"]);
+    let failed = pyratectl(&asker, ["wait", &begun.json()[0]["id"].to_string()]);
+    assert_eq!((failed.code, failed.stderr.as_str()), (3, ""), "the code of download");
+}

@@ -81,6 +81,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         Command::Forget(forget) => (forget.what.is_empty() && !forget.finished).then_some(Failure::ForgetsNothing),
         Command::Follow(follow) => no_id(&follow.ids, "follow"),
         Command::Wait(wait) => no_id(&wait.ids, "wait"),
+        Command::Hits(hits) => (hits.all && hits.search.is_some()).then_some(Failure::AllOrOne),
         Command::Pause(order) => no_id(&order.ids, "pause"),
         Command::Resume(order) => no_id(&order.ids, "resume"),
         Command::Retry(order) => no_id(&order.ids, "retry"),

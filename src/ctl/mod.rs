@@ -6,6 +6,7 @@
 //! | `command_line` | the command line, read; commands and options as a table |
 //! | `completion` | what a shell completes |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
+//! | `found` | hits and searches: their order, and why there are none |
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
@@ -26,6 +27,7 @@ mod completion;
 mod connection;
 mod content;
 mod download;
+mod found;
 mod locate;
 mod output;
 mod progress;
@@ -121,7 +123,8 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Status(status) => query::status(session, status.verbose),
         Command::Peers(_) => query::peers(session),
         Command::Search(search) => work::search(session, &search),
-        Command::Hits(hits) => query::hits(session, &hits.ids),
+        Command::Hits(hits) => found::hits(session, &hits),
+        Command::Searches(_) => found::searches(session),
         Command::List(list) => work::list(session, list.peer),
         Command::Forget(forget) => queue::forget(session, &forget),
         Command::Download(download) => download::download(session, download),

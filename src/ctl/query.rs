@@ -32,22 +32,6 @@ pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
     Ok(ExitCode::Done)
 }
 
-/// `hits`: a table of all, or everything that is known of some.
-pub(super) fn hits(session: &mut Session, ids: &[String]) -> Result<ExitCode, CallError> {
-    let (hits, truncated) = all_hits(session, None)?;
-    if !ids.is_empty() && !is_all_of_nothing(ids, &hits) {
-        let chosen = parse_ids(&ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
-        session.output.show(&Details(picked(hits, &chosen, |hit| hit.id)))?;
-        return Ok(ExitCode::Done);
-    }
-    session.output.show_rows(&hits, Remark::NoHit)?;
-    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
-    if truncated {
-        remark(Remark::HitsForgotten);
-    }
-    Ok(if hits.is_empty() { ExitCode::NotFound } else { ExitCode::Done })
-}
-
 /// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes a page apart into its
 /// rows and the call for the next one. Where there is no row, `none` is what people are told, or why that is a failure.
 ///

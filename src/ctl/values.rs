@@ -69,6 +69,18 @@ impl Shell {
     }
 }
 
+/// What hits can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SortKey {
+    Sources,
+    Size,
+    Name,
+}
+
+impl SortKey {
+    pub(super) const NAMES: [&str; 3] = ["sources", "size", "name"];
+}
+
 /// How much a daemon can log.
 pub(super) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -170,6 +182,13 @@ pub(super) fn level(text: &str) -> Result<String, String> {
 /// Reads the name of a [`Shell`].
 pub(super) fn shell(text: &str) -> Result<Shell, String> {
     Shell::named(text).ok_or_else(|| Failure::NotAShell { known: Shell::NAMES.join(", ") }.into())
+}
+
+/// Reads the name of a [`SortKey`].
+pub(super) fn sort_key(text: &str) -> Result<SortKey, String> {
+    let all = [SortKey::Sources, SortKey::Size, SortKey::Name];
+    let found = SortKey::NAMES.iter().zip(all).find_map(|(name, key)| (*name == text).then_some(key));
+    found.ok_or_else(|| Failure::NotASortKey { known: SortKey::NAMES.join(", ") }.into())
 }
 
 #[cfg(test)]

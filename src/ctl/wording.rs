@@ -5,7 +5,7 @@
 
 use super::text::count;
 use crate::control::CallError;
-use crate::control::ExitCode::{Checksum, FileIo, NoDaemon, Other, TimedOut, Usage};
+use crate::control::ExitCode::{Checksum, FileIo, NoDaemon, NotFound, Other, TimedOut, Usage};
 use crate::control::WholeNames;
 use crate::control::problems;
 use crate::name::Escaped;
@@ -41,6 +41,9 @@ problems! {
     NotPositive: Usage, ("a whole number from 1 on");
     NotALevel { known: String }: Usage, ("a level is one of {known}");
     NotAShell { known: String }: Usage, ("a shell is one of {known}");
+    NotASortKey { known: String }: Usage, ("hits are sorted by one of {known}");
+    AllOrOne: Usage, ("--all and --search exclude one another");
+    NoSuchSearch(u32): NotFound, ("no search {0} is remembered; `pyratectl searches` lists those that are");
     NotAPeer(WrongPeer): Usage,
         ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
     HostWithoutAddress { host: String }: Usage, ("'{host}' has no address; check the spelling, or name an IP address");
@@ -215,8 +218,12 @@ pub(crate) enum Remark {
     Unnamed(String),
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
     Unverified,
+    #[error("no search is remembered; `pyratectl search` begins one")]
+    NoSearch,
     #[error("some searches found more hits than are remembered")]
     HitsForgotten,
+    #[error("this search found more hits than are remembered")]
+    HitsOfOneForgotten,
     #[error("the peer shares more files than are remembered")]
     FilesForgotten,
     #[error("there were more hits than are remembered; --max takes up to 1000, and further words narrow the search")]
@@ -224,8 +231,10 @@ pub(crate) enum Remark {
 
     #[error("the search continues in the daemon; 'pyratectl hits' shows what it finds")]
     SearchGoesOn,
-    #[error("no hit for '{words}'; fewer or shorter words find more, 'pyratectl peers' shows who is asked")]
-    NoHitFor { words: String },
+    #[error("no hit for '{words}'{why}")]
+    NoHitFor { words: String, why: NoHit },
+    #[error("the list of {0} has no file")]
+    EmptyList(SocketAddr),
     #[error("'{words}' {}: only files of exactly this name are found", match why {
         WholeNames::TooShort => "is too short to be looked for in names, which takes words of 3 bytes together",
         WholeNames::TooLong => "has too many words or patterns to be looked for in names",
@@ -262,6 +271,32 @@ pub(crate) enum Remark {
     Reloaded,
     #[error("in force only after a restart of the daemon: {}", .0.join(", "))]
     AfterRestart(Vec<String>),
+}
+
+/// Why a search has no hit, and what to try.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum NoHit {
+    #[error("; fewer or shorter words find more, `pyratectl peers` shows who is asked")] Unknown,
+    #[error(" yet: the search is not over; `pyratectl hits` shows what it finds")] Running,
+    #[error(": its filters have dropped {}; wider filters, or none, show more", count(*.0, "hit"))] Filtered(u64),
+    #[error("; longer or further words also find parts of names")] TooShort,
+    #[error("; fewer words or patterns also find parts of names")] TooLong,
+    #[error(": no peer is known{}; `pyratectl bootstrap` shows the state of each bootstrap node", silent(.0))] NoPeer(Vec<Link>),
+    #[error(", asking {} known from before: no bootstrap node answers ({}); `pyratectl bootstrap` shows their state",
+        count(*.peers, "peer"), listed_links(.links))] Down { peers: u64, links: Vec<Link> },
+}
+
+/// A bootstrap node that does not answer, and why.
+pub(crate) type Link = (String, Option<String>);
+
+fn silent(links: &[Link]) -> String {
+    if links.is_empty() { String::new() } else { format!(", and no bootstrap node answers ({})", listed_links(links)) }
+}
+
+fn listed_links(links: &[Link]) -> String {
+    let why = |why: &Option<String>| why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    links.iter().map(|(addr, error)| format!("{addr}{}", why(error))).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a download does without a source.

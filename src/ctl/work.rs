@@ -4,6 +4,7 @@ use super::Session;
 use super::args::Search;
 use super::clock::Deadline;
 use super::connection::Heard;
+use super::found::{HitOrder, nothing_found};
 use super::output::{Output, Reader, complain, remark};
 use super::progress::Progress;
 use super::query::{all_hits, show_pages};
@@ -35,13 +36,15 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     }
     let mut come = Come::new(session.output);
     let end = gather(session, started.search, Deadline::after(search.wait), &mut come)?;
-    let (hits, truncated) = all_hits(session, Some(started.search))?;
+    let (mut hits, truncated) = all_hits(session, Some(started.search))?;
+    let order = HitOrder { key: search.sort, reverse: search.reverse };
+    order.sort(&mut hits);
     let truncated = truncated || end.truncated;
     if let (true, Some(error)) = (hits.is_empty(), end.error) {
         return Err(error);
     }
     if session.output.is_live() {
-        come.correct(&hits)?;
+        come.correct(&hits, order)?;
     } else {
         session.output.show(&hits[..])?;
     }
@@ -50,7 +53,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
         remark(Remark::SearchTooWide);
     }
     if hits.is_empty() {
-        remark(Remark::NoHitFor { words: text::name(&words) });
+        remark(nothing_found(session, started.search, &words, started.whole_names));
         return Ok(ExitCode::NotFound);
     }
     if session.output.is_live() {
@@ -92,10 +95,10 @@ impl Come {
 
     /// Shows the hits as they are at the end, if they are others than those shown: in place of these, or below them where
     /// they have left the screen.
-    fn correct(&mut self, hits: &[HitRow]) -> Result<(), CallError> {
+    fn correct(&mut self, hits: &[HitRow], order: HitOrder) -> Result<(), CallError> {
         let shown_well = |hit: &HitRow| self.rows.get(&hit.id).is_none_or(|shown| *shown == self.row(hit));
         let ids: BTreeSet<u32> = hits.iter().map(|hit| hit.id).collect();
-        if hits.iter().all(shown_well) && self.rows.keys().all(|id| ids.contains(id)) {
+        if order.is_of_arrival() && hits.iter().all(shown_well) && self.rows.keys().all(|id| ids.contains(id)) {
             return hits.iter().try_for_each(|hit| self.take(hit));
         }
         let again = self.output.rewind(self.rows.len() + 1).unwrap_or_else(|| "\n".into());

@@ -44,7 +44,7 @@ fn a_search_that_brings_nothing_waits_to_the_end_and_is_code_3() {
     let arguments = ["search", "x\u{7}", "--wait", "20ms", "--max", "3", "--ttl", "2"];
     let text = run(&arguments, script);
     text.gives(3, "");
-    text.says(3, "no hit for 'x\\x07'; fewer or shorter words find more, 'pyratectl peers' shows who is asked\n");
+    text.says(3, "no hit for 'x\\x07'; fewer or shorter words find more, `pyratectl peers` shows who is asked\n");
     run(&[&arguments[..], &["--json"]].concat(), script).gives(3, "[]\n");
 }
 

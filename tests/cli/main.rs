@@ -16,6 +16,7 @@ mod manual;
 mod not_tested;
 mod queries;
 mod queue;
+mod searches;
 mod status;
 mod terminal;
 mod widths;

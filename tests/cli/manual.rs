@@ -40,7 +40,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 25, "{commands:?}");
+    assert_eq!(commands.len(), 26, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -159,6 +159,9 @@ fn the_help_explains_titles_and_columns() {
     titles_are_explained(&["search", "a", "--wait", "0"], json!({"search": {"search": 1}, "hits": hits}), |_| {
         ["ID", "SOURCES", "HASH"].map(str::to_owned).into()
     });
+    let search = json!({"id": 1, "text": "a", "peer": null, "hits": 1, "age_s": 1, "running": true, "truncated": false,
+        "filtered": 1});
+    titles_are_explained(&["searches"], json!({"searches": {"searches": [search], "next": null}}), headers);
     titles_are_explained(&["list", "192.0.2.1"], json!({}), |_| ["ID", "HASH"].map(str::to_owned).into());
     titles_are_explained(&["downloads"], downloads.clone(), headers);
     titles_are_explained(&["downloads", "1"], downloads, headers);
@@ -226,6 +229,10 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("peers", peer),
         ("search", row.clone()),
         ("hits", row),
+        (
+            "searches",
+            json!({"id": 1, "text": "a", "peer": null, "hits": 1, "age_s": 1, "running": true, "truncated": false, "filtered": 1}),
+        ),
         ("list", json!({"id": 1, "name": "a", "size": 1, "b3": "ab"})),
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),

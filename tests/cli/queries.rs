@@ -50,7 +50,7 @@ fn b3() -> String {
 }
 
 fn three_hits(talk: &mut Talk) {
-    assert_eq!(talk.expect("hits"), json!({"search": null, "after": 0}));
+    assert_eq!(talk.expect("hits")["after"], 0);
     let evil = "a\u{1b}[31m\t\n\\\u{202e}txt";
     talk.reply(json!({"hits": [hit(1, evil, Some(0), &["192.0.2.1:5", "192.0.2.2:5"])], "next": 1}));
     assert_eq!(talk.expect("hits")["after"], 1);

@@ -136,8 +136,27 @@ fn a_search_without_hits_shows_nothing_but_that() {
         talk.answer("search", json!({"search": 1}));
         talk.answer("hits", json!({"hits": [], "next": null}));
     });
-    run.says(3, "no hit for 'x'; fewer or shorter words find more, 'pyratectl peers' shows who is asked\n");
+    run.says(3, "no hit for 'x'; fewer or shorter words find more, `pyratectl peers` shows who is asked\n");
     assert_eq!((run.err.lines().count(), screen.all().as_str()), (1, ""));
+}
+
+#[test]
+fn hits_that_are_to_be_sorted_stand_in_that_order_at_the_end() {
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::new();
+    let mut command = fake.command_here(&["search", "x", "--wait", "1h", "--sort", "size"]);
+    command.stdout(terminal).env("TERM", "xterm");
+    let run = fake.run_command(command, |talk| {
+        talk.answer("search", json!({"search": 1}));
+        let rows = [hit(3, "small", Some(5), &["192.0.2.1:5"]), hit(4, "large", Some(9), &["192.0.2.1:5"])];
+        rows.iter().for_each(|row| talk.notice(json!({"event": "hit", "search": 1, "hit": row})));
+        talk.notice(json!({"event": "search_done", "search": 1, "hits": 2, "truncated": false, "error": null}));
+        talk.answer("hits", json!({"hits": rows, "next": null}));
+    });
+    assert_eq!(run.code, 0);
+    let text = screen.all();
+    let at_end = text.rsplit_once("\u{1b}[J").unwrap().1;
+    assert!(at_end.find("large").unwrap() < at_end.find("small").unwrap(), "{text}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Whatever is printed for people is wrapped or cut at the width of their terminal, and nowhere else.
 
 use super::fake::{Fake, Talk, download, finish, hit, source, wait_for, with};
+use super::searches::row;
 use super::status::status;
 use super::terminal::Screen;
 use console::{measure_text_width, strip_ansi_codes};
@@ -14,7 +15,7 @@ const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab
 /// A command, and what the daemon says to it.
 type Case = (&'static [&'static str], fn(&mut Talk));
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     (&["status"], |talk| {
         let error = json!({"code": 17, "message": format!("cannot read '{PATH}': permission denied")});
         talk.answer("status", with(status(), json!({"share_error": error, "commands_queued": 3})));
@@ -47,6 +48,12 @@ const CASES: [Case; 18] = [
         talk.answer("search", json!({"search": 7}));
         talk.notice(json!({"event": "search_done", "search": 7, "hits": 0, "truncated": false, "error": null}));
         talk.answer("hits", json!({"hits": [], "next": null}));
+        talk.answer("searches", json!({"searches": [row(7, "two words", 0)], "next": null}));
+        talk.answer("status", with(status(), json!({"peers": 0})));
+    }),
+    (&["searches"], |talk| {
+        let searches = [with(row(7, PATH, 0), json!({"filtered": 3})), row(8, "two words", 7)];
+        talk.answer("searches", json!({"searches": searches, "next": null}));
     }),
     (&["list", "192.0.2.1"], |talk| {
         talk.answer("list", json!({"search": 7}));
@@ -145,8 +152,10 @@ fn no_line_is_wider_than_the_terminal() {
 
 #[test]
 fn what_users_copy_stands_on_one_line_where_it_fits() {
-    // The row of a reload is cut, as those of all tables are.
-    for (arguments, script) in CASES.into_iter().filter(|(arguments, _)| *arguments != ["reload"]) {
+    // The rows of these are cut, as those of all tables are.
+    for (arguments, script) in
+        CASES.into_iter().filter(|(arguments, _)| !["reload", "searches"].contains(&arguments[0]))
+    {
         let whole = on_terminal(400, arguments, Some(script));
         let narrow = on_terminal(40, arguments, Some(script));
         for value in [PATH, "'pyratectl hits ID'", "192.0.2.1:63339", "boot.example:21168"] {

@@ -12,7 +12,7 @@ pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
 pub(super) use queue::{Follow, Forget, Uploads, Wait};
-pub(super) use search::{Hits, List, Search};
+pub(super) use search::{Hits, List, Search, Searches};
 
 use super::values::{PathArg, duration};
 use argh::{ArgsInfo, FromArgs};
@@ -73,6 +73,7 @@ pub(in crate::ctl) enum Command {
     Peers(Peers),
     Search(Search),
     Hits(Hits),
+    Searches(Searches),
     List(List),
     Forget(Forget),
     Download(Download),

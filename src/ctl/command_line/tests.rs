@@ -51,7 +51,10 @@ fn downloads_and_hits_are_named_or_not() {
     for (line, expected) in [
         ("downloads", Command::Downloads(shown(&[]))),
         ("downloads 2 4-6", Command::Downloads(shown(&["2", "4-6"]))),
-        ("hits all", Command::Hits(Hits { ids: vec!["all".into()] })),
+        (
+            "hits all",
+            Command::Hits(Hits { ids: vec!["all".into()], all: false, search: None, sort: None, reverse: false }),
+        ),
         ("pause 7", Command::Pause(Pause { ids: vec!["7".into()] })),
         ("resume all", Command::Resume(Resume { ids: vec!["all".into()] })),
         ("retry 7,9", Command::Retry(Retry { ids: vec!["7,9".into()] })),

@@ -3,11 +3,11 @@
 use super::Candidate;
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, HitRow, HitsReply, LAST_SEARCH, PEER_PORT, PeerRow, RawText,
-    Request,
+    Request, SearchRow, SearchesReply,
 };
 use crate::ctl::connection::Connection;
 use crate::ctl::locate;
-use crate::ctl::rows::is_stopped_by_disk;
+use crate::ctl::rows::{is_stopped_by_disk, what};
 use crate::ctl::text::{name, size, word};
 use crate::name::unescaped;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,8 @@ const ROWS_MAX: usize = 1000;
 pub(super) enum Question {
     /// Ids of hits, of the last search or list before those of earlier ones.
     Hits,
+    /// Numbers of searches and lists.
+    Searches,
     /// Ids of downloads to which a command applies.
     Downloads { command: &'static str },
     /// Addresses, with this behind each.
@@ -66,6 +68,10 @@ impl Daemon {
                 // Nobody receives what comes too late; here and below.
                 let _ = found.send(last.iter().map(of_hit).collect());
                 self.hits(None)?.iter().map(of_hit).collect()
+            }
+            Question::Searches => {
+                let page: SearchesReply = self.call(&Request::Searches { after: 0 })?;
+                page.searches.iter().map(of_search).collect()
             }
             Question::Downloads { command } => {
                 let rows = self.downloads()?;
@@ -121,6 +127,10 @@ fn applies(command: &str, row: &DownloadRow) -> bool {
         "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }
+}
+
+fn of_search(row: &SearchRow) -> Candidate {
+    Candidate::new(row.id.to_string(), what(row))
 }
 
 fn of_download(row: &DownloadRow) -> Candidate {

@@ -15,7 +15,7 @@ mod daemon;
 
 use super::clock::Deadline;
 use super::command_line::{Commands, commands, has_value, is_called, takes_positionals};
-use super::values::{LEVELS, Shell};
+use super::values::{LEVELS, Shell, SortKey};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
 use daemon::Question;
@@ -268,7 +268,14 @@ impl<'a> Place<'a> {
 
 /// What fits as the value of an option.
 fn value_of(option: &FlagInfo<'_>) -> Offer {
-    Offer { files: matches!(option.kind, FlagInfoKind::Option { arg_name: "path" }), ..Offer::default() }
+    let FlagInfoKind::Option { arg_name } = option.kind else { return Offer::default() };
+    let keys = || SortKey::NAMES.map(|key| Candidate::new(key, "")).into();
+    match arg_name {
+        "path" => Offer { files: true, ..Offer::default() },
+        "key" => Offer { words: keys(), ..Offer::default() },
+        "number" => Offer { questions: vec![Question::Searches], ..Offer::default() },
+        _ => Offer::default(),
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ fn what_the_parser_takes_is_offered() {
         ("--timeout 3s hit", &["words", "hits"]),
         ("dance ", &["words"]),
         ("search ", &["words"]),
+        ("search a --sort s", &["words", "sources", "size"]),
+        ("hits --sort=n", &["words"]),
         ("list 192.0.2.1 --h", &["words", "--help"]),
     ] {
         assert_eq!(offered(line).0, expected, "{line}");
@@ -48,6 +50,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
     for (line, expected) in [
         ("hits ", vec![Question::Hits]),
         ("hits 7 8", vec![Question::Hits]),
+        ("hits --search ", vec![Question::Searches]),
         ("download 1,2,", vec![Question::Hits]),
         ("download --detach ", vec![Question::Hits]),
         ("download 192.0", vec![peers("/"), Question::Hits]),

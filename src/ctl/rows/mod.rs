@@ -7,6 +7,7 @@
 //! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
 //! | `uploads` | uploads in progress |
+//! | `searches` | searches and lists |
 //! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, in full |
 
@@ -16,6 +17,7 @@ mod files;
 mod left_out;
 mod node;
 mod reload;
+mod searches;
 mod uploads;
 
 pub(super) use details::{Details, sources, unverified};
@@ -23,6 +25,7 @@ pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remar
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
 pub(super) use left_out::left_out_line;
 pub(super) use node::{ScanResult, VerboseStatus};
+pub(super) use searches::what;
 
 use super::table::{Look, Table, Tone};
 use super::text::{UNKNOWN, name, or_unknown};

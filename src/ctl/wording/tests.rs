@@ -24,6 +24,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive => (Usage, "a whole number from 1 on");
     NotALevel { known: "error, warn".into() } => (Usage, "a level is one of error, warn");
+    NotASortKey { known: "size, name".into() } => (Usage, "hits are sorted by one of size, name");
+    AllOrOne => (Usage, "--all and --search exclude one another");
+    NoSuchSearch(7) => (NotFound, "no search 7 is remembered; `pyratectl searches` lists those that are");
     NotAShell { known: "bash, zsh, fish".into() } => (Usage, "a shell is one of bash, zsh, fish");
     NotAPeer(WrongPeer::Form) => (
         Usage,
@@ -171,13 +174,32 @@ list!(remarks: Remark as &'static str {
     OutsideSandbox => "outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated";
     Unnamed("1 entry: 1 hidden".into()) => "further ones, whose names the daemon does not keep: 1 entry: 1 hidden";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
+    NoSearch => "no search is remembered; `pyratectl search` begins one";
+    HitsOfOneForgotten => "this search found more hits than are remembered";
     HitsForgotten => "some searches found more hits than are remembered";
     FilesForgotten => "the peer shares more files than are remembered";
     SearchTooWide =>
         "there were more hits than are remembered; --max takes up to 1000, and further words narrow the search";
     SearchGoesOn => "the search continues in the daemon; 'pyratectl hits' shows what it finds";
-    NoHitFor { words: "a b".into() } =>
-        "no hit for 'a b'; fewer or shorter words find more, 'pyratectl peers' shows who is asked";
+    NoHitFor { words: "a b".into(), why: NoHit::Unknown } =>
+        "no hit for 'a b'; fewer or shorter words find more, `pyratectl peers` shows who is asked";
+    NoHitFor { words: "a".into(), why: NoHit::Running } =>
+        "no hit for 'a' yet: the search is not over; `pyratectl hits` shows what it finds";
+    NoHitFor { words: "a".into(), why: NoHit::Filtered(2) } =>
+        "no hit for 'a': its filters have dropped 2 hits; wider filters, or none, show more";
+    NoHitFor { words: "*.md".into(), why: NoHit::TooShort } =>
+        "no hit for '*.md'; longer or further words also find parts of names";
+    NoHitFor { words: "a".into(), why: NoHit::TooLong } =>
+        "no hit for 'a'; fewer words or patterns also find parts of names";
+    NoHitFor { words: "a".into(), why: NoHit::NoPeer(vec![]) } =>
+        "no hit for 'a': no peer is known; `pyratectl bootstrap` shows the state of each bootstrap node";
+    NoHitFor { words: "a".into(), why: NoHit::NoPeer(vec![("b:1".into(), Some("timed out".into()))]) } =>
+        "no hit for 'a': no peer is known, and no bootstrap node answers (b:1: timed out); `pyratectl bootstrap` shows the \
+         state of each bootstrap node";
+    NoHitFor { words: "a".into(), why: NoHit::Down { peers: 1, links: vec![("b:1".into(), Some("timed out".into()))] } } =>
+        "no hit for 'a', asking 1 peer known from before: no bootstrap node answers (b:1: timed out); `pyratectl bootstrap` \
+         shows their state";
+    EmptyList("192.0.2.7:63339".parse().unwrap()) => "the list of 192.0.2.7:63339 has no file";
     WholeNames { words: "a".into(), why: crate::control::WholeNames::TooShort } =>
         "'a' is too short to be looked for in names, which takes words of 3 bytes together: only files of exactly this name \
          are found";

@@ -64,3 +64,28 @@ fn a_peer_that_knows_no_filters_is_asked_for_the_words() {
     let none = search(&asker, &["film.mkv", "type:audio"]);
     assert_eq!((none.code, none.json()), (3, json!([])), "{none:?}");
 }
+
+#[test]
+fn hits_are_those_of_the_last_search_and_others_are_remembered() {
+    let source = Setup::peer().shares("one.txt", "1").shares("two.txt", "22").shares("three.txt", "333");
+    let (_bootstrap, source, asker) = network(source, Setup::peer());
+    let shown = |arguments: &[&str]| names(&pyratectl(&asker, [&["hits", "--json"], arguments].concat()));
+    let one = search(&asker, &["one"]).json()[0]["id"].to_string();
+    assert_eq!(names(&search(&asker, &["txt", "--sort", "size"])), ["three.txt", "two.txt", "one.txt"]);
+    assert_eq!(shown(&["--sort=name"]), ["one.txt", "three.txt", "two.txt"]);
+    assert_eq!(shown(&["--search", "1"]), ["one.txt"]);
+    assert_eq!(shown(&[&one]), ["one.txt"]);
+    assert_eq!(shown(&["--all"]).len(), 4);
+    // A list is one of them.
+    let listed = pyratectl(&asker, ["list", &source.listen().to_string()]);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert_eq!(shown(&[]).len(), 3);
+    let rows = pyratectl(&asker, ["searches", "--json"]).json();
+    let told: Vec<_> = rows.as_array().expect("rows").iter().map(|row| (&row["text"], &row["hits"])).collect();
+    assert_eq!(told, [(&json!("one"), &json!(1)), (&json!("txt"), &json!(3)), (&json!(null), &json!(3))]);
+    assert_eq!(rows[2]["peer"], json!(source.listen()));
+    let none = search(&asker, &["txt", "size:>1G"]);
+    assert!(none.code == 3 && none.stderr.contains("its filters have dropped 1 hit"), "{none:?}");
+    let unknown = pyratectl(&asker, ["hits", "--search", "99"]);
+    assert!(unknown.code == 3 && unknown.stderr.contains("no search 99 is remembered"), "{unknown:?}");
+}

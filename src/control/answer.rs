@@ -1,8 +1,8 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply, LeftOutReply,
-    MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
+    BootstrapReply, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply,
+    LeftOutReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
 };
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ pub enum Reply {
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),
     Metrics(Box<MetricsReply>),
+    EventLog(EventLogReply),
     /// To all others: an empty object.
     Done {},
 }

@@ -116,6 +116,12 @@ pub enum Request {
     Metrics,
     /// Send every notice from now on.
     Events,
+    /// One page of the event log. With the last page, each later event is sent as [`Notice::Logged`](super::Notice::Logged).
+    EventLog {
+        /// Events from this id on; `None` for none but later ones.
+        #[serde(default)]
+        since: Option<u64>,
+    },
     /// Reload the configuration and reopen the log.
     Reload,
     /// Change the log level until the next start or reload.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 25] = [
+const METHODS: [(&str, &[&str]); 26] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -51,6 +51,7 @@ const METHODS: [(&str, &[&str]); 25] = [
     ("bootstrap", &["after"]),
     ("metrics", &[]),
     ("events", &[]),
+    ("event_log", &["since"]),
     ("reload", &[]),
     ("log_level", &["level"]),
     ("stop", &[]),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod event_log;
 mod exit;
 mod file_rows;
 mod frame;
@@ -25,6 +26,7 @@ mod wording;
 
 pub use answer::Reply;
 pub use call::{LAST_SEARCH, Request, Selector};
+pub use event_log::{EventKind, EventLogReply, EventRow, IdSpan};
 pub use exit::{CallError, ExitCode};
 pub use file_rows::{FileRow, FileRows};
 pub(crate) use frame::{

@@ -1,6 +1,6 @@
 //! Notices: what a daemon reports to its control clients without a call.
 
-use super::{CallError, DownloadRow, HitRow, RawText, SourceRow};
+use super::{CallError, DownloadRow, EventRow, HitRow, RawText, SourceRow};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -117,4 +117,7 @@ pub enum Notice {
         left_out: u64,
     },
     Leaving,
+    /// An event of the log. Only for clients that follow the log.
+    #[serde(untagged)]
+    Logged(EventRow),
 }

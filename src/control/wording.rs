@@ -60,6 +60,9 @@ problems! {
         ("no such id: {}; type whole ids, as {}, a range, as 4-6, or all", Escaped(.part.as_bytes()), join(.examples, " or "));
     NotAnId { part: String }: Usage, ("not an id: '{}'; ids are numbers, as 7 or 2,4-6, or all", Escaped(.part.as_bytes()));
 
+    NoSuchEvent { since: u64, last: u64 }: NotFound,
+        ("no event has the id {since} yet: the newest has {last}; if the state directory was lost, ids began again: `--since 0` gives all");
+
     Ourselves(SocketAddr): Usage, ("{0} is this node itself; `pyratectl files` shows what it shares");
     NoPeerAddress(SocketAddr): Usage, ("{0} cannot be a peer; `pyratectl peers` shows those known");
     UnknownPeer(SocketAddr): NotFound, ("{0} is no known peer; `pyratectl peers` shows those that are");

@@ -187,6 +187,7 @@ impl Driver {
             }
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
             Action::HashFiles { files } => disk.hash_files(files),
+            Action::ForgetEvents { download, up_to } => disk.forget_events(download, up_to, cx),
             Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
             Action::RememberPeers(peers) => disk.remember_peers(&peers),
             Action::Reply { client, call, outcome } => self.on_reply(client, &call, outcome),

@@ -99,6 +99,8 @@ impl Driver {
 
     fn turn(&mut self) {
         let began = self.clock.fine();
+        // Events are dated.
+        self.node.set_wall_clock(self.clock.wall());
         self.hear_handle_and_signals();
         self.disk.receive(&mut self.net, &mut self.cx);
         self.net.expect_descriptors(self.disk.gives_descriptors_back(self.cx.now));

@@ -12,6 +12,7 @@ impl Node {
     pub fn check_invariants(&self) {
         let Self { cx, network, share, search, upload, download, .. } = self;
         cx.exchanges.workers().check_invariants();
+        cx.event_log.check_invariants();
         network.check_invariants(cx);
         share.check_invariants();
         search.check_invariants(cx);

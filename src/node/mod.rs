@@ -46,7 +46,7 @@ mod upload;
 pub use contract::{Action, Event, NodeConfig, Remembered, RememberedPeers};
 
 use crate::control::{DownloadState, LimitedReply, LinkRow, StatusReply};
-use crate::id::ExchangeId;
+use crate::id::{ExchangeId, TransferId};
 use crate::library::Library;
 use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
@@ -142,7 +142,11 @@ impl Node {
             network.arrange_links(cx);
             share.recall_files(remembered.files);
             share.start_scan(cx);
+            for (id, events) in remembered.events {
+                cx.recall_events(id, events);
+            }
             download.recall_downloads(cx, remembered.downloads, remembered.download_last);
+            cx.evict_events(TransferId(0));
             download.start_downloads(cx);
             node.finish_turn();
         }

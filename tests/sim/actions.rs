@@ -72,6 +72,7 @@ impl World {
                 }
             }
             Action::ForgetDownload { download } => self.forget_download(host, download),
+            Action::ForgetEvents { download, up_to } => self.hosts[host.0].disk.forget_events(download, up_to),
             Action::Reply { client, call, outcome } => self.reply(host, client, call, outcome),
             Action::Notify { client, notice } => {
                 if client != ClientId(1) {

@@ -5,6 +5,7 @@ use crate::conn::ConnId;
 use crate::content::{Content, Outline};
 use crate::random::Random;
 use pyrate::content::{Groups, group_span};
+use pyrate::control::EventRow;
 use pyrate::fault::DiskFault;
 use pyrate::id::{ContentHash, TransferId};
 use pyrate::library::{FileMeta, ScannedFile};
@@ -13,6 +14,7 @@ use pyrate::node::RememberedPeers;
 use pyrate::node::contract::{DownloadRecord, PartSpec, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Groups in a journal that are synced together.
 const SYNC_GROUPS: usize = 16;
@@ -166,6 +168,8 @@ pub(crate) struct Disk {
     pub(crate) peers: RememberedPeers,
     pub(crate) downloads: BTreeMap<TransferId, DownloadRecord>,
     pub(crate) download_last: u32,
+    /// The events of downloads, also of those that are forgotten.
+    pub(crate) events: BTreeMap<TransferId, Vec<Rc<EventRow>>>,
     /// The contents that downloads were begun for.
     pub(crate) wanted: BTreeMap<TransferId, ContentHash>,
     /// What each attempt to write meets.
@@ -183,6 +187,18 @@ impl Disk {
     pub(crate) fn shared_as(&self, name: &FileName) -> impl Iterator<Item = Content> {
         let from = (name.clone(), Content { id: 0, size: 0 });
         self.shared_ever.range(from..).take_while(move |(known, _)| known == name).map(|(_, content)| *content)
+    }
+
+    pub(crate) fn forget_events(&mut self, download: TransferId, up_to: u64) {
+        if let Some(events) = self.events.get_mut(&download) {
+            events.retain(|event| event.id > up_to);
+        }
+    }
+
+    /// The events of downloads that are forgotten.
+    pub(crate) fn events_alone(&self) -> Vec<(TransferId, Vec<Rc<EventRow>>)> {
+        let alone = self.events.iter().filter(|(download, _)| !self.downloads.contains_key(download));
+        alone.map(|(download, events)| (*download, events.clone())).collect()
     }
 
     /// What a scan finds.

@@ -32,6 +32,9 @@ impl World {
             self.violation(host, &format!("{:?} gets another part file", record.id));
         }
         disk.download_last = disk.download_last.max(record.id.0);
+        if !record.events.is_empty() {
+            disk.events.insert(record.id, record.events.clone());
+        }
         disk.downloads.insert(record.id, record);
     }
 

@@ -34,6 +34,7 @@ fn requests() -> Vec<Request> {
         Request::Bootstrap { after: Some(peer) },
         Request::Metrics,
         Request::Events,
+        Request::EventLog { since: Some(7) },
         Request::Reload,
         Request::LogLevel { level: "debug".into() },
         Request::Stop,

@@ -48,6 +48,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     NotAnId { part: "x\x1b".into() } => (Usage, r"not an id: 'x\x1b'; ids are numbers, as 7 or 2,4-6, or all");
 
+    NoSuchEvent { since: 99, last: 20 } => (
+        NotFound,
+        "no event has the id 99 yet: the newest has 20; if the state directory was lost, ids began again: `--since 0` gives all"
+    );
+
     Ourselves(peer()) => (Usage, "[2001:db8::1]:9 is this node itself; `pyratectl files` shows what it shares");
     NoPeerAddress(peer()) => (Usage, "[2001:db8::1]:9 cannot be a peer; `pyratectl peers` shows those known");
     UnknownPeer(peer()) => (NotFound, "[2001:db8::1]:9 is no known peer; `pyratectl peers` shows those that are");

@@ -42,6 +42,7 @@ use super::host::ReloadJob;
 use super::open_parts::OpenParts;
 use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use crate::fault::ResolveFault;
+use crate::id::TransferId;
 use crate::library::ScannedFile;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
 use crate::node::{Remembered, RememberedPeers};
@@ -112,7 +113,7 @@ impl Disk {
         let peers = state_files::decode_peers(&state_files::read(state.as_ref(), state_files::PEERS_FILE));
         let opened = records::open(state.as_ref());
         let what = || "the state file of downloads".to_owned();
-        let (records, downloads, download_last) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
+        let (records, remembered) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
         let SharePlace { path: share_path, root: share, follow_symlinks } = share;
         let links = follow_symlinks.then(Arc::default);
         let disk = Self {
@@ -134,7 +135,7 @@ impl Disk {
             registry_saved: 0,
             save_registry_at: None,
         };
-        Ok((disk, Remembered { peers, downloads, download_last, files: Vec::new() }))
+        Ok((disk, Remembered { peers, ..remembered }))
     }
 
     /// Gives a bootstrap node the registrations of an earlier run.
@@ -174,6 +175,10 @@ impl Disk {
 
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.records.remember(record, revision, cx);
+    }
+
+    pub(crate) fn forget_events(&mut self, download: TransferId, up_to: u64, cx: &mut Cx) {
+        self.records.forget_events(download, up_to, cx);
     }
 
     pub(crate) fn has_writes(&self) -> bool {

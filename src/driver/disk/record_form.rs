@@ -1,15 +1,17 @@
 //! The saved form of a download: one JSON object.
 
-use crate::control::{CallError, RawText};
+use crate::control::{CallError, EventRow, RawText};
 use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord, Target};
 use crate::store::RECORD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Sources read from a record; further ones are ignored.
 const SOURCES_MAX: usize = 64;
@@ -45,6 +47,22 @@ struct Form {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filesystem: Option<String>,
     sources: Vec<SourceForm>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Value>,
+}
+
+/// The record of a download of which only the events are left.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsForm {
+    events: Vec<Value>,
+}
+
+/// What a record is read as.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Recalled {
+    Download(Box<DownloadRecord>),
+    Events(Vec<Rc<EventRow>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +115,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         as_name,
         filesystem: record.spec.filesystem.map(|id| id.to_string()),
         sources: record.sources.iter().filter_map(source).collect(),
+        events: event_values(&record.events),
     };
     loop {
         // Plain data of known shape always has a JSON form.
@@ -107,8 +126,29 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
     }
 }
 
+/// The record of a download of which only these are left.
+pub(super) fn encode_events(events: &[Rc<EventRow>]) -> Vec<u8> {
+    serde_json::to_vec(&EventsForm { events: event_values(events) }).unwrap_or_default()
+}
+
+fn event_values(events: &[Rc<EventRow>]) -> Vec<Value> {
+    events.iter().filter_map(|event| serde_json::to_value(&**event).ok()).collect()
+}
+
+/// Ignores events of a kind that this version does not know.
+fn read_events(values: Vec<Value>) -> Vec<Rc<EventRow>> {
+    values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).map(Rc::new).collect()
+}
+
 /// `None` for a record that this version cannot read.
-pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
+pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<Recalled> {
+    if let Ok(form) = serde_json::from_slice::<EventsForm>(bytes) {
+        return Some(Recalled::Events(read_events(form.events)));
+    }
+    Some(Recalled::Download(Box::new(decode_download(id, bytes)?)))
+}
+
+fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     let form: Form = serde_json::from_slice(bytes).ok()?;
     let name = |text: &RawText| FileName::from_bytes(text.as_bytes());
     let at = PathBuf::from(OsStr::from_bytes(form.place.as_bytes()));
@@ -149,15 +189,32 @@ pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         error: form.error,
         bytes_done: form.bytes_done,
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
+        events: read_events(form.events),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::EventKind;
 
     fn name(bytes: &[u8]) -> FileName {
         FileName::from_bytes(bytes).unwrap()
+    }
+
+    fn event(id: u64) -> Rc<EventRow> {
+        let row = EventRow::blank(EventKind::Done, id, "0123abcd".into(), 1_700_000_000);
+        Rc::new(EventRow { name: RawText::new(&b"d/x\xff:y"[..]), path: Some(RawText::new(&b"/\xfe"[..])), ..row })
+    }
+
+    #[test]
+    fn events_stay_when_all_else_of_a_download_is_forgotten() {
+        let events = vec![event(7), event(9)];
+        assert_eq!(decode(1, &encode_events(&events)), Some(Recalled::Events(events.clone())));
+        let mut later: Value = serde_json::from_slice(&encode_events(&events)).unwrap();
+        later["events"][0]["event"] = "of a later version".into();
+        let read = decode(1, later.to_string().as_bytes());
+        assert_eq!(read, Some(Recalled::Events(vec![event(9)])), "what is not known does not hide the rest");
     }
 
     #[test]
@@ -193,8 +250,9 @@ mod tests {
                     error,
                     bytes_done: u64::MAX,
                     sources: sources.clone(),
+                    events: b3.map(|_| event(7)).into_iter().collect(),
                 };
-                assert_eq!(decode(9, &encode(&record)), Some(record));
+                assert_eq!(decode(9, &encode(&record)), Some(Recalled::Download(Box::new(record))));
             }
         }
     }
@@ -204,7 +262,7 @@ mod tests {
         let bytes = br#"{"token":1,"name":"a","paused":false,"dropped":false,"place":"/","exact":false,"as_name":"a",
             "sources":[{"addr":"10.0.0.1:9","name":"d/a","p1":true}]}"#;
         let addr = "10.0.0.1:9".parse().unwrap();
-        let record = decode(1, bytes).unwrap();
+        let record = decode_download(1, bytes).unwrap();
         assert_eq!(record.sources, [SourceRecord { addr, names: vec![name(b"d/a")], p1: true, is_chosen: true }]);
         assert_eq!(record.learnt_from, None);
     }
@@ -219,7 +277,7 @@ mod tests {
             let text = format!(
                 r#"{{"token":7,"name":"d/a","size":5,{fields}"place":"/d","exact":false,"as_name":"a","sources":[]}}"#
             );
-            let record = decode(1, text.as_bytes()).unwrap();
+            let record = decode_download(1, text.as_bytes()).unwrap();
             assert_eq!((record.state, record.error, record.bytes_done, record.size), (state, None, 0, Some(5)));
         }
     }
@@ -248,9 +306,10 @@ mod tests {
             error: None,
             bytes_done: 0,
             sources: (0..64).map(source).collect(),
+            events: Vec::new(),
         };
         let bytes = encode(&record);
-        let kept = decode(1, &bytes).unwrap().sources;
+        let kept = decode_download(1, &bytes).unwrap().sources;
         assert!(bytes.len() <= RECORD_BYTES_MAX && !kept.is_empty() && record.sources.starts_with(&kept));
     }
 

@@ -5,19 +5,21 @@
 
 use super::job::{Done, Key, Lane, RecordsWritten};
 use super::jobs::Jobs;
-use super::record_form::{decode, encode};
+use super::record_form::{Recalled, decode, encode, encode_events};
 use super::state_files::{RETRY_MIN, back_off};
+use crate::control::EventRow;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::id::TransferId;
-use crate::node::Event;
 use crate::node::contract::{DownloadRecord, PartSpec, Target};
+use crate::node::{Event, Remembered};
 use crate::store::{RECORDS_FILE, RecordLog, StateDirectory};
 use crate::time::Instant;
 use log::{info, warn};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The new record of a download, or none.
@@ -30,6 +32,8 @@ pub(crate) struct Records {
     log: Option<Arc<Mutex<RecordLog>>>,
     /// The tokens of all recorded downloads, and the directories of their part files.
     part_files: BTreeMap<TransferId, (u32, Vec<PathBuf>)>,
+    /// The events of downloads. They stay when all else of a download is forgotten.
+    events: BTreeMap<TransferId, Events>,
     /// Downloads whose last change may not be on the disk.
     pending: BTreeMap<TransferId, Pending>,
     /// Changes that no job has yet.
@@ -41,6 +45,13 @@ pub(crate) struct Records {
     /// Attempts in a row that failed.
     failures: u32,
     pub(super) retry_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Events {
+    kept: Vec<Rc<EventRow>>,
+    /// The record has nothing else.
+    alone: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,12 +79,32 @@ impl Records {
 
     pub(super) fn remember(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.part_files.insert(record.id, part_file(&record.spec));
+        if !record.events.is_empty() {
+            self.events.insert(record.id, Events { kept: record.events.clone(), alone: false });
+        }
         self.change(record.id, Some(revision), cx, || Some(encode(record)));
     }
 
     pub(super) fn forget(&mut self, download: TransferId, cx: &mut Cx) {
         self.part_files.remove(&download);
-        self.change(download, None, cx, || None);
+        let record = self.events.get_mut(&download).map(|events| {
+            events.alone = true;
+            encode_events(&events.kept)
+        });
+        self.change(download, None, cx, || record);
+    }
+
+    /// Events of a download up to this id are not kept any more. A record that has others is left as it is: the next run
+    /// forgets what is beyond the bounds of the log, as this one did.
+    pub(super) fn forget_events(&mut self, download: TransferId, up_to: u64, cx: &mut Cx) {
+        let Some(events) = self.events.get_mut(&download) else { return };
+        events.kept.retain(|event| event.id > up_to);
+        if !events.kept.is_empty() {
+            return;
+        }
+        if self.events.remove(&download).is_some_and(|events| events.alone) {
+            self.change(download, None, cx, || None);
+        }
     }
 
     fn change(
@@ -205,23 +236,33 @@ fn write(log: &Mutex<RecordLog>, changes: &Changes) -> RecordsWritten {
     RecordsWritten { outcome: outcome.and(synced), owed: Some(log.undurable()) }
 }
 
-/// Opens the log. Returns the downloads in it, and the highest id ever used.
-pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Vec<DownloadRecord>, u32)> {
-    let Some(state) = state else { return Ok((Records::default(), Vec::new(), 0)) };
+/// Opens the log. Returns the downloads and events in it, and the highest id of a download ever used.
+pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Remembered)> {
+    let Some(state) = state else { return Ok((Records::default(), Remembered::default())) };
     let (log, records) = RecordLog::open(state, RECORDS_FILE)?;
     if log.has_set_aside() {
-        warn!("the state file {RECORDS_FILE} was damaged and is set aside; downloads in it are forgotten");
+        warn!("the state file {RECORDS_FILE} was damaged and is set aside; downloads and events in it are forgotten");
     }
-    let mut downloads = Vec::new();
+    let (mut opened, mut remembered) = (Records::default(), Remembered::default());
+    remembered.download_last = log.highest();
     for (id, bytes) in &records {
         match decode(*id, bytes) {
-            Some(record) => downloads.push(record),
+            Some(Recalled::Download(record)) => {
+                opened.part_files.insert(record.id, part_file(&record.spec));
+                if !record.events.is_empty() {
+                    opened.events.insert(record.id, Events { kept: record.events.clone(), alone: false });
+                }
+                remembered.downloads.push(*record);
+            }
+            Some(Recalled::Events(kept)) => {
+                remembered.events.push((TransferId(*id), kept.clone()));
+                opened.events.insert(TransferId(*id), Events { kept, alone: true });
+            }
             None => warn!(id; "a download was remembered in a form that this version cannot read; it is left out"),
         }
     }
-    let last = log.highest();
-    let part_files = downloads.iter().map(|record| (record.id, part_file(&record.spec))).collect();
-    Ok((Records { log: Some(Arc::new(Mutex::new(log))), part_files, ..Records::default() }, downloads, last))
+    opened.log = Some(Arc::new(Mutex::new(log)));
+    Ok((opened, remembered))
 }
 
 fn record_fault(error: &io::Error) -> DiskFault {

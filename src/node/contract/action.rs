@@ -187,9 +187,15 @@ pub enum Action {
         /// For the report. Increases for each download.
         revision: u64,
     },
-    /// Remove the record of a download. Reported by [`Event::Recorded`](super::Event::Recorded) for the last revision.
+    /// The next run needs nothing of a download but its events: keep those, or else remove the record. Reported by [`Event::Recorded`](super::Event::Recorded) for the last revision.
     ForgetDownload {
         download: TransferId,
+    },
+    /// Events of a download up to this id are not kept any more: the records to come need not have them, and a record that has
+    /// nothing else is to be removed.
+    ForgetEvents {
+        download: TransferId,
+        up_to: u64,
     },
     Reply {
         client: ClientId,

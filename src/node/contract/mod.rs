@@ -31,6 +31,7 @@
 //! | before | comes | so that |
 //! |---|---|---|
 //! | the reply to a call that changes downloads | [`Event::Recorded`] of each change; or the row shows that it is not on the disk | a restart loses no accepted change |
+//! | [`Notify`](Action::Notify) of an event of the log, or a page with it | [`Event::Recorded`] of the record with it, which also has what the event tells | whoever has seen an event finds it again after a crash |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::Recorded`] of the download | no part file is left without a record |
 //! | [`DropPart`](Action::DropPart) of a download that is over | [`RememberDownload`](Action::RememberDownload) with this state | a restart does not restore it without its part file |
 //! | [`CheckPart`](Action::CheckPart), [`ClosePart`](Action::ClosePart), [`DropPart`](Action::DropPart) | [`Abort`](Action::Abort) of each fetch; a further one follows only [`Event::PartOpened`] or [`Event::PartChecked`] | no fetch writes to the file meanwhile |

@@ -1,7 +1,7 @@
 //! Part files, hashes, and records of downloads and peers, in actions and events.
 
 use crate::content::Groups;
-use crate::control::CallError;
+use crate::control::{CallError, EventRow};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::library::{RecentFile, ScannedFile};
@@ -9,6 +9,7 @@ use crate::name::FileName;
 use crate::part::PartSpec;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenedPart {
@@ -59,6 +60,8 @@ pub struct Remembered {
     pub peers: RememberedPeers,
     /// Unfinished downloads, by id.
     pub downloads: Vec<DownloadRecord>,
+    /// Events of downloads of which nothing else is remembered.
+    pub events: Vec<(TransferId, Vec<Rc<EventRow>>)>,
     /// The highest id of any download; 0 if there was none.
     pub download_last: u32,
     /// Shared files that are known before the first scan, which looks for them like for all others.
@@ -82,6 +85,8 @@ pub struct DownloadRecord {
     pub bytes_done: u64,
     /// At most 64.
     pub sources: Vec<SourceRecord>,
+    /// What the event log has of it.
+    pub events: Vec<Rc<EventRow>>,
 }
 
 /// The state of a download for the next run.

@@ -136,6 +136,13 @@ impl Calls<'_> {
                 self.cx.subscriptions.subscribe(Topic::Events, client);
                 Ok(Reply::Done {})
             }
+            Request::EventLog { since } => {
+                let page = self.cx.event_page(since)?;
+                if page.next.is_none() {
+                    self.cx.subscriptions.subscribe(Topic::EventLog, client);
+                }
+                Ok(Reply::EventLog(page))
+            }
             Request::Bootstrap { .. } => Ok(Reply::Bootstrap(BootstrapReply {
                 links: self.network.links(self.cx.now, self.cx.wall),
                 registry: None,

@@ -1,6 +1,7 @@
 //! What each machine of the node may use: time, configuration, random numbers, timers, outputs, and exchanges.
 
 mod deadlines;
+mod event_log;
 pub(super) mod exchanges;
 mod line_limits;
 mod rng;
@@ -19,13 +20,14 @@ use super::{Counters, Phase};
 use crate::id::TransferId;
 use crate::time::{Instant, WallClock};
 use crate::timer::{TimerId, TimerWheel};
+use event_log::EventLog;
 use exchanges::Exchanges;
 use line_limits::LineLimits;
 use std::collections::{BTreeMap, VecDeque};
 use subscriptions::Subscriptions;
 
 /// What each machine may use. `exchanges` adds functions that begin and end exchanges, `subscriptions` those that notify
-/// control clients, `line_limits` those that limit what others have us log.
+/// control clients, `event_log` those that log events, `line_limits` those that limit what others have us log.
 pub(super) struct Cx {
     /// The time of the event or timer that is being handled.
     pub(super) now: Instant,
@@ -38,6 +40,7 @@ pub(super) struct Cx {
     pub(super) wheel: TimerWheel<NodeTimer>,
     pub(super) counters: Counters,
     pub(super) subscriptions: Subscriptions,
+    pub(super) event_log: EventLog,
     pub(super) exchanges: Exchanges,
     pub(super) line_limits: LineLimits,
     pub(super) out: Out,
@@ -107,6 +110,7 @@ impl Cx {
             wheel: TimerWheel::new(now),
             counters: Counters::default(),
             subscriptions: Subscriptions::default(),
+            event_log: EventLog::new(seed),
             exchanges: Exchanges::default(),
             line_limits: LineLimits::default(),
             out: Out::default(),

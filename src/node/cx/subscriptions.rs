@@ -7,11 +7,13 @@ use crate::node::cx::Cx;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// A topic of notices. Clients of `events` get those of all topics.
+/// A topic of notices. Clients of `events` get those of all topics but the event log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::node) enum Topic {
     /// Notices for clients of `events` only.
     Events,
+    /// The events of the log. Clients of `events` do not get them: what they tell came by as another notice.
+    EventLog,
     Uploads,
     Search(SearchId),
     Download(TransferId),
@@ -46,7 +48,8 @@ impl Subscriptions {
 
     fn listeners(&self, topic: Topic) -> Vec<ClientId> {
         let of = |topic| self.0.get(&topic).into_iter().flatten().copied();
-        let listeners: BTreeSet<_> = of(topic).chain(of(Topic::Events)).collect();
+        let others = (topic != Topic::EventLog).then_some(Topic::Events);
+        let listeners: BTreeSet<_> = of(topic).chain(others.into_iter().flat_map(of)).collect();
         listeners.into_iter().collect()
     }
 }

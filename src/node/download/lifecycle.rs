@@ -38,8 +38,13 @@ impl DownloadMachine {
         let is_over = life.is_over();
         let Some(old) = self.downloads.set_life(id, life) else { return };
         cx.cancel_timer(old.timer());
+        let ended = self.downloads.get(id).and_then(|row| row.life().logged_as());
+        if let Some(kind) = ended.filter(|kind| old.logged_as() != Some(*kind)) {
+            self.log_event(cx, id, kind);
+        }
         let forgotten = self.settle_part(cx, id);
-        if !forgotten && self.downloads.get(id).is_some_and(Download::has_news) {
+        let has_news = self.downloads.get(id).is_some_and(Download::has_news);
+        if !forgotten && (has_news || cx.event_log.has_unrecorded(id)) {
             self.remember_download(cx, id);
         }
         self.tell_download(cx, id);
@@ -139,8 +144,8 @@ impl DownloadMachine {
             Life::Queued { .. } | Life::Waiting { .. } | Life::Paused | Life::Blocked { .. } => true,
         };
         let failed = matches!(download.life(), Life::Failed { .. });
-        if !keeps && !matches!(download.life(), Life::Done { .. }) {
-            // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays.
+        if !keeps && (!matches!(download.life(), Life::Done { .. }) || cx.event_log.has_unrecorded(id)) {
+            // Before anything of it goes: whatever happens now, it does not come back, and nothing of it stays but its events.
             self.remember_download(cx, id);
         }
         let Some(download) = self.downloads.get_mut(id) else { return true };

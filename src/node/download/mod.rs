@@ -22,6 +22,7 @@ mod first_contact;
 mod forgetting;
 mod invariants;
 mod lifecycle;
+mod logging;
 mod names;
 mod orders;
 mod part;

@@ -8,7 +8,7 @@ use super::DownloadMachine;
 use super::orders::Outcome;
 use super::part::PartFile;
 use super::state::{Download, Life, Want};
-use crate::control::{CallError, CallId, Problem, Reply};
+use crate::control::{CallError, CallId, EventKind, EventRow, Problem, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordState};
@@ -17,6 +17,7 @@ use crate::node::limits::{DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_
 use crate::node::network::Net;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// The revisions given, and the answers that wait.
 #[derive(Debug, Default)]
@@ -54,6 +55,7 @@ impl DownloadMachine {
         let id = self.downloads.next_id()?;
         self.downloads.insert(id, download);
         self.learn_speech(net.network, id);
+        self.log_event(net.cx, id, EventKind::Begun);
         self.remember_download(net.cx, id);
         Some(id)
     }
@@ -61,6 +63,9 @@ impl DownloadMachine {
     /// Takes up what an earlier run left, in the order of the ids.
     pub(in crate::node) fn recall_downloads(&mut self, cx: &mut Cx, records: Vec<DownloadRecord>, last: u32) {
         self.downloads.note_given(last);
+        for record in &records {
+            cx.recall_events(record.id, record.events.clone());
+        }
         for record in records.into_iter().take(DOWNLOADS_MAX) {
             let id = record.id;
             self.downloads.note_given(id.0);
@@ -96,7 +101,8 @@ impl DownloadMachine {
         self.remembering.revisions += 1;
         let revision = self.remembering.revisions;
         download.recorded.revision = revision;
-        let record: Box<DownloadRecord> = Box::new(download.record(id));
+        let record: Box<DownloadRecord> = Box::new(download.record(id, cx.event_log.of(id)));
+        cx.event_log.on_record_ordered(id, revision);
         cx.out.act(Action::RememberDownload { record, revision });
     }
 
@@ -148,6 +154,9 @@ impl DownloadMachine {
         revision: u64,
         outcome: DiskOutcome<()>,
     ) {
+        if outcome.is_ok() {
+            cx.on_events_recorded(id, revision);
+        }
         let Some(download) = self.downloads.get_mut(id) else { return };
         let is_over = download.life().is_over();
         let recorded = &mut download.recorded;
@@ -211,6 +220,7 @@ impl DownloadMachine {
                 self.downloads.withdraw(id);
                 cx.subscriptions.close(Topic::Download(id));
                 cx.out.then(Step::DownloadOver { id });
+                cx.withdraw_events(id);
                 cx.out.act(Action::ForgetDownload { download: id });
             }
         }
@@ -245,7 +255,7 @@ impl DownloadMachine {
 
 impl Download {
     /// As the next run needs it.
-    pub(super) fn record(&mut self, id: TransferId) -> DownloadRecord {
+    pub(super) fn record(&mut self, id: TransferId, events: Vec<Rc<EventRow>>) -> DownloadRecord {
         let (state, error) = self.state_to_record();
         self.recorded.state = Some((state, error.clone()));
         let mut bytes_left = RECORD_NAMES_BYTES_MAX;
@@ -264,6 +274,7 @@ impl Download {
             error,
             bytes_done: self.progress().0,
             sources,
+            events,
         }
     }
 

@@ -195,7 +195,7 @@ impl World {
                 let recorded = Event::Recorded { download: record.id, revision, outcome: Ok(()) };
                 self.events.push_back((place, recorded));
             }
-            Action::ForgetDownload { .. } => {}
+            Action::ForgetDownload { .. } | Action::ForgetEvents { .. } => {}
             other => panic!("{other:?} is not expected"),
         }
     }

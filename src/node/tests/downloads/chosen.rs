@@ -150,13 +150,14 @@ fn which_sources_were_chosen_is_known_after_a_restart() {
             error: None,
             bytes_done: 0,
             sources: vec![source(1, first_is_chosen), source(2, !first_is_chosen)],
+            events: Vec::new(),
         };
         let config = NodeConfig { bootstraps: Vec::new(), ..config() };
         let remembered = Remembered {
             peers: remembered_peers(vec![peer(1)]),
             downloads: vec![record],
             download_last: 1,
-            files: Vec::new(),
+            ..Remembered::default()
         };
         let mut rig = Rig::new(config.clone());
         rig.node = crate::node::Node::new(rig.now, config, [5; 32], remembered);

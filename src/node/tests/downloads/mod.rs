@@ -8,6 +8,7 @@ mod contents;
 mod crawling;
 mod crowding;
 mod disks;
+mod events;
 mod forgetting;
 mod names;
 mod orders;

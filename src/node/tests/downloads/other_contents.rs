@@ -176,13 +176,14 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         error: None,
         bytes_done: 7 * MIB,
         sources,
+        events: Vec::new(),
     };
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
     let remembered = Remembered {
         peers: remembered_peers(vec![peer(1)]),
         downloads: vec![record],
         download_last: 1,
-        files: Vec::new(),
+        ..Remembered::default()
     };
     let mut rig = Rig::new(config.clone());
     rig.node = crate::node::Node::new(rig.now, config, [5; 32], remembered);

@@ -20,6 +20,7 @@ pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> Do
         error: None,
         bytes_done: 0,
         sources: vec![source(1, true), source(2, false)],
+        events: Vec::new(),
     }
 }
 
@@ -29,7 +30,7 @@ pub(super) fn restarted(config: NodeConfig, downloads: Vec<DownloadRecord>, down
         Instant::from_ms(1_700_000_000_000),
         config,
         [5; 32],
-        Remembered { peers: remembered_peers(Vec::new()), downloads, download_last, files: Vec::new() },
+        Remembered { peers: remembered_peers(Vec::new()), downloads, download_last, ..Remembered::default() },
     );
     rig.orders.clear();
     rig.handle(Event::ClientGone { client: CLIENT });

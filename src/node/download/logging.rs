@@ -1,0 +1,37 @@
+//! What the event log has of downloads: that one has begun, and how it ended.
+
+use super::DownloadMachine;
+use super::state::Life;
+use crate::control::{EventKind, EventRow};
+use crate::id::TransferId;
+use crate::node::cx::Cx;
+
+impl Life {
+    /// What the log has of this end.
+    pub(super) fn logged_as(&self) -> Option<EventKind> {
+        match self {
+            Self::Done { .. } => Some(EventKind::Done),
+            Self::Failed { .. } => Some(EventKind::Failed),
+            Self::Cancelled { .. } => Some(EventKind::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+impl DownloadMachine {
+    /// Logs what a download has come to. It is to be remembered next.
+    pub(super) fn log_event(&self, cx: &mut Cx, id: TransferId, kind: EventKind) {
+        let Some(row) = self.downloads.row(cx, id) else { return };
+        cx.log_event(id, kind, |event| EventRow {
+            download: Some(row.id),
+            name: row.name,
+            path: row.path,
+            size: row.size,
+            b3: row.b3,
+            verified: row.verified,
+            state: row.state,
+            error: row.error,
+            ..event
+        });
+    }
+}

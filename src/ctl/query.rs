@@ -4,7 +4,7 @@ use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Page, Reader, remark};
-use super::rows::{Details, Row, VerboseStatus, left_out_line};
+use super::rows::{Row, VerboseStatus, left_out_line};
 use super::text::name;
 use super::wording::{Failure, Remark};
 use crate::control::{

@@ -116,9 +116,9 @@ impl Driver {
     /// The exchange that had this written has ended meanwhile.
     fn on_written_late(&mut self, written: &Written) {
         let download = written.download;
-        if let Some((b3, group)) = written.written_group() {
+        if let Some((b3, group, from)) = written.written_group() {
             self.disk.open_parts().discard_partial(download, group);
-            self.cx.out.event(Event::GroupWritten { download, b3, group });
+            self.cx.out.event(Event::GroupWritten { download, b3, group, from });
         } else if written.has_set_outline() {
             // The node does not know this outline, and opens the part file again.
             self.cx.out.event(Event::PartFailed { download, fault: DiskFault::Changed });

@@ -40,7 +40,9 @@ impl Node {
                 download.on_part_committed(cx, id, outcome);
             }
             Event::GroupVerified { exchange, group } => download.on_group_verified(cx, exchange, group),
-            Event::GroupWritten { download: id, b3, group } => download.on_group_written(cx, id, b3, group),
+            Event::GroupWritten { download: id, b3, group, from } => {
+                download.on_group_written(cx, id, from, (b3, group));
+            }
             Event::PartFailed { download: id, fault } => download.on_part_failed(cx, id, fault),
             Event::PartChecked { download: id, outcome } => download.on_part_checked(cx, id, outcome),
             Event::OrphansFound { files, bytes } => download.orphans = (files, bytes),

@@ -222,8 +222,8 @@ pub(crate) struct Write {
 
 #[derive(Debug)]
 pub(crate) enum Data {
-    /// A whole group, not verified yet.
-    Group { outline: Arc<Outline>, group: u64, bytes: Vec<u8> },
+    /// A whole group, not verified yet. `from`: who sent the last of it.
+    Group { outline: Arc<Outline>, group: u64, bytes: Vec<u8>, from: SocketAddr },
     /// The next bytes of a stream. `begins`: the stream starts with them.
     Stream { begins: bool, bytes: Vec<u8> },
     /// `instead_of`: the part file has this outline, or none. `wanted`: the exchange that brought the outline is not over.
@@ -267,10 +267,10 @@ impl Written {
         matches!((self.kind, self.outcome), (Kind::Outline { .. }, Ok(())))
     }
 
-    /// The group and its content, if it was one and is in the part file now.
-    pub(crate) fn written_group(&self) -> Option<(ContentHash, u64)> {
+    /// The group, its content and its sender, if it was one and is in the part file now.
+    pub(crate) fn written_group(&self) -> Option<(ContentHash, u64, SocketAddr)> {
         match (self.kind, self.outcome) {
-            (Kind::Group { b3, group, .. }, Ok(())) => Some((b3, group)),
+            (Kind::Group { b3, group, from, .. }, Ok(())) => Some((b3, group, from)),
             _ => None,
         }
     }
@@ -284,7 +284,7 @@ impl Written {
 /// What was to be written, without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Group { b3: ContentHash, group: u64, bytes: usize },
+    Group { b3: ContentHash, group: u64, bytes: usize, from: SocketAddr },
     Stream { bytes: usize },
     Outline { bytes: usize },
 }
@@ -325,8 +325,8 @@ impl View {
 impl Write {
     fn kind(&self) -> Kind {
         match &self.data {
-            Data::Group { outline, group, bytes } => {
-                Kind::Group { b3: outline.b3(), group: *group, bytes: bytes.len() }
+            Data::Group { outline, group, bytes, from } => {
+                Kind::Group { b3: outline.b3(), group: *group, bytes: bytes.len(), from: *from }
             }
             Data::Stream { bytes, .. } => Kind::Stream { bytes: bytes.len() },
             Data::Outline { outline, .. } | Data::GivenOutline(outline) => {
@@ -350,7 +350,7 @@ impl Write {
         }
         let Ok(mut part) = file.lock() else { return failed };
         let (outcome, sets_outline) = match &self.data {
-            Data::Group { outline, group, bytes } => (write_group(&mut part, outline, *group, bytes), false),
+            Data::Group { outline, group, bytes, .. } => (write_group(&mut part, outline, *group, bytes), false),
             Data::Stream { begins, bytes } => (write_stream(&mut part, *begins, bytes), false),
             Data::Outline { outline, instead_of, wanted } => {
                 let is_superseded = wanted.strong_count() == 0 || part.outline() != instead_of.as_ref();
@@ -372,7 +372,7 @@ impl Write {
     }
 
     fn is_right(&self) -> bool {
-        let Data::Group { outline, group, bytes } = &self.data else { return true };
+        let Data::Group { outline, group, bytes, .. } = &self.data else { return true };
         let mut hasher = GroupHasher::new(outline.size(), *group);
         hasher.update(bytes);
         outline.expected(*group) == Some(hasher.finish())

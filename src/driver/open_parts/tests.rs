@@ -5,9 +5,12 @@ use crate::content::{ContentHasher, GROUP_BYTES};
 use crate::name::FileName;
 use crate::part::{PartSpec, Target};
 use crate::store::{PartOpened, PartRequest};
+use std::net::{IpAddr, Ipv4Addr};
 use tempfile::TempDir;
 
 const DOWNLOAD: TransferId = TransferId(1);
+
+const FROM: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// An open part file without an outline.
 fn parts() -> (TempDir, OpenParts) {
@@ -77,13 +80,14 @@ fn a_group_is_written_only_if_it_is_right_and_of_the_present_content() {
         outline: Arc::clone(outline),
         group: 0,
         bytes: bytes.into(),
+        from: FROM,
     };
     assert_eq!(run(&mut parts, group(&ours, b"c0ntent")), Err(WriteFault::Mismatch));
     assert_eq!(run(&mut parts, group(&other, b"another")), Err(WriteFault::Disk(DiskFault::Changed)));
     assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 0);
     parts.write(Write { download: DOWNLOAD, exchange: None, data: group(&ours, b"content") });
     let written = parts.take_writes().pop().unwrap().run(&parts.get(DOWNLOAD).unwrap().file());
-    assert_eq!(written.written_group(), Some((ours.b3(), 0)));
+    assert_eq!(written.written_group(), Some((ours.b3(), 0, FROM)));
     assert!(parts.on_written(&mut { written }));
     assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 1);
 }
@@ -95,7 +99,8 @@ fn a_group_that_another_outline_of_the_same_content_verified_blames_no_disk() {
     // The hash of a list of groups does not prove how long the last one is.
     let shorter = Arc::new(Outline::new(truth.b3(), truth.size() - 1, truth.chain().to_vec()).unwrap());
     assert_eq!(run(&mut parts, Data::GivenOutline(shorter)), Ok(()));
-    let group = |group| Data::Group { outline: Arc::clone(&truth), group, bytes: vec![7; GROUP_BYTES as usize] };
+    let bytes = || vec![7; GROUP_BYTES as usize];
+    let group = |group| Data::Group { outline: Arc::clone(&truth), group, bytes: bytes(), from: FROM };
     assert_eq!(run(&mut parts, group(1)), Err(WriteFault::Superseded));
     assert_eq!(run(&mut parts, group(0)), Ok(()), "both say the same of this one");
     assert_eq!(parts.get(DOWNLOAD).unwrap().verified().held(), 1);

@@ -114,6 +114,8 @@ pub enum Event {
         /// Of which content it is a group.
         b3: ContentHash,
         group: u64,
+        /// The source that sent it.
+        from: SocketAddr,
     },
     /// Whether a file can be created at the target of a download.
     TargetProbed {

@@ -17,6 +17,7 @@ use crate::node::limits::{BROUGHT_BYTES_MIN, CONNECT_MAX, PROGRESS_INTERVAL, SOU
 use crate::node::network::Net;
 use crate::node::speech::Speech;
 use crate::wire::Message;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -274,15 +275,26 @@ impl DownloadMachine {
     }
 
     /// A group is there though the fetch that brought it was broken off.
-    pub(in crate::node) fn on_group_written(&mut self, cx: &mut Cx, id: TransferId, b3: ContentHash, group: u64) {
+    pub(in crate::node) fn on_group_written(
+        &mut self,
+        cx: &mut Cx,
+        id: TransferId,
+        from: SocketAddr,
+        (b3, group): (ContentHash, u64),
+    ) {
         let Some(download) = self.downloads.get_mut(id).filter(|download| download.want.b3() == Some(b3)) else {
             return;
         };
-        if download.open_mut().is_some_and(|open| open.known.add(group)) {
-            self.stop_needless(cx, id, None);
-            self.tell_progress(cx, id);
-            self.downloads.mark_dirty(id);
+        let Some(known) = download.open_mut().map(|open| &mut open.known) else { return };
+        let bytes = known.content().map_or(0, |content| content.bytes_of(group));
+        if !known.add(group) {
+            return;
         }
+        // It has brought this, whatever its fetch was broken off for.
+        download.sources.iter_mut().filter(|source| source.addr == from).for_each(|source| source.bytes += bytes);
+        self.stop_needless(cx, id, None);
+        self.tell_progress(cx, id);
+        self.downloads.mark_dirty(id);
     }
 
     /// Breaks off the other exchanges that are still to bring nothing but what is there by now.

@@ -65,7 +65,7 @@ fn one_source_alone_gives_everything_in_ranges_that_grow_with_its_speed() {
 #[test]
 fn a_group_that_is_written_when_its_fetch_is_over_is_not_asked_for_again() {
     let written = |rig: &mut Rig, b3, group| {
-        rig.handle(Event::GroupWritten { download: TransferId(1), b3, group });
+        rig.handle(Event::GroupWritten { download: TransferId(1), b3, group, from: peer(1) });
         row(rig, 1).bytes_done / MIB
     };
     let mut rig = begun(4 * MIB, 1);
@@ -73,7 +73,10 @@ fn a_group_that_is_written_when_its_fetch_is_over_is_not_asked_for_again() {
     assert_eq!(only.groups(), 0..2, "the last one is there");
     assert_eq!(written(&mut rig, ContentHash([9; 32]), 2), 1, "this is of another content");
     assert_eq!((written(&mut rig, B3, 2), written(&mut rig, B3, 2)), (2, 2));
+    let shares = |rig: &mut Rig| row(rig, 1).shares.iter().map(|share| share.bytes).sum::<u64>();
+    assert_eq!(shares(&mut rig), 2 * MIB, "its source has brought it");
     bring(&mut rig, &only);
+    assert_eq!(shares(&mut rig), 4 * MIB);
     check(&mut rig, 4 * MIB);
 
     let mut rig = begun(4 * MIB, 1);

@@ -230,7 +230,8 @@ impl Checked {
         let mut whole = WholeGroup { group, is_written: true, earlier: BTreeSet::new() };
         if let State::Holding { piece, earlier } = std::mem::replace(&mut self.state, State::Between) {
             (whole.is_written, whole.earlier) = (false, earlier);
-            let data = Data::Group { outline: Arc::clone(&self.outline), group, bytes: piece.into_bytes() };
+            let (outline, bytes) = (Arc::clone(&self.outline), piece.into_bytes());
+            let data = Data::Group { outline, group, bytes, from: self.from };
             parts.write(Write { download: self.download, exchange: Some(exchange), data });
         }
         self.whole.push_back(whole);

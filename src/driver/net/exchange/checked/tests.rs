@@ -40,7 +40,11 @@ fn put(parts: &mut OpenParts, content: &[u8], group: u64) {
     let (outline, span) =
         (Arc::clone(parts.get(DOWNLOAD).unwrap().outline().unwrap()), group_span(content.len() as u64, group));
     let bytes = content[span.start as usize..span.end as usize].to_vec();
-    parts.write(Write { download: DOWNLOAD, exchange: None, data: Data::Group { outline, group, bytes } });
+    parts.write(Write {
+        download: DOWNLOAD,
+        exchange: None,
+        data: Data::Group { outline, group, bytes, from: peer(9) },
+    });
     let file = parts.get(DOWNLOAD).unwrap().file();
     for write in parts.take_writes() {
         parts.on_written(&mut write.run(&file));

@@ -189,6 +189,7 @@ pub enum SourceState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadState {
+    /// Waits for its turn.
     Queued,
     /// Bytes are coming, or are asked for.
     Active,
@@ -229,7 +230,7 @@ pub struct FilesReply<F = Vec<FileRow>> {
     pub files: F,
     /// Ask for `after` this to go on; `None` at the end.
     pub next: Option<RawText>,
-    /// As [`StatusReply::share_error`].
+    /// As [`StatusReply::share_error`](super::StatusReply::share_error).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_error: Option<CallError>,
 }

@@ -31,7 +31,7 @@ fn since_boot() -> Duration {
 
 /// A clock that never jumps. It begins at the date which the wall clock showed when it was made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// For [`Clock::fine`].
     start: std::time::Instant,
     start_since_boot: Duration,
@@ -41,7 +41,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Starts at the wall clock's date; at the epoch itself if that is set before 1970.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { start: std::time::Instant::now(), start_since_boot: since_boot(), start_ms: wall_ms() }
     }
 
@@ -51,7 +51,7 @@ impl Clock {
     }
 
     /// Now, rounded down to the millisecond.
-    pub(super) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.at(since_boot())
     }
 

@@ -9,9 +9,10 @@ use mio::Waker;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -172,15 +173,18 @@ pub enum StartFault {
     },
 }
 
+/// Reaches a loop from other threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
     quit: Arc<AtomicBool>,
     waker: Arc<Waker>,
+    /// Connections of this process that the loop has not admitted yet.
+    guests: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 impl Handle {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { quit: Arc::new(AtomicBool::new(false)), waker }
+        Self { quit: Arc::default(), waker, guests: Arc::default() }
     }
 
     pub(super) fn has_quit(&self) -> bool {
@@ -190,6 +194,24 @@ impl Handle {
     /// Asks the loop to unregister and leave, as SIGTERM does. Returns at once.
     pub(crate) fn quit(&self) {
         self.quit.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// A connection to the loop, as that of a client of the control socket, which need not be there.
+    /// Errors: if there is no descriptor.
+    pub(crate) fn connect(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        theirs.set_nonblocking(true)?;
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).push(theirs);
+        self.wake();
+        Ok(ours)
+    }
+
+    pub(super) fn take_guests(&self) -> Vec<UnixStream> {
+        std::mem::take(&mut *self.guests.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wake(&self) {
         // Fails only when the loop is gone.
         let _ = self.waker.wake();
     }

@@ -55,7 +55,7 @@ mod supervision;
 mod tokens;
 mod turn;
 
-pub(crate) use clock::wall_clock;
+pub(crate) use clock::{Clock, wall_clock};
 pub(crate) use disk::was_in_use;
 pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
@@ -67,7 +67,6 @@ pub(crate) use signals::survive_file_size_limit;
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
 use crate::time::Instant;
-use clock::Clock;
 use cx::Cx;
 use disk::Disk;
 use front::Front;

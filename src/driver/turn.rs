@@ -153,6 +153,7 @@ impl Driver {
         if self.handle.has_quit() {
             self.leave("asked by its owner");
         }
+        self.handle.take_guests().into_iter().for_each(|guest| self.front.admit(guest));
         while let Some(asked) = self.signals.as_mut().and_then(|signals| signals.poll()) {
             match asked {
                 Asked::Leave => self.leave("signal"),

@@ -26,8 +26,10 @@ use clients::Clients;
 use listener::turn_away;
 use log::warn;
 use mio::Registry;
+use mio::net::UnixStream;
 use reloads::Reloads;
 use scrapes::Scrapes;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How soon accepting is tried again after a failure.
@@ -36,6 +38,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Front {
     listener: Option<ControlListener>,
     accepting: Readiness,
+    /// Clients of the program that embeds the loop, which have no slot yet.
+    guests: VecDeque<UnixStream>,
     full_since: Option<Instant>,
     retry_at: Option<Instant>,
     clients: Clients,
@@ -54,6 +58,7 @@ impl Front {
         Self {
             listener,
             accepting: Readiness::none(),
+            guests: VecDeque::new(),
             full_since: None,
             retry_at: None,
             clients: Clients::default(),
@@ -104,7 +109,8 @@ impl Front {
 
     pub(crate) fn has_work(&self) -> bool {
         let may_accept = self.full_since.is_none() || !self.clients.is_full();
-        self.clients.ready_len() > 0 || (self.accepting.is_ready() && may_accept) || self.scrapes.has_work()
+        let someone_waits = self.accepting.is_ready() || !self.guests.is_empty();
+        self.clients.ready_len() > 0 || (someone_waits && may_accept) || self.scrapes.has_work()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -121,6 +127,9 @@ impl Front {
         if !self.clients.is_full() {
             self.full_since = None;
         }
+        if !self.seat_guests(registry, cx) {
+            return;
+        }
         while self.accepting.is_ready() {
             let is_full = self.clients.is_full();
             let idlest = if is_full { self.clients.idlest(cx.now) } else { None };
@@ -129,16 +138,7 @@ impl Front {
             }
             let Some(listener) = &self.listener else { return };
             match self.accepting.attempt(|| listener.accept()) {
-                Ok(Ok(Ok(stream))) if is_full && idlest.is_none() => {
-                    turn_away(stream, Problem::TooManyClients);
-                    self.refuse(cx.now, "control_clients", &"as many as there may be are connected");
-                }
-                Ok(Ok(Ok(stream))) => {
-                    idlest.into_iter().for_each(|slot| self.close_idle(slot, cx));
-                    if let Err(error) = self.clients.admit(stream, registry, cx.now) {
-                        warn!("cannot serve a control client: {error}");
-                    }
-                }
+                Ok(Ok(Ok(stream))) => self.seat(stream, (is_full, idlest), registry, cx),
                 Ok(Ok(Err(why))) => self.refuse(cx.now, "control_credentials", &why),
                 Ok(Err(_)) => return,
                 Err(error) => {
@@ -148,6 +148,37 @@ impl Front {
                     self.accept_later(cx.now);
                 }
             }
+        }
+    }
+
+    /// Takes a client of the program that embeds the loop, as soon as there is a slot for it.
+    pub(crate) fn admit(&mut self, guest: std::os::unix::net::UnixStream) {
+        self.guests.push_back(UnixStream::from_std(guest));
+    }
+
+    /// Gives slots to guests. False if one waits for a slot.
+    fn seat_guests(&mut self, registry: &Registry, cx: &mut Cx) -> bool {
+        while let Some(guest) = self.guests.pop_front() {
+            let is_full = self.clients.is_full();
+            let idlest = if is_full { self.clients.idlest(cx.now) } else { None };
+            if is_full && idlest.is_none() && !self.stays_full(cx.now) {
+                self.guests.push_front(guest);
+                return false;
+            }
+            self.seat(guest, (is_full, idlest), registry, cx);
+        }
+        true
+    }
+
+    /// Gives a client a slot, that of the one that was idle for longest if all are taken, or turns it away.
+    fn seat(&mut self, stream: UnixStream, (is_full, idlest): (bool, Option<usize>), registry: &Registry, cx: &mut Cx) {
+        if is_full && idlest.is_none() {
+            turn_away(stream, Problem::TooManyClients);
+            return self.refuse(cx.now, "control_clients", &"as many as there may be are connected");
+        }
+        idlest.into_iter().for_each(|slot| self.close_idle(slot, cx));
+        if let Err(error) = self.clients.admit(stream, registry, cx.now) {
+            warn!("cannot serve a control client: {error}");
         }
     }
 

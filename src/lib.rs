@@ -2,78 +2,61 @@
 //!
 //! Peers register with bootstrap nodes, which tell them of each other; a search goes from neighbour to neighbour, and
 //! files come straight from the peers that have them. The programs are `pyrated`, the daemon, and `pyratectl`, its control
-//! client. This library lets another program run a node of its own: a [`Client`], which shares and downloads, or a
+//! client. This library lets another program run a node of its own: a [`Client`], which shares, searches and downloads, or a
 //! [`Bootstrap`] node.
 //!
-//! Both are built from a [`Config`], whose fields are the keys of the daemon's configuration. `start` runs the node on the
-//! thread that calls it, until another thread calls [`Handle::quit`]. A node inside another program leaves signals alone
-//! and logs through the `log` crate. Searches and downloads are ordered through the control socket, as `pyratectl` does:
-//! set [`Config::control_socket`].
+//! Both are built from a [`Config`], whose fields are the keys of the daemon's configuration. `spawn` runs the node on a thread
+//! of its own, and `start` on the thread that calls it. Its [`Handle`] asks for what `pyratectl` asks for: status, files of the
+//! share, searches, lists of peers, downloads. [`Hits`] and [`Download`] are iterators, and `channel` makes a channel of each. What
+//! goes wrong is an [`Error`] that programs can tell apart. The node ends when its last handle is dropped.
 //!
-//! # A bootstrap node
+//! A node inside another program leaves signals alone and logs through the `log` crate. [`Config::control_socket`] lets
+//! `pyratectl` in as well.
 //!
-//! ```
-//! use pyrate::{Bootstrap, Config};
-//! use std::io::{Read, Write};
-//! use std::net::TcpStream;
-//! use std::thread;
+//! # Two machines of a network
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Port 0 picks a free port.
-//!     let bootstrap = Bootstrap::new(Config { bootstrap_serve: Some("127.0.0.1:0".parse()?), ..Config::default() })?;
-//!     let handle = bootstrap.handle();
-//!     let node = thread::spawn(|| bootstrap.start());
-//!     let address = handle.ready().and_then(|facts| facts.bootstrap).ok_or("it has not started")?;
-//!
-//!     // Any program may ask it for up to ten peers, a line each. None has registered yet.
-//!     let mut stream = TcpStream::connect(address)?;
-//!     stream.write_all(b"1:10\n")?;
-//!     let mut list = String::new();
-//!     stream.read_to_string(&mut list)?;
-//!     assert_eq!(list, "");
-//!
-//!     handle.quit();
-//!     node.join().expect("it does not panic")?;
-//!     Ok(())
-//! }
-//! ```
-//!
-//! # A client
+//! Here all in one program: a bootstrap node, a peer that shares a file, and one that searches for it and downloads it.
 //!
 //! ```
-//! use pyrate::{BootstrapAddr, Client, Config};
-//! use std::io::{BufRead, BufReader, Write};
-//! use std::os::unix::net::UnixStream;
-//! use std::thread;
+//! use pyrate::{Bootstrap, BootstrapAddr, Client, Config};
+//! use std::{env, error, fs, path::Path, process, thread, time::Duration};
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let directory = std::env::temp_dir().join(format!("pyrate-example-{}", std::process::id()));
-//!     std::fs::create_dir_all(directory.join("share"))?;
-//!     let client = Client::new(Config {
-//!         bootstraps: vec![BootstrapAddr { host: "127.0.0.1".to_owned(), port: 21168 }],
-//!         listen_addr: Some("127.0.0.1".parse()?),
-//!         listen_port: 0,
-//!         local_directory: directory.join("share"),
-//!         control_socket: Some(directory.join("control.sock")),
+//! fn peer(home: &Path, bootstrap: BootstrapAddr) -> Config {
+//!     Config {
+//!         bootstraps: vec![bootstrap],
+//!         listen_addr: Some([127, 0, 0, 1].into()),
+//!         listen_port: 0, // Any.
+//!         local_directory: home.join("share"),
+//!         download_directory: Some(home.join("downloads")),
 //!         ..Config::default()
-//!     })?;
-//!     let handle = client.handle();
-//!     let node = thread::spawn(|| client.start());
-//!     let facts = handle.ready().ok_or("it has not started")?;
-//!     println!("other peers connect to {:?}", facts.listen);
+//!     }
+//! }
 //!
-//!     // The control socket takes calls of JSON-RPC 2.0, one a line: pyratectl(1) names them.
-//!     let mut control = UnixStream::connect(facts.control.ok_or("it has no control socket")?)?;
-//!     control.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n")?;
-//!     let mut status = String::new();
-//!     BufReader::new(control).read_line(&mut status)?;
-//!     assert!(status.contains("\"shared_files\":"));
+//! fn main() -> Result<(), Box<dyn error::Error>> {
+//!     let scratch = env::temp_dir().join(format!("pyrate-example-{}", process::id()));
+//!     let (one, two) = (scratch.join("one"), scratch.join("two"));
+//!     for directory in ["one/share", "one/downloads", "two/share", "two/downloads"] {
+//!         fs::create_dir_all(scratch.join(directory))?;
+//!     }
+//!     fs::write(one.join("share/tide tables.txt"), "high water at noon\n")?;
 //!
-//!     // Unregisters, then ends.
-//!     handle.quit();
-//!     node.join().expect("it does not panic")?;
-//!     std::fs::remove_dir_all(&directory)?;
-//!     Ok(())
+//!     let serve = Some("127.0.0.1:0".parse()?);
+//!     let bootstrap = Bootstrap::new(Config { bootstrap_serve: serve, ..Config::default() })?.spawn()?;
+//!     let addr = bootstrap.ready().and_then(|facts| facts.bootstrap).ok_or("it has ended")?;
+//!     let addr = BootstrapAddr { host: addr.ip().to_string(), port: addr.port() };
+//!     let one = Client::new(peer(&one, addr.clone()))?.spawn()?;
+//!     let two = Client::new(peer(&two, addr))?.spawn()?;
+//!
+//!     // A file is shared when nothing has written to it for two seconds.
+//!     while two.status()?.peers == 0 || one.rescan()? == 0 {
+//!         thread::sleep(Duration::from_millis(200));
+//!     }
+//!     let hit = two.search("tide", Duration::from_secs(30))?.next().ok_or("no hit")??;
+//!     let file = two.download(&hit, None)?.wait(Some(Duration::from_secs(60)))?;
+//!     assert_eq!(fs::read_to_string(file.path.ok_or("no path")?)?, "high water at noon\n");
+//!
+//!     [two, one, bootstrap].into_iter().try_for_each(|node| node.stop())?;
+//!     Ok(fs::remove_dir_all(scratch)?)
 //! }
 //! ```
 //!
@@ -126,7 +109,9 @@ pub(crate) mod timer;
 #[doc(hidden)]
 pub mod wire;
 
-pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, Handle, LogFormat, LogPlace, Place};
+pub use control::DownloadState;
+pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, Place};
+pub use daemon::{Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
 pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;
 pub use store::StateFault;

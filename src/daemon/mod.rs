@@ -26,7 +26,7 @@ mod supervisor;
 mod value;
 
 pub use config::Config;
-pub use embed::{Bootstrap, Client, Handle};
+pub use embed::{Bootstrap, Client, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
 pub use fault::{ConfigFault, Fault, Place};
 pub use keys::{InForceFrom, KEYS, Key};
 pub use log_line::LogFormat;

@@ -1,13 +1,36 @@
 //! A node inside another program: no signals, no log of its own, errors as values.
+//!
+//! | file | holds |
+//! |---|---|
+//! | here | starting and ending a node |
+//! | `calls` | what a handle asks of its node |
+//! | `rows`, `error` | what is answered |
+//! | `link` | the connection to the loop, on which calls and notices are those of the control socket |
+
+mod calls;
+mod error;
+mod link;
+mod rows;
+
+pub use calls::{Download, Files, Hits};
+pub use error::Error;
+pub use rows::{Hit, Progress, SharedFile, Status, What};
 
 use super::compose::compose;
 use super::config::Config;
 use super::fault::{Fault, Origins};
 use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 
-/// A peer: shares a directory, searches and downloads, as it is told through its control socket, if it has one.
+/// How long a node may take to end.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// A peer: shares a directory, searches and downloads, as its [`Handle`] asks, or its control socket, if it has one.
 ///
 /// Like `pyrated`, a client for which no bootstrap node is configured serves one on `127.0.0.1`, or uses the one that
 /// another program serves there.
@@ -24,9 +47,9 @@ impl Client {
         Embedded::new(Config { peer: true, ..config }).map(Self)
     }
 
-    /// A handle with which any thread can end the node.
+    /// A handle for any thread.
     pub fn handle(&self) -> Handle {
-        self.0.handle.clone()
+        self.0.handle()
     }
 
     /// Runs the node on this thread until [`Handle::quit`]; it unregisters before it returns.
@@ -36,6 +59,15 @@ impl Client {
     /// Any [`Fault`]: an address in use, for example.
     pub fn start(self) -> Result<(), Fault> {
         self.0.start()
+    }
+
+    /// Runs the node on a thread of its own. Returns when it listens.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Client::start`].
+    pub fn spawn(self) -> Result<Handle, Fault> {
+        self.0.spawn()
     }
 }
 
@@ -54,9 +86,9 @@ impl Bootstrap {
         Embedded::new(Config { peer: false, ..config }).map(Self)
     }
 
-    /// A handle with which any thread can end the node.
+    /// A handle for any thread.
     pub fn handle(&self) -> Handle {
-        self.0.handle.clone()
+        self.0.handle()
     }
 
     /// Runs the node on this thread until [`Handle::quit`].
@@ -67,11 +99,31 @@ impl Bootstrap {
     pub fn start(self) -> Result<(), Fault> {
         self.0.start()
     }
+
+    /// Runs the node on a thread of its own. Returns when it listens.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Bootstrap::start`].
+    pub fn spawn(self) -> Result<Handle, Fault> {
+        self.0.spawn()
+    }
 }
 
-/// Controls a [`Client`] or [`Bootstrap`] from other threads; also before the node is started.
+/// Reaches a [`Client`] or [`Bootstrap`] from any thread; also before the node is started. When the last handle of a node is
+/// dropped, the node ends, as by [`Handle::quit`].
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<Shared>);
+pub struct Handle(Arc<Owner>);
+
+/// All handles of a node.
+#[derive(Debug)]
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.quit();
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -84,37 +136,90 @@ struct Shared {
 enum Stage {
     New,
     QuitBeforeStart,
-    Running { driver: driver::Handle, facts: Facts },
-    Ended,
+    Running {
+        driver: driver::Handle,
+        facts: Facts,
+    },
+    /// With the reason, if it failed.
+    Ended(Option<String>),
 }
 
 impl Handle {
     /// Asks the node to unregister and end: [`Client::start`] returns within 5 s. A second call does nothing.
     pub fn quit(&self) {
-        let mut stage = self.stage();
+        self.0.0.quit();
+    }
+
+    /// Asks the node to end, and waits until it has. Does not wait for a node that was not started.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] if the node has failed, now or before.
+    pub fn stop(self) -> Result<(), Error> {
+        self.quit();
+        let stage = self.0.0.wait_while(|stage| matches!(stage, Stage::Running { .. }));
         match &*stage {
-            Stage::New => *stage = Stage::QuitBeforeStart,
-            Stage::Running { driver, .. } => driver.quit(),
-            Stage::QuitBeforeStart | Stage::Ended => {}
+            Stage::Ended(Some(why)) => Err(Error::Failed(why.clone())),
+            _ => Ok(()),
         }
     }
 
     /// Waits until the node listens, and returns its addresses; `None` if it has ended, or ends before it listens.
     pub fn ready(&self) -> Option<Facts> {
+        match &*self.0.0.started() {
+            Stage::Running { facts, .. } => Some(facts.clone()),
+            _ => None,
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+}
+
+impl Shared {
+    fn quit(&self) {
         let mut stage = self.stage();
-        loop {
-            match &*stage {
-                Stage::Running { facts, .. } => return Some(facts.clone()),
-                Stage::Ended => return None,
-                Stage::New | Stage::QuitBeforeStart => {
-                    stage = self.0.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+        match &*stage {
+            Stage::New => *stage = Stage::QuitBeforeStart,
+            Stage::Running { driver, .. } => driver.quit(),
+            Stage::QuitBeforeStart | Stage::Ended(_) => {}
         }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, mut waits: impl FnMut(&Stage) -> bool) -> MutexGuard<'_, Stage> {
+        self.changed.wait_while(self.stage(), |stage| waits(stage)).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the node listens or has ended.
+    fn started(&self) -> MutexGuard<'_, Stage> {
+        self.wait_while(|stage| matches!(stage, Stage::New | Stage::QuitBeforeStart))
+    }
+
+    /// A connection to the loop, when the node listens.
+    fn connect(&self) -> Result<UnixStream, Error> {
+        match &*self.started() {
+            Stage::Running { driver, .. } => {
+                driver.connect().map_err(|error| Error::Other(format!("no connection to the node: {error}")))
+            }
+            Stage::Ended(Some(why)) => Err(Error::Failed(why.clone())),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    /// Why the node has closed a connection. One that ends closes its connections a little earlier.
+    fn why_closed(&self) -> Error {
+        let runs = |stage: &mut Stage| matches!(stage, Stage::Running { .. });
+        let waited = self.changed.wait_timeout_while(self.stage(), END_MAX, runs);
+        match &*waited.unwrap_or_else(PoisonError::into_inner).0 {
+            Stage::Ended(Some(why)) => Error::Failed(why.clone()),
+            Stage::Running { .. } => Error::Other("the node has closed the connection".to_owned()),
+            _ => Error::Stopped,
+        }
     }
 
     /// The node listens. A call of `quit` before this moment is passed on; the lock is held so that none is lost.
@@ -124,12 +229,16 @@ impl Handle {
             driver.quit();
         }
         *stage = Stage::Running { driver, facts };
-        self.0.changed.notify_all();
+        self.changed.notify_all();
     }
 
-    fn set_ended(&self) {
-        *self.stage() = Stage::Ended;
-        self.0.changed.notify_all();
+    /// What is first said of an end stays.
+    fn set_ended(&self, why: Option<String>) {
+        let mut stage = self.stage();
+        if !matches!(*stage, Stage::Ended(_)) {
+            *stage = Stage::Ended(why);
+        }
+        self.changed.notify_all();
     }
 }
 
@@ -137,28 +246,50 @@ impl Handle {
 #[derive(Debug)]
 struct Embedded {
     config: Config,
-    handle: Handle,
+    shared: Arc<Shared>,
+    /// Of the handles, as long as there are any.
+    owner: Mutex<Weak<Owner>>,
 }
 
 impl Embedded {
     fn new(mut config: Config) -> Result<Self, Fault> {
         config.check(std::env::home_dir().as_deref()).map_err(Fault::Config)?;
-        let handle = Handle(Arc::new(Shared { stage: Mutex::new(Stage::New), changed: Condvar::new() }));
-        Ok(Self { config, handle })
+        let shared = Arc::new(Shared { stage: Mutex::new(Stage::New), changed: Condvar::new() });
+        Ok(Self { config, shared, owner: Mutex::default() })
+    }
+
+    fn handle(&self) -> Handle {
+        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = owner.upgrade().unwrap_or_else(|| Arc::new(Owner(Arc::clone(&self.shared))));
+        *owner = Arc::downgrade(&shared);
+        Handle(shared)
     }
 
     fn start(self) -> Result<(), Fault> {
+        self.run().inspect_err(|fault| self.shared.set_ended(Some(fault.to_string())))
+    }
+
+    fn run(&self) -> Result<(), Fault> {
         let guest = Guest { reload: self.config.reload(ReloadReply::default()) };
         let driver = compose(&self.config, &Origins::default(), Box::new(guest), None)?;
-        self.handle.set_running(driver.handle(), driver.facts().clone());
+        self.shared.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
+    }
+
+    fn spawn(self) -> Result<Handle, Fault> {
+        let handle = self.handle();
+        let thread = thread::Builder::new().name("pyrate".into()).spawn(move || self.start()).map_err(Fault::Run)?;
+        if handle.ready().is_some() {
+            return Ok(handle);
+        }
+        thread.join().unwrap_or_else(|_| Err(Fault::Run(io::Error::other("its thread has panicked")))).map(|()| handle)
     }
 }
 
 impl Drop for Embedded {
-    /// Ends the wait in [`Handle::ready`] for a node that will not start.
+    /// Ends the waits for a node that has ended, or will not start.
     fn drop(&mut self) {
-        self.handle.set_ended();
+        self.shared.set_ended(thread::panicking().then(|| "its thread has panicked".to_owned()));
     }
 }
 

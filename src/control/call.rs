@@ -81,6 +81,12 @@ pub enum Request {
         /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
         ids: String,
     },
+    /// Change when a queued download has its turn.
+    Move {
+        /// One download id.
+        id: String,
+        to: MoveTo,
+    },
     /// Remove downloads that are over, and keep no data, from the list. Answered by [`ForgottenReply`](super::ForgottenReply).
     ForgetDownloads {
         /// Download ids as users type them: `2,4-6`, `all`; whole ones only.
@@ -131,6 +137,18 @@ pub enum Request {
     },
     /// Shut down, as on SIGTERM.
     Stop,
+}
+
+/// Where a queued download is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveTo {
+    Top,
+    /// Before the one before it.
+    Up,
+    /// Behind the one behind it.
+    Down,
+    Bottom,
 }
 
 /// Stands for the search or listing that was begun last.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 26] = [
+const METHODS: [(&str, &[&str]); 27] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -43,6 +43,7 @@ const METHODS: [(&str, &[&str]); 26] = [
     ("resume", &["ids"]),
     ("retry", &["ids"]),
     ("cancel", &["ids"]),
+    ("move", &["id", "to"]),
     ("forget_downloads", &["ids"]),
     ("uploads", &["after"]),
     ("files", &["after"]),

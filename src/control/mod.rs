@@ -25,7 +25,7 @@ mod upload_rows;
 mod wording;
 
 pub use answer::Reply;
-pub use call::{LAST_SEARCH, Request, Selector};
+pub use call::{LAST_SEARCH, MoveTo, Request, Selector};
 pub use event_log::{EventKind, EventLogReply, EventRow, IdSpan};
 pub use exit::{CallError, ExitCode};
 pub use file_rows::{FileRow, FileRows};

@@ -155,6 +155,9 @@ pub struct DownloadRow {
     /// written. The daemon tries again.
     #[serde(default)]
     pub not_remembered: Option<Box<super::CallError>>,
+    /// Its place in the queue, from 1, while it is [`Queued`](DownloadState::Queued); `None` in notices.
+    #[serde(default)]
+    pub place: Option<u64>,
 }
 
 /// A source of a download.

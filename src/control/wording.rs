@@ -111,6 +111,9 @@ problems! {
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
             if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, Escaped::path(.place));
     TooManyOrders(usize): Other, ("{0} orders are in progress; try again when one is done");
+    MoveOne: Usage, ("move takes one id");
+    NotQueued { id: u32, state: DownloadState }: Other,
+        ("download {id} is {state}, and does not wait for its turn; only queued ones can be moved");
     NotOver { id: u32, state: DownloadState }: Unfinished,
         ("download {id} is {state}; `pyratectl cancel {id}` ends it first");
     KeepsData { id: u32 }: Unfinished,

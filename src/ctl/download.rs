@@ -1,7 +1,7 @@
 //! Commands about downloads: `download`, which begins some in the daemon and follows them, as `follow` and `wait` do with
 //! those that were begun before, with a bar at a terminal and lines that stay for each change of state and each source lost; and the orders `pause`, `resume`, `retry` and `cancel`.
 
-use super::args::Download;
+use super::args::{Download, Move};
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{complain, remark};
@@ -11,8 +11,8 @@ use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, Notice, RawText,
-    Request, Selector, SourceRow, SourceState, parse_ids_with_all,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, MoveTo, Notice,
+    RawText, Request, Selector, SourceRow, SourceState, parse_ids_with_all,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -322,10 +322,19 @@ fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
     }
 }
 
-/// Gives the order, and shows the downloads that it concerned as they stand now.
+/// `move`: shows the place that the download has now.
+pub(super) fn move_queued(session: &mut Session, wanted: Move) -> Result<ExitCode, CallError> {
+    give(session, Order::Move, &Request::Move { id: wanted.id, to: wanted.to })
+}
+
+/// Gives an order to some downloads.
 pub(super) fn order(session: &mut Session, order: Order, ids: &[String]) -> Result<ExitCode, CallError> {
-    let ids = ids.join(",");
-    let answer: DownloadsReply = session.call(&request(order, ids))?;
+    give(session, order, &request(order, ids.join(",")))
+}
+
+/// Makes the call, and shows the downloads that it concerned as they stand now.
+fn give(session: &mut Session, order: Order, call: &Request) -> Result<ExitCode, CallError> {
+    let answer: DownloadsReply = session.call(call)?;
     let rows = downloads_of(session, answer)?;
     let code = remark_not_remembered(&rows);
     if rows.is_empty() && session.output.is_text() {
@@ -354,6 +363,7 @@ pub(super) fn request(order: Order, ids: String) -> Request {
         Order::Resume => Request::Resume { ids },
         Order::Retry => Request::Retry { ids },
         Order::Cancel => Request::Cancel { ids },
+        Order::Move => Request::Move { id: ids, to: MoveTo::Top },
     }
 }
 

@@ -131,6 +131,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Downloads(downloads) => queue::downloads(session, &downloads),
         Command::Follow(follow) => download::follow_again(session, &follow.ids, Voice::Loud),
         Command::Wait(wait) => download::follow_again(session, &wait.ids, Voice::Silent),
+        Command::Move(order) => download::move_queued(session, order),
         Command::Pause(pause) => download::order(session, Order::Pause, &pause.ids),
         Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),

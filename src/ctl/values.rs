@@ -1,7 +1,7 @@
 //! Arguments and values on the command line: they are bytes, and the parser takes Unicode, so each is encoded for it.
 
 use super::wording::{Failure, WrongPeer};
-use crate::control::PEER_PORT;
+use crate::control::{MoveTo, PEER_PORT};
 use crate::name::unescaped;
 use crate::network::ends_in_number;
 use argh::FromArgValue;
@@ -172,6 +172,16 @@ pub(super) fn forgettable(text: &str) -> Result<Forgettable, String> {
         return Ok(Forgettable::Downloads(text.into()));
     }
     peer(text).map(Forgettable::Peer)
+}
+
+/// Where a queued download can be moved.
+pub(super) const MOVES: [(&str, MoveTo); 4] =
+    [("top", MoveTo::Top), ("up", MoveTo::Up), ("down", MoveTo::Down), ("bottom", MoveTo::Bottom)];
+
+/// Reads one of [`MOVES`].
+pub(super) fn move_to(text: &str) -> Result<MoveTo, String> {
+    let found = MOVES.iter().find(|(word, _)| *word == text);
+    found.map(|(_, to)| *to).ok_or_else(|| Failure::NotAMove.into())
 }
 
 /// Reads one of [`LEVELS`].

@@ -52,15 +52,15 @@ fn downloads_say_where_they_stand() {
         0,
         &format!(
             "id\tname\tpath\tstate\tbytes_done\tsize\trate\tb3\tverified\tsources\terror\tretry_in_s\teta_s\talready\t\
-             shares\n\
-             1\ta\t-\tactive\t512\t2048\t1024\tab\tfalse\t{one}\t-\t-\t125\tfalse\t{one}=active:512 [::1]:5=corrupt:0\n\
-             2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t{one}\t-\t-\t-\tfalse\t{one}=active:2048\n\
-             3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t-\t-\t-\t-\tfalse\t-\n\
-             4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t{one}\tconnection refused\t42\t-\tfalse\t{one}=active:0\n\
-             5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t{one}\tconnection refused\t-\t-\tfalse\t{one}=active:0\n\
-             6\tf\t-\tpaused\t1024\t2048\t-\t-\tfalse\t{one}\tthe disk is full\t-\t-\tfalse\t{one}=active:1024\n\
-             7\tg\t-\tpaused\t1024\t2048\t-\tab\tfalse\t{one}\t-\t-\t-\tfalse\t{one}=active:1024\n\
-             8\th\t/d/h\tdone\t2048\t2048\t-\t-\ttrue\t{one}\t-\t-\t-\ttrue\t{one}=active:2048\n"
+             shares\tplace\n\
+             1\ta\t-\tactive\t512\t2048\t1024\tab\tfalse\t{one}\t-\t-\t125\tfalse\t{one}=active:512 [::1]:5=corrupt:0\t-\n\
+             2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t{one}\t-\t-\t-\tfalse\t{one}=active:2048\t-\n\
+             3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t-\t-\t-\t-\tfalse\t-\t-\n\
+             4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t{one}\tconnection refused\t42\t-\tfalse\t{one}=active:0\t-\n\
+             5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t{one}\tconnection refused\t-\t-\tfalse\t{one}=active:0\t-\n\
+             6\tf\t-\tpaused\t1024\t2048\t-\t-\tfalse\t{one}\tthe disk is full\t-\t-\tfalse\t{one}=active:1024\t-\n\
+             7\tg\t-\tpaused\t1024\t2048\t-\tab\tfalse\t{one}\t-\t-\t-\tfalse\t{one}=active:1024\t-\n\
+             8\th\t/d/h\tdone\t2048\t2048\t-\t-\ttrue\t{one}\t-\t-\t-\ttrue\t{one}=active:2048\t-\n"
         ),
     );
     let json = json.json();

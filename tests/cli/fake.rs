@@ -300,7 +300,7 @@ pub(crate) fn download(id: u32, name: &str, state: &str, bytes_done: u64) -> Val
     json!({
         "id": id, "name": name, "path": null, "state": state, "bytes_done": bytes_done, "size": 2048, "rate": null,
         "b3": null, "verified": false, "sources": ["192.0.2.1:63339"], "error": null, "retry_in_s": null,
-        "shares": [source("192.0.2.1:63339", "active", bytes_done)], "eta_s": null, "already": false, "not_remembered": null,
+        "shares": [source("192.0.2.1:63339", "active", bytes_done)], "eta_s": null, "already": false, "not_remembered": null, "place": null,
     })
 }
 

@@ -181,3 +181,23 @@ fn a_wait_ends_with_its_time_and_with_an_interrupt_and_says_nothing() {
     super::fake::wait_for(daemon);
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (7, "", ""));
 }
+
+#[test]
+fn a_queued_download_is_moved_and_shows_its_place() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("move"), json!({"id": "7", "to": "top"}));
+        let row = with(download(7, "a", "queued", 0), json!({"place": 1}));
+        talk.reply(json!({"downloads": [row], "next": null, "ids": [7]}));
+    }
+    let [text, terse, json] = forms(&["move", "7", "top"], script);
+    text.gives(0, "7 is number 1 in the queue: a\n");
+    assert!(terse.out.ends_with("\tplace\n7\ta\t-\tqueued\t0\t2048\t-\t-\tfalse\t192.0.2.1:63339\t-\t-\t-\tfalse\t192.0.2.1:63339=active:0\t1\n"), "{terse:?}");
+    assert_eq!(json.json()[0]["place"], 1);
+    let shown = run(&["downloads"], |talk| {
+        let row = with(download(7, "a", "queued", 0), json!({"place": 12}));
+        talk.answer("downloads", json!({"downloads": [row], "next": null}));
+    });
+    assert!(shown.out.ends_with("unverified  number 12 in the queue\n"), "{shown:?}");
+    run_alone(&["move", "7", "first"]).says(28, "a download is moved to the top, up, down or to the bottom");
+    assert_eq!(run_alone(&["move", "7"]).code, 28);
+}

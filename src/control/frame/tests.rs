@@ -1,4 +1,6 @@
-use super::super::{DownloadsReply, HitRow, RawText, SearchStarted, Selector, SourceRow, SourceState, UploadKey};
+use super::super::{
+    DownloadsReply, HitRow, MoveTo, RawText, SearchStarted, Selector, SourceRow, SourceState, UploadKey,
+};
 use super::*;
 
 /// One of each call.
@@ -27,6 +29,7 @@ fn requests() -> Vec<Request> {
         Request::Resume { ids: "7".into() },
         Request::Retry { ids: "all".into() },
         Request::Cancel { ids: "1".into() },
+        Request::Move { id: "7".into(), to: MoveTo::Up },
         Request::ForgetDownloads { ids: "all".into() },
         Request::Uploads { after: Some(UploadKey { to: peer, name: name.clone() }) },
         Request::Files { after: Some(name) },

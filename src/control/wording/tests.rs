@@ -135,6 +135,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
          4` it first"
     );
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
+    MoveOne => (Usage, "move takes one id");
+    NotQueued { id: 7, state: DownloadState::Active } => (
+        Other, "download 7 is active, and does not wait for its turn; only queued ones can be moved"
+    );
     NotOver { id: 7, state: DownloadState::Active } => (
         Unfinished, "download 7 is active; `pyratectl cancel 7` ends it first"
     );

@@ -11,7 +11,7 @@ pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
-pub(super) use queue::{Follow, Forget, Uploads, Wait};
+pub(super) use queue::{Follow, Forget, Move, Uploads, Wait};
 pub(super) use search::{Hits, List, Search, Searches};
 
 use super::values::{PathArg, duration};
@@ -80,6 +80,7 @@ pub(in crate::ctl) enum Command {
     Downloads(Downloads),
     Follow(Follow),
     Wait(Wait),
+    Move(Move),
     Pause(Pause),
     Resume(Resume),
     Retry(Retry),

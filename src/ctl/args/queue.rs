@@ -1,6 +1,7 @@
 //! Commands that manage the queue of downloads, and the transfers in progress.
 
-use crate::ctl::values::{Forgettable, forgettable};
+use crate::control::MoveTo;
+use crate::ctl::values::{Forgettable, forgettable, move_to};
 use argh::{ArgsInfo, FromArgs};
 
 /// follow downloads that run in the daemon, as download does; interrupting leaves them running
@@ -19,6 +20,19 @@ pub(in crate::ctl) struct Wait {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
     pub(in crate::ctl) ids: Vec<String>,
+}
+
+/// change when a queued download gets its turn
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "move", help_triggers("-h", "--help"), error_code(3, "no such id"))]
+pub(in crate::ctl) struct Move {
+    /// id of a queued download
+    #[argh(positional, arg_name = "ID")]
+    pub(in crate::ctl) id: String,
+
+    /// top, up, down or bottom
+    #[argh(positional, arg_name = "TO", from_str_fn(move_to))]
+    pub(in crate::ctl) to: MoveTo,
 }
 
 /// forget downloads that are over, or a mistyped peer, which comes back if a peer list names it

@@ -124,6 +124,7 @@ fn applies(command: &str, row: &DownloadRow) -> bool {
         "retry" => matches!(row.state, Retrying | Failed) || is_stopped_by_disk(row),
         "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
         "follow" | "wait" => !matches!(row.state, Done | Failed | Cancelled),
+        "move" => row.state == Queued,
         "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }

@@ -15,7 +15,7 @@ mod daemon;
 
 use super::clock::Deadline;
 use super::command_line::{Commands, commands, has_value, is_called, takes_positionals};
-use super::values::{LEVELS, Shell, SortKey};
+use super::values::{LEVELS, MOVES, Shell, SortKey};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
 use daemon::Question;
@@ -252,6 +252,7 @@ impl<'a> Place<'a> {
             "ID" if command == "hits" => ids(vec![Question::Hits]),
             "ID" => ids(vec![Question::Downloads { command }]),
             "PEER" => asked(Question::Peers { suffix: "" }),
+            "TO" => Offer { words: MOVES.map(|(word, _)| Candidate::new(word, "")).into(), ..Offer::default() },
             "LEVEL" => Offer { words: LEVELS.map(|level| Candidate::new(level, "")).into(), ..Offer::default() },
             "SHELL" => Offer { words: Shell::NAMES.map(|shell| Candidate::new(shell, "")).into(), ..Offer::default() },
             "WHAT" if command == "forget" => ids(vec![Question::Downloads { command }, Question::Peers { suffix: "" }]),

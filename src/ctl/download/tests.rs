@@ -22,6 +22,7 @@ fn row(shares: &[SourceRow]) -> DownloadRow {
         error: None,
         retry_in_s: None,
         not_remembered: None,
+        place: None,
     }
 }
 

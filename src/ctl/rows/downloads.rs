@@ -36,6 +36,7 @@ impl Row for DownloadRow {
         ("eta_s", |row, _| number(row.eta_s)),
         ("already", |row, _| row.already.to_string()),
         ("shares", |row, _| shares(row)),
+        ("place", |row, _| number(row.place)),
     ];
 
     fn tone(&self) -> Tone {
@@ -109,6 +110,9 @@ fn remark_of_state(row: &DownloadRow) -> String {
             Some(error) if is_stopped_by_disk(row) => error,
             _ => format!("by the user; 'pyratectl resume {}' resumes it", row.id),
         },
+        DownloadState::Queued if error.is_none() => {
+            or_unknown(row.place, |place| format!("number {place} in the queue"))
+        }
         _ => or_unknown(error, |error| error),
     }
 }
@@ -120,6 +124,7 @@ pub(in crate::ctl) enum Order {
     Resume,
     Retry,
     Cancel,
+    Move,
 }
 
 impl Order {
@@ -128,6 +133,8 @@ impl Order {
         use DownloadState::{Active, Cancelled, Done, Failed, Paused, Queued, Retrying, Verifying};
         let (id, name, remark) = (row.id, name(row.name.as_bytes()), remark(row));
         match (self, row.state) {
+            (Self::Move, Queued) => format!("{id} is number {} in the queue: {name}", number(row.place)),
+            (Self::Move, state) => format!("{id} is {}: {name}", word(&state)),
             (_, Done) => format!("{id} is done already: {name}: {remark}"),
             (Self::Cancel, Cancelled) => format!("{id} cancelled: {name}; its data is removed"),
             (_, Cancelled) => format!("{id} was cancelled: {name}; 'pyratectl download' starts it again"),

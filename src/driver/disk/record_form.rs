@@ -38,6 +38,9 @@ struct Form {
     error: Option<CallError>,
     #[serde(default)]
     bytes_done: u64,
+    /// Its place in the order of turns, if that is not its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turn: Option<i64>,
     /// The directory of a suggested place, or the path of an exact one.
     place: RawText,
     exact: bool,
@@ -110,6 +113,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         },
         error: record.error.clone(),
         bytes_done: record.bytes_done,
+        turn: (record.place != i64::from(record.id.0)).then_some(record.place),
         place,
         exact,
         as_name,
@@ -188,6 +192,7 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         },
         error: form.error,
         bytes_done: form.bytes_done,
+        place: form.turn.unwrap_or(i64::from(id)),
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
         events: read_events(form.events),
     })
@@ -249,6 +254,7 @@ mod tests {
                     state,
                     error,
                     bytes_done: u64::MAX,
+                    place: if b3.is_some() { 9 } else { -5 },
                     sources: sources.clone(),
                     events: b3.map(|_| event(7)).into_iter().collect(),
                 };
@@ -279,6 +285,7 @@ mod tests {
             );
             let record = decode_download(1, text.as_bytes()).unwrap();
             assert_eq!((record.state, record.error, record.bytes_done, record.size), (state, None, 0, Some(5)));
+            assert_eq!(record.place, 1, "its id");
         }
     }
 
@@ -305,6 +312,7 @@ mod tests {
             state: RecordState::Waiting,
             error: None,
             bytes_done: 0,
+            place: 1,
             sources: (0..64).map(source).collect(),
             events: Vec::new(),
         };

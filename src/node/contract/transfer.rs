@@ -83,6 +83,8 @@ pub struct DownloadRecord {
     pub error: Option<CallError>,
     /// Bytes on the disk, as last known.
     pub bytes_done: u64,
+    /// Its place in the order of turns, among those of all downloads: its id, unless it was moved.
+    pub place: i64,
     /// At most 64.
     pub sources: Vec<SourceRecord>,
     /// What the event log has of it.

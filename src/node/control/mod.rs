@@ -64,6 +64,11 @@ impl HitOnPage<'_> {
 impl Calls<'_> {
     /// What a call is answered with, if that is known by now.
     pub(in crate::node) fn on_call(&mut self, client: ClientId, call: &CallId, request: Request) -> Option<Outcome> {
+        if let Request::Move { id, to } = &request {
+            return Some(
+                self.download.call_move(self.cx, id, *to).unwrap_or_else(|problem| Outcome::Reply(Err(problem))),
+            );
+        }
         match self.answer(client, request) {
             Ok(Answer::Order(order)) => self.download.take_order(
                 &mut Net { cx: self.cx, network: self.network },
@@ -152,6 +157,7 @@ impl Calls<'_> {
             | Request::Resume { .. }
             | Request::Retry { .. }
             | Request::Cancel { .. }
+            | Request::Move { .. }
             | Request::ForgetDownloads { .. }
             | Request::Metrics
             | Request::Reload

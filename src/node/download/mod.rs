@@ -23,15 +23,18 @@ mod forgetting;
 mod invariants;
 mod lifecycle;
 mod logging;
+mod moving;
 mod names;
 mod orders;
 mod part;
 mod picker;
+mod rate_cap;
 mod remembering;
 mod source;
 mod source_faults;
 mod state;
 mod table;
+mod turn_order;
 
 #[cfg(test)]
 pub(super) use discovery::name_of_hash;

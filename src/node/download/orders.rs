@@ -326,7 +326,9 @@ impl DownloadMachine {
 
     pub(super) fn downloads_reply(&self, cx: &Cx, ids: &[TransferId]) -> DownloadsReply {
         let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
-        let rows = ids.iter().filter_map(|id| Some((id.0, self.downloads.row(cx, *id)?)));
+        let places = self.downloads.queued.places();
+        let row = |id: TransferId| Some(DownloadRow { place: places.get(&id).copied(), ..self.downloads.row(cx, id)? });
+        let rows = ids.iter().filter_map(|id| Some((id.0, row(*id)?)));
         let (downloads, next) = page(rows, download_bytes);
         DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
     }

@@ -50,9 +50,10 @@ struct WaitingAnswer {
 
 impl DownloadMachine {
     /// Takes a new download into the queue, and remembers it; forgets a finished one if need be.
-    pub(super) fn insert_download(&mut self, net: &mut Net, download: Download) -> Option<TransferId> {
+    pub(super) fn insert_download(&mut self, net: &mut Net, mut download: Download) -> Option<TransferId> {
         while self.downloads.is_full() && self.forget_finished(net.cx) {}
         let id = self.downloads.next_id()?;
+        download.place = self.downloads.queued.place_behind().max(id.0.into());
         self.downloads.insert(id, download);
         self.learn_speech(net.network, id);
         self.log_event(net.cx, id, EventKind::Begun);
@@ -273,6 +274,7 @@ impl Download {
             state,
             error,
             bytes_done: self.progress().0,
+            place: self.place,
             sources,
             events,
         }

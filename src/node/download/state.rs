@@ -44,6 +44,8 @@ pub(super) struct Download {
     pub(super) received: u64,
     /// How often it has given its place to others because it came too slowly.
     pub(super) stood_back: u32,
+    /// Its place in the order of turns, among those that have stood back as often.
+    pub(super) place: i64,
     /// Full checks that found wrong groups.
     pub(super) checks_failed: u32,
     /// Times in a row that the disk stopped it.
@@ -222,6 +224,7 @@ impl Download {
             recorded: Recorded::default(),
             received: 0,
             stood_back: 0,
+            place: 0,
             checks_failed: 0,
             disk_failures: 0,
             seek: Seek::default(),
@@ -254,7 +257,7 @@ impl Download {
             RecordState::Failed { .. } => Life::Failed { why: problem.unwrap_or(Problem::Unknown), shown },
             RecordState::Dropped => Life::Cancelled { shown },
         };
-        Self { life, part, recorded, ..Self::new(record.name, record.spec, want, size, sources) }
+        Self { life, part, recorded, place: record.place, ..Self::new(record.name, record.spec, want, size, sources) }
     }
 
     pub(super) fn life(&self) -> &Life {

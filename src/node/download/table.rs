@@ -1,8 +1,10 @@
 //! The table of downloads: the queue, which of them are active, what finds them by their sources and contents, and the rows
 //! that users see.
 
+use super::rate_cap::RateCap;
 use super::source::{Contact, Fetch, Source, Standing};
 use super::state::{Download, Life};
+use super::turn_order::{QueueKey, TurnOrder};
 use crate::control::{DownloadRow, DownloadState, RawText};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
@@ -19,9 +21,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub(in crate::node) struct Downloads {
     rows: BTreeMap<TransferId, Download>,
-    /// Those that wait for their turn, with how often they have stood back for others; the least of these is next, and then
-    /// the oldest.
-    queued: BTreeSet<(u32, TransferId)>,
+    /// Those that wait for their turn, the next first.
+    pub(super) queued: TurnOrder,
     active: BTreeSet<TransferId>,
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
@@ -82,9 +83,12 @@ impl Downloads {
     /// Rows after an id, ascending.
     pub(super) fn after(&self, cx: &Cx, after: TransferId) -> impl Iterator<Item = (u32, DownloadRow)> {
         let first = after.0.checked_add(1).map(TransferId);
+        let places = self.queued.places();
         let rows = first.map(|first| self.rows.range(first..)).into_iter().flatten();
         let (now, cap) = (cx.now, self.rate_cap(cx));
-        rows.map(move |(id, download)| (id.0, download.row(*id, now, cap)))
+        rows.map(move |(id, download)| {
+            (id.0, DownloadRow { place: places.get(id).copied(), ..download.row(*id, now, cap) })
+        })
     }
 
     pub(super) fn row(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
@@ -132,8 +136,9 @@ impl Downloads {
     }
 
     pub(super) fn insert(&mut self, id: TransferId, download: Download) {
+        self.queued.note_place(download.place);
         if matches!(download.life(), Life::Queued { .. }) {
-            self.queued.insert((download.stood_back, id));
+            self.queued.insert(download.queue_key(id));
             self.unsourced.extend(download.is_unsourced().then_some(id));
         }
         let is_over = download.life().is_over();
@@ -145,13 +150,23 @@ impl Downloads {
         }
     }
 
+    /// Gives a download in the queue another place.
+    pub(super) fn set_place(&mut self, key: QueueKey, place: i64) {
+        let (.., id) = key;
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if self.queued.remove(&key) {
+            (row.stood_back, row.place) = (0, place);
+            self.queued.insert(row.queue_key(id));
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= DOWNLOADS_MAX
     }
 
     /// Those that wait for their turn, the next first.
     pub(super) fn queue(&self) -> impl Iterator<Item = TransferId> {
-        self.queued.iter().map(|(_, id)| *id)
+        self.queued.keys().map(|(.., id)| id)
     }
 
     /// Takes the download out of the table that was over first, and whose part file nobody works on.
@@ -174,8 +189,9 @@ impl Downloads {
             self.rows.get(&id).is_none_or(|row| !matches!(row.life(), Life::Active) && !row.life().is_over())
         );
         self.unindex_sources(id);
-        let stood_back = self.rows.get(&id).map_or(0, |row| row.stood_back);
-        self.queued.remove(&(stood_back, id));
+        if let Some(row) = self.rows.get(&id) {
+            self.queued.remove(&row.queue_key(id));
+        }
         self.unsourced.remove(&id);
         self.dirty.remove(&id);
         self.rows.remove(&id);
@@ -305,7 +321,7 @@ impl Downloads {
                 matches!(row.life(), Life::Active),
                 "{id:?} is listed as active when it is"
             );
-            let queued = self.queued.contains(&(row.stood_back, *id));
+            let queued = self.queued.contains(&row.queue_key(*id));
             assert_eq!(queued, matches!(row.life(), Life::Queued { .. }), "{id:?} is listed as queued when it is");
             row.check_invariants(*id);
         }
@@ -330,11 +346,11 @@ impl Downloads {
         let (is_queued, is_active) = (matches!(life, Life::Queued { .. }), matches!(life, Life::Active));
         let is_over = life.is_over();
         let old = download.replace_life(id, life);
-        let (unsourced, stood_back) = (download.is_unsourced(), download.stood_back);
-        self.queued.remove(&(stood_back, id));
+        let (unsourced, key) = (download.is_unsourced(), download.queue_key(id));
+        self.queued.remove(&key);
         let left = self.active.remove(&id) && !is_active;
         if is_queued {
-            self.queued.insert((stood_back, id));
+            self.queued.insert(key);
             self.unsourced.extend(unsourced.then_some(id));
         }
         if is_active {
@@ -361,27 +377,6 @@ fn source_keys(id: TransferId, download: &Download) -> impl Iterator<Item = (Rc<
         .sources
         .iter()
         .flat_map(move |source| source.names.iter().map(move |name| (Rc::clone(name), source.addr, id)))
-}
-
-/// What may be shown of measured rates: bytes are counted when they are reported, so that what is measured may exceed
-/// the limit for a moment, though what comes does not.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RateCap {
-    /// Bytes a second; 0 for no limit.
-    pub(super) limit: u64,
-    /// What was measured of all together.
-    pub(super) measured: u64,
-}
-
-impl RateCap {
-    /// So that all that are shown together stay within the limit.
-    fn of(self, rate: u64) -> u64 {
-        if self.limit == 0 || self.measured <= self.limit {
-            return rate;
-        }
-        let share = u128::from(rate) * u128::from(self.limit) / u128::from(self.measured);
-        u64::try_from(share).unwrap_or(rate)
-    }
 }
 
 impl Download {
@@ -423,6 +418,7 @@ impl Download {
             error: self.life().problem().cloned().map(Into::into),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
             not_remembered: self.recorded.problem.clone().map(|problem| Box::new(problem.into())),
+            place: None,
         }
     }
 

@@ -70,3 +70,23 @@ fn a_detached_download_is_followed_or_waited_for_also_when_it_is_over() {
     let failed = pyratectl(&asker, ["wait", &begun.json()[0]["id"].to_string()]);
     assert_eq!((failed.code, failed.stderr.as_str()), (3, ""), "the code of download");
 }
+
+#[test]
+fn the_order_of_the_queue_is_changed_and_outlives_a_crash() {
+    let source = Setup::peer().shares("a.bin", vec![1; 1 << 20]).shares("b", "b").shares("c", "c");
+    let source = source.set("upload_limit", "'40KiB'").start();
+    let mut asker = Setup::peer().set("max_downloads", "1").start();
+    let ids = ["a.bin", "b", "c"].map(|name| asker.begin_download(source.listen(), name));
+    asker.await_download(ids[0], "active");
+    let moved = pyratectl(&asker, ["move", &ids[2].to_string(), "up"]);
+    assert_eq!((moved.code, moved.stdout), (0, format!("{} is number 1 in the queue: c\n", ids[2])));
+    let refused = pyratectl(&asker, ["move", &ids[0].to_string(), "top"]);
+    assert!(refused.code == 1 && refused.stderr.contains("is active"), "{refused:?}");
+    asker.end_by(Signal::SIGKILL);
+    asker.start_again();
+    let places = ids.map(|id| asker.pages("downloads", "downloads").iter().find(|row| row["id"] == id).cloned());
+    let places = places.map(|row| row.expect("a row")["place"].as_u64());
+    assert_eq!(places, [None, Some(2), Some(1)]);
+    pyratectl(&asker, ["pause", &ids[0].to_string()]);
+    asker.await_download(ids[2], "done");
+}

@@ -148,6 +148,7 @@ fn which_sources_were_chosen_is_known_after_a_restart() {
             learnt_from: None,
             state: RecordState::Waiting,
             error: None,
+            place: 1,
             bytes_done: 0,
             sources: vec![source(1, first_is_chosen), source(2, !first_is_chosen)],
             events: Vec::new(),

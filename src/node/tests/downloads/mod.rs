@@ -10,6 +10,7 @@ mod crowding;
 mod disks;
 mod events;
 mod forgetting;
+mod moving;
 mod names;
 mod orders;
 mod other_contents;

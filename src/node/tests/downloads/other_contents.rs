@@ -174,6 +174,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         learnt_from,
         state: RecordState::Waiting,
         error: None,
+        place: 1,
         bytes_done: 7 * MIB,
         sources,
         events: Vec::new(),

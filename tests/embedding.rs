@@ -72,7 +72,7 @@ fn config(home: &Path, bootstrap: &Handle) -> Config {
 /// Creates a file that nothing has written to for a while.
 fn share(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
-    let earlier = SystemTime::now() - Duration::from_secs(3_600);
+    let earlier = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     File::options().append(true).open(path).unwrap().set_modified(earlier).unwrap();
 }
 
@@ -136,6 +136,11 @@ fn what_goes_wrong_can_be_told_apart() {
     let refused = download(missing, &network.path("two/a"));
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 
+    // Nobody listens there.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unlisted = two.list(gone).unwrap().next();
+    assert!(matches!(unlisted, Some(Err(Error::Network(_)))), "{unlisted:?}");
+
     let hit = network.hit();
     fs::write(network.path("two/taken"), "something else").unwrap();
     let exists = download(What::from(&hit), &network.path("two/taken"));
@@ -184,6 +189,9 @@ fn files_that_are_put_into_the_share_are_found_by_a_rescan() {
     until("both are shared", || network.one.rescan().unwrap() == 2);
     fs::remove_dir_all(network.path("one/share")).unwrap();
     assert!(matches!(network.one.rescan(), Err(Error::Disk(_))));
+    assert!(matches!(network.one.status().unwrap().share_error, Some(Error::Disk(_))));
+    let files: Vec<_> = network.one.files().unwrap().collect();
+    assert!(matches!(&files[..], [Ok(_), Ok(_), Err(Error::Disk(_))]), "what was found before stays listed: {files:?}");
 }
 
 #[test]

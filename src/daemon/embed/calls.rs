@@ -39,7 +39,7 @@ impl Handle {
     /// As of [`Handle::status`]; the iterator ends with [`Error::Disk`] if the share cannot be read.
     pub fn files(&self) -> Result<Files, Error> {
         self.link()?;
-        Ok(Files { shared: Arc::clone(self.shared()), next: Next::Page(None), ready: VecDeque::new() })
+        Ok(Files { shared: Arc::clone(self.shared()), after: Some(None), ready: VecDeque::new(), fault: None })
     }
 
     /// Looks for new and changed files in the share. Returns how many are shared when that is done.
@@ -117,11 +117,12 @@ impl Handle {
     }
 }
 
-/// Where the next rows come from. `T`: a page begins after it.
+/// Where the next hits come from.
 #[derive(Debug)]
-enum Next<T> {
+enum Next {
     Notice,
-    Page(T),
+    /// What the node remembers, after this id.
+    Page(u32),
     End,
     Over,
 }
@@ -137,7 +138,7 @@ pub struct Hits {
     /// The ids of the hits that were given, or are to be.
     seen: BTreeSet<u32>,
     ready: VecDeque<Hit>,
-    next: Next<u32>,
+    next: Next,
     /// How the search or the list has ended, unless well.
     fault: Option<Error>,
 }
@@ -220,8 +221,11 @@ impl Iterator for Hits {
 #[derive(Debug)]
 pub struct Files {
     shared: Arc<Shared>,
-    next: Next<Option<RawText>>,
+    /// Where the next page begins, if there is one.
+    after: Option<Option<RawText>>,
     ready: VecDeque<SharedFile>,
+    /// Why the share could not be read.
+    fault: Option<Error>,
 }
 
 impl Iterator for Files {
@@ -232,18 +236,15 @@ impl Iterator for Files {
             if let Some(file) = self.ready.pop_front() {
                 return Some(Ok(file));
             }
-            let Next::Page(after) = std::mem::replace(&mut self.next, Next::Over) else { return None };
+            let Some(after) = self.after.take() else { return self.fault.take().map(Err) };
             let page = Link::open(&self.shared).and_then(|mut link| link.call::<FilesReply>(&Request::Files { after }));
             let page = match page {
                 Ok(page) => page,
                 Err(error) => return Some(Err(error)),
             };
             self.ready.extend(page.files.into_iter().map(SharedFile::from));
-            match (page.next, page.share_error) {
-                (Some(next), _) => self.next = Next::Page(Some(next)),
-                (None, Some(error)) if self.ready.is_empty() => return Some(Err(error.into())),
-                (None, _) => {}
-            }
+            self.after = page.next.map(Some);
+            self.fault = page.share_error.map(Error::from);
         }
     }
 }

@@ -60,6 +60,35 @@
 //! }
 //! ```
 //!
+//! # Progress, channels and errors
+//!
+//! ```no_run
+//! use pyrate::{Error, Handle};
+//! use std::time::Duration;
+//!
+//! fn fetch(node: &Handle, words: &str) -> Result<(), Error> {
+//!     // A thread waits for the hits; `recv_timeout` and `try_recv` let this one do other things.
+//!     let hits = node.search(words, Duration::from_secs(10))?.channel();
+//!     let hit = match hits.recv() {
+//!         Ok(Ok(hit)) => hit,
+//!         Ok(Err(Error::NoHit | Error::TimedOut(_))) => return Ok(()),
+//!         Ok(Err(error)) => return Err(error),
+//!         Err(_) => return Err(Error::Stopped),
+//!     };
+//!     let mut download = node.download(&hit, None)?;
+//!     for change in &mut download {
+//!         let change = change?;
+//!         println!("{}: {} of {:?} bytes", change.state, change.bytes, change.size);
+//!     }
+//!     match download.wait(None) {
+//!         Ok(file) => println!("{:?}, verified: {}", file.path, file.verified),
+//!         Err(Error::DiskFull(_)) => println!("make room, and it goes on"),
+//!         Err(error) => return Err(error),
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # A configuration that cannot be used
 //!
 //! ```

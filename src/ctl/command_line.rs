@@ -86,6 +86,9 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         Command::Resume(order) => no_id(&order.ids, "resume"),
         Command::Retry(order) => no_id(&order.ids, "retry"),
         Command::Cancel(order) => no_id(&order.ids, "cancel"),
+        Command::Events(events) => {
+            (events.state.is_some() && events.exec.is_none()).then_some(Failure::StateWithoutExec)
+        }
         _ => None,
     };
     if let Some(missing) = missing {

@@ -131,8 +131,16 @@ impl Connection {
 
     /// From now on Ctrl-C does not end the program but the current wait.
     pub(super) fn watch_interrupts(&mut self) -> Result<(), CallError> {
+        self.watch(SigSet::from(Signal::SIGINT))
+    }
+
+    /// The same for Ctrl-C and SIGTERM.
+    pub(super) fn watch_ends(&mut self) -> Result<(), CallError> {
+        self.watch(SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]))
+    }
+
+    fn watch(&mut self, signals: SigSet) -> Result<(), CallError> {
         let watch = || -> io::Result<SignalFd> {
-            let signals = SigSet::from(Signal::SIGINT);
             signals.thread_block()?;
             let interrupts = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
             self.poller.add(&interrupts, Event::none(INTERRUPT))?;

@@ -10,6 +10,7 @@
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
+//! | `event_log`, `hooks` | following the event log; running a program for each of its events |
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `content` | a downloaded file on the standard output |
@@ -27,7 +28,9 @@ mod completion;
 mod connection;
 mod content;
 mod download;
+mod event_log;
 mod found;
+mod hooks;
 mod locate;
 mod output;
 mod progress;
@@ -43,7 +46,7 @@ mod work;
 mod wrap;
 
 use crate::control::{BAD_PARAMS, CallError, ExitCode, Request};
-use args::Command;
+use args::{Command, Events};
 use command_line::{Early, Form, Options};
 use connection::Connection;
 use download::Voice;
@@ -117,6 +120,10 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
     if let Command::Top(_) = command {
         top::check(form)?;
     }
+    if let Command::Events(Events { since, exec: Some(program), state }) = command {
+        let state = state.map(|path| path.0);
+        return hooks::run(hooks::Wanted { program: program.0, since, state, socket, timeout });
+    }
     let connection = locate::connect(socket.as_deref(), timeout)?;
     let session = &mut Session { connection, output, timeout, follow_timeout };
     match command {
@@ -143,6 +150,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Top(_) => top::top(session),
         Command::Bootstrap(_) => query::bootstrap(session),
         Command::Metrics(_) => query::metrics(session),
+        Command::Events(Events { since: Some(since), .. }) => event_log::follow(session, since),
         Command::Events(_) => query::events(session),
         Command::Reload(_) => query::reload(session),
         Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),

@@ -112,6 +112,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| Failure::NotATime.into())
 }
 
+/// Reads the id of an event.
+pub(super) fn event_id(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| Failure::NotAnEventId.into())
+}
+
 /// Reads a whole number from 1 on.
 pub(super) fn positive(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| Failure::NotPositive.into())

@@ -57,6 +57,12 @@ problems! {
     SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
     SeveralToFile { place: PathBuf }: Usage,
         ("several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
+    NotAnEventId: Usage, ("an event id is a whole number, as in the lines of 'events --since 0'");
+    StateWithoutExec: Usage, ("--state says where --exec remembers how far it came; name a program with --exec");
+    NoProgram { path: PathBuf }: Usage, ("'{}' is no name of a program", Escaped::path(.path));
+    CannotStart { error: String }: Other, ("cannot start a program: {error}");
+    NoPlaceForPosition: Usage, ("HOME is not set; name a file with --state");
+    Position { path: PathBuf, why: BadPosition }: FileIo, ("the state file '{}': {why}", Escaped::path(.path));
     NoWorkingDirectory { error: String }: FileIo, ("the current directory is not known: {error}");
 
     NotPermitted { path: PathBuf, permitted: Permitted, others: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
@@ -142,6 +148,25 @@ pub(crate) enum NoSetting {
     #[error("control_socket is not a string")] NotAString,
     #[error("control_socket begins with ~, and HOME is not set")] NoHome,
     #[error("control_socket is a relative path; --socket must tell where it is")] Relative,
+}
+
+/// Why it cannot be remembered how far a program came with the events.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum BadPosition {
+    #[error("{0}")] Io(String),
+    #[error("a directory; name a file in it")] NoFile,
+    #[error("in use by another 'pyratectl events --exec'; give each a file of its own with --state")] InUse,
+    #[error("not one of 'events --exec'; name another, or remove it: without it, the next event is the first")] Content,
+}
+
+/// Why a program that was run for an event is run again.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[rustfmt::skip]
+pub(crate) enum ProgramFault {
+    #[error("cannot be started: {0}")] NotStarted(&'static str),
+    #[error("exited with {0}")] Exited(i32),
+    #[error("was ended by {0}")] Killed(&'static str),
 }
 
 /// Who may talk to a daemon.
@@ -267,6 +292,17 @@ pub(crate) enum Remark {
     NothingToFollow,
     #[error("download {id} is not remembered: {}", why.message)]
     NotRemembered { id: u32, why: CallError },
+
+    #[error("event {id}: {program} {why}; it is run again in {}", format_duration(*wait))]
+    ProgramFailed { program: String, id: u64, why: ProgramFault, wait: Duration },
+    #[error("{why}; waiting for it")]
+    WaitsForDaemon { why: String },
+    #[error("the daemon answers again")]
+    FoundDaemon,
+    #[error("the events {first} to {last} are not kept any more: the program was not run for them")]
+    EventsGone { first: u64, last: u64 },
+    #[error("the daemon has lost the event log that it had; the one that it has now is followed from its beginning")]
+    OtherLog,
 
     #[error("reloaded; no value in force has changed")]
     Reloaded,

@@ -4,6 +4,7 @@
 
 mod completion;
 mod downloads;
+mod event_log;
 mod failures;
 mod fake;
 mod followed_downloads;

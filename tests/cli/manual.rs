@@ -252,6 +252,14 @@ fn each_key_of_json_is_in_the_manual_page() {
     assert_described("metrics", keys(&metrics(), &["status", "downloads", "refusals", "jobs_waiting"]));
 }
 
+/// One of each event of the log.
+fn logged() -> impl Iterator<Item = Notice> {
+    ["begun", "done", "failed", "cancelled"].into_iter().map(|kind| {
+        let event = super::event_log::event(1, kind, "a");
+        serde_json::from_value(event).unwrap()
+    })
+}
+
 /// One of each event.
 fn notices() -> Vec<Notice> {
     let addr = "192.0.2.1:5".parse().unwrap();
@@ -288,6 +296,9 @@ fn notices() -> Vec<Notice> {
         },
         Notice::Leaving,
     ]
+    .into_iter()
+    .chain(logged())
+    .collect()
 }
 
 #[test]

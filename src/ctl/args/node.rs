@@ -1,6 +1,6 @@
 //! Commands about the daemon, its peers and its share.
 
-use crate::ctl::values::{Shell, level, shell};
+use crate::ctl::values::{PathArg, Shell, event_id, level, shell};
 use argh::{ArgsInfo, FromArgs};
 
 /// node, bootstrap links, peers, share and transfers at a glance
@@ -99,7 +99,21 @@ pub(in crate::ctl) struct Metrics {}
 /// every event as a line of JSON, until interrupted
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "events", help_triggers("-h", "--help"))]
-pub(in crate::ctl) struct Events {}
+pub(in crate::ctl) struct Events {
+    /// only events of the log, as JSON with ids: those kept from this id on (0 for all), then each new one; with --exec, the first
+    /// event to run the program for
+    #[argh(option, arg_name = "id", from_str_fn(event_id))]
+    pub(in crate::ctl) since: Option<u64>,
+
+    /// run this program once for each new event of the log, one after the other, until it succeeds; it has the event as JSON on its
+    /// standard input, and as variables (PYRATE_EVENT_KIND, PYRATE_EVENT_PATH, and others)
+    #[argh(option, arg_name = "path")]
+    pub(in crate::ctl) exec: Option<PathArg>,
+
+    /// where --exec remembers how far it came (~/.local/state/pyrate/hooks)
+    #[argh(option, arg_name = "path")]
+    pub(in crate::ctl) state: Option<PathArg>,
+}
 
 /// have the daemon reload its configuration and reopen its log
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

@@ -58,6 +58,25 @@ list!(failures: Failure as (ExitCode, &'static str) {
     SeveralToFile { place: path() } => (
         Usage, r"several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
     );
+    NotAnEventId => (Usage, "an event id is a whole number, as in the lines of 'events --since 0'");
+    StateWithoutExec => (Usage, "--state says where --exec remembers how far it came; name a program with --exec");
+    NoProgram { path: path() } => (Usage, r"'/a b/\xff' is no name of a program");
+    CannotStart { error: "too many files".into() } => (Other, "cannot start a program: too many files");
+    NoPlaceForPosition => (Usage, "HOME is not set; name a file with --state");
+    Position { path: path(), why: BadPosition::Io("it is full".into()) } => (
+        FileIo, r"the state file '/a b/\xff': it is full"
+    );
+    Position { path: path(), why: BadPosition::NoFile } => (
+        FileIo, r"the state file '/a b/\xff': a directory; name a file in it"
+    );
+    Position { path: path(), why: BadPosition::InUse } => (
+        FileIo,
+        r"the state file '/a b/\xff': in use by another 'pyratectl events --exec'; give each a file of its own with --state"
+    );
+    Position { path: path(), why: BadPosition::Content } => (
+        FileIo,
+        r"the state file '/a b/\xff': not one of 'events --exec'; name another, or remove it: without it, the next event is the first"
+    );
     NoWorkingDirectory { error: "entity not found".into() } => (
         FileIo, "the current directory is not known: entity not found"
     );
@@ -221,6 +240,20 @@ list!(remarks: Remark as &'static str {
     NothingToDo => "nothing to do: no download is in a state that this changes";
     NotRemembered { id: 7, why: CallError::new(FileIo, "the disk is full") } =>
         "download 7 is not remembered: the disk is full";
+    ProgramFailed {
+        program: "hook".into(), id: 7, why: ProgramFault::Exited(3), wait: Duration::from_secs(60),
+    } => "event 7: hook exited with 3; it is run again in 1m";
+    ProgramFailed {
+        program: "hook".into(), id: 7, why: ProgramFault::Killed("SIGKILL"), wait: Duration::from_secs(1),
+    } => "event 7: hook was ended by SIGKILL; it is run again in 1s";
+    ProgramFailed {
+        program: "hook".into(), id: 7, why: ProgramFault::NotStarted("No such file"), wait: Duration::from_secs(1),
+    } => "event 7: hook cannot be started: No such file; it is run again in 1s";
+    WaitsForDaemon { why: "no daemon".into() } => "no daemon; waiting for it";
+    FoundDaemon => "the daemon answers again";
+    EventsGone { first: 1, last: 41 } => "the events 1 to 41 are not kept any more: the program was not run for them";
+    OtherLog =>
+        "the daemon has lost the event log that it had; the one that it has now is followed from its beginning";
     Reloaded => "reloaded; no value in force has changed";
     AfterRestart(vec!["listen".into(), "peer".into()]) => "in force only after a restart of the daemon: listen, peer";
 });

@@ -4,6 +4,7 @@ mod chaos;
 mod contents;
 mod disturbed;
 mod downloads;
+mod events;
 mod helpers;
 mod hostile;
 mod membership;

@@ -193,9 +193,10 @@ fn what_is_installed_is_where_systemd_looks_for_it() {
         let read = |path: &str| fs::read_to_string(root.join(path.trim_start_matches('/'))).expect(path);
         let bin = format!("{}/bin", prefix.trim_end_matches('/'));
         assert_eq!(read(&format!("{bin}/pyratectl")), "pyratectl");
-        for unit in ["pyrated", "pyrate-bootstrap"] {
+        for (unit, program) in [("pyrated", "pyrated"), ("pyrate-bootstrap", "pyrated"), ("pyrate-hooks", "pyratectl")]
+        {
             let text = read(&format!("{units}/systemd/system/{unit}.service"));
-            assert!(text.contains(&format!("\nExecStart={bin}/pyrated ")), "{text}");
+            assert!(text.contains(&format!("\nExecStart={bin}/{program} ")), "{text}");
         }
         read(&format!("{units}/systemd/system/pyrated.socket"));
         read(&format!("{units}/sysusers.d/pyrate.conf"));

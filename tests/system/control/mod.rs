@@ -3,6 +3,7 @@
 mod abuse;
 mod calls;
 mod ctl;
+mod hooks;
 mod hup;
 mod lifecycle;
 mod log_lines;

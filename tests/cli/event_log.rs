@@ -139,17 +139,26 @@ fn a_log_that_begins_again_is_followed_from_its_beginning() {
     let fake = Fake::new();
     let state = fake.directory().join("state");
     fs::write(&state, r#"{"log": "another", "done": 2}"#).unwrap();
-    let hook = program(fake.directory(), "exit 0");
+    let hook = fake.directory().join("hook");
+    fs::write(&hook, "#!/bin/cat /proc/self/status\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let daemon = fake.serve(|talk| {
         assert_eq!(talk.answer("event_log", page(&[event(3, "done", "c")], Value::Null, Value::Null, 3))["since"], 3);
         let events: Vec<Value> = (1..=3).map(|id| event(id, "done", "c")).collect();
         assert_eq!(talk.answer("event_log", page(&events, Value::Null, Value::Null, 3))["since"], 1);
         talk.until_gone();
     });
-    let arguments = ["events", "--exec", &hook, "--state", state.to_str().unwrap()];
+    let arguments = ["events", "--exec", hook.to_str().unwrap(), "--state", state.to_str().unwrap()];
     let client = fake.command_here(&arguments).spawn().unwrap();
     until("all are done", || position(&state) == done(3));
-    end(client, daemon).says(0, "the daemon has lost the event log");
+    let run = end(client, daemon);
+    run.says(0, "the daemon has lost the event log");
+    let of_program = |key: &str| {
+        let digits = run.out.lines().find_map(|line| line.strip_prefix(key)).expect(key).trim();
+        u64::from_str_radix(digits, 16).unwrap()
+    };
+    let sigpipe = 1 << (Signal::SIGPIPE as u64 - 1);
+    assert_eq!((of_program("SigBlk:"), of_program("SigIgn:") & sigpipe), (0, 0), "as a shell starts it");
 }
 
 #[test]

@@ -38,12 +38,13 @@ mod turn_order;
 
 #[cfg(test)]
 pub(super) use discovery::name_of_hash;
-pub(super) use orders::{Command, Order, Outcome, TEXT_BLOAT_MAX, page};
+pub(super) use orders::{Command, Order, TEXT_BLOAT_MAX, page};
 
 use super::limits::{SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
 use super::rate_limit::{Allowances, Tariff};
 use first_contact::FirstContacts;
 use orders::Running;
+pub(super) use remembering::Outcome;
 use remembering::Remembering;
 use std::collections::VecDeque;
 use table::Downloads;

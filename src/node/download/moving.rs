@@ -2,7 +2,7 @@
 //! most two records change.
 
 use super::DownloadMachine;
-use super::orders::Outcome;
+use super::remembering::Outcome;
 use super::state::Life;
 use super::turn_order::QueueKey;
 use crate::control::{IdForm, MoveTo, Problem};

@@ -5,11 +5,11 @@
 
 use super::DownloadMachine;
 use super::begin::{Wanted, read_output};
-use super::remembering::Answering;
+use super::remembering::{Answering, Outcome};
 use super::source::Source;
 use super::state::{Download, Life};
 use crate::control::{
-    CallId, DownloadRow, DownloadsReply, IdForm, KnownIds, PAGE_ROWS_MAX, Problem, RawText, Reply, Selector,
+    CallId, DownloadRow, DownloadsReply, IdForm, KnownIds, PAGE_ROWS_MAX, Problem, RawText, Selector,
     parse_ids_with_all,
 };
 use crate::fault::DiskFault;
@@ -73,16 +73,6 @@ pub(in crate::node) struct Running {
     client: ClientId,
     call: CallId,
     order: Order,
-}
-
-/// What a call comes to.
-pub(in crate::node) enum Outcome {
-    /// This answer, at once.
-    Reply(Result<Reply, Problem>),
-    /// The rows of these downloads, as soon as what was changed of them is on the disk.
-    Rows(Vec<TransferId>),
-    /// Which of these downloads are forgotten, as soon as that is on the disk.
-    Forgotten(Vec<TransferId>),
 }
 
 impl DownloadMachine {

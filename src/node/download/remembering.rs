@@ -5,7 +5,6 @@
 //! cannot be remembered is carried out all the same, and its row says so until it is written.
 
 use super::DownloadMachine;
-use super::orders::Outcome;
 use super::part::PartFile;
 use super::state::{Download, Life, Want};
 use crate::control::{CallError, CallId, EventKind, EventRow, Problem, Reply};
@@ -25,6 +24,16 @@ pub(super) struct Remembering {
     revisions: u64,
     answers_begun: u64,
     answers: BTreeMap<u64, WaitingAnswer>,
+}
+
+/// What a call comes to.
+pub(in crate::node) enum Outcome {
+    /// This answer, at once.
+    Reply(Result<Reply, Problem>),
+    /// The rows of these downloads, as soon as what was changed of them is on the disk.
+    Rows(Vec<TransferId>),
+    /// Which of these downloads are forgotten, as soon as that is on the disk.
+    Forgotten(Vec<TransferId>),
 }
 
 /// What a call is answered with.

@@ -4,7 +4,7 @@ use super::Session;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Page, Reader, remark};
-use super::rows::{Row, VerboseStatus, left_out_line};
+use super::rows::{Row, VerboseStatus, by_reason};
 use super::text::name;
 use super::wording::{Failure, Remark};
 use crate::control::{
@@ -186,7 +186,7 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     let advice = [(any_link, Remark::LinksNotFollowed), (any_outside, Remark::OutsideSandbox)];
     advice.into_iter().filter(|(is_due, _)| *is_due && session.output.is_text()).for_each(|(_, advice)| remark(advice));
     if !unnamed.is_empty() {
-        remark(Remark::Unnamed(left_out_line(&unnamed)));
+        remark(Remark::Unnamed(by_reason(&unnamed)));
     }
     if let Some(error) = share_error {
         remark(name(error.message.as_bytes()));

@@ -240,7 +240,7 @@ pub(crate) enum Remark {
     LinksNotFollowed,
     #[error("outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated")]
     OutsideSandbox,
-    #[error("further ones, whose names the daemon does not keep: {0}")]
+    #[error("the daemon keeps no names of further ones: {0}")]
     Unnamed(String),
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
     Unverified,

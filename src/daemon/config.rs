@@ -234,6 +234,9 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.peer && !self.follow_symlinks && !self.sandbox_readable.is_empty() {
+            remarks.push("sandbox_readable is without effect, since follow_symlinks is false".to_owned());
+        }
         if self.advertise_addr.is_none()
             && let Some(listen) = self.listen().filter(|listen| listen.ip().is_loopback())
             && let Some(link) = self.links().iter().find(|link| !link.is_on_this_machine())
@@ -297,6 +300,13 @@ mod tests {
         let config = Config { peer: false, bootstrap_addr: Some("b.example".to_owned()), ..Config::default() };
         assert_eq!((config.serve(), config.listen()), (Some("0.0.0.0:21168".parse().unwrap()), None));
         assert!(config.links().is_empty() && config.remarks().is_empty());
+    }
+
+    #[test]
+    fn what_the_sandbox_would_allow_links_to_is_remarked_where_none_is_followed() {
+        let config = Config { sandbox_readable: vec!["/data".into()], ..Config::default() };
+        assert_eq!(config.remarks(), ["sandbox_readable is without effect, since follow_symlinks is false"]);
+        assert_eq!(Config { follow_symlinks: true, ..config }.remarks(), [""; 0]);
     }
 
     #[test]

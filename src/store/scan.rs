@@ -153,7 +153,9 @@ impl Scanner {
         let links = self.following.as_ref().map(Following::table);
         match Reading::open(&root, links, path) {
             Ok(directory) if self.own.holds_directory(&directory.stat) => {
-                self.report.left_out.note(LeftOutReason::Own, &directory.path);
+                if !directory.path.is_empty() {
+                    self.report.left_out.note(LeftOutReason::Own, &directory.path);
+                }
                 State::Between { root }
             }
             Ok(directory) => {

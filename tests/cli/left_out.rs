@@ -54,7 +54,7 @@ fn what_is_left_out_comes_in_pages_and_what_has_no_name_is_counted() {
     }
     let run = run(&["files", "--left-out"], script);
     assert_eq!(run.out, "NAME    REASON\n\\xff\\n  control character in the name\n");
-    let told = "further ones, whose names the daemon does not keep: 999001 entries: 1 symbolic link, 999000 hidden\n\
+    let told = "the daemon keeps no names of further ones: 1 symbolic link, 999000 hidden\n\
                 cannot read the share\n";
     run.says(0, told);
 }

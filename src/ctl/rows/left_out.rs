@@ -38,9 +38,13 @@ fn reason(reason: LeftOutReason) -> &'static str {
 /// `4 entries: 1 symbolic link, 3 hidden`.
 pub(in crate::ctl) fn left_out_line(counts: &LeftOutCounts) -> String {
     let total: u64 = counts.values().sum();
-    let parts: Vec<String> = counts.iter().map(|(reason, number)| of_reason(*reason, *number)).collect();
     let entries = if total == 1 { "entry" } else { "entries" };
-    format!("{total} {entries}: {}", parts.join(", "))
+    format!("{total} {entries}: {}", by_reason(counts))
+}
+
+/// `1 symbolic link, 3 hidden`.
+pub(in crate::ctl) fn by_reason(counts: &LeftOutCounts) -> String {
+    counts.iter().map(|(reason, number)| of_reason(*reason, *number)).collect::<Vec<_>>().join(", ")
 }
 
 fn of_reason(reason: LeftOutReason, number: u64) -> String {

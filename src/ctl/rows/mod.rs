@@ -23,7 +23,7 @@ mod uploads;
 pub(super) use details::{Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
-pub(super) use left_out::left_out_line;
+pub(super) use left_out::{by_reason, left_out_line};
 pub(super) use node::{ScanResult, VerboseStatus};
 pub(super) use searches::what;
 

@@ -192,7 +192,7 @@ list!(remarks: Remark as &'static str {
     LinksNotFollowed =>
         "symbolic links are not followed; 'follow_symlinks = true' in the configuration has the next start follow them";
     OutsideSandbox => "outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated";
-    Unnamed("1 entry: 1 hidden".into()) => "further ones, whose names the daemon does not keep: 1 entry: 1 hidden";
+    Unnamed("1 hidden".into()) => "the daemon keeps no names of further ones: 1 hidden";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
     NoSearch => "no search is remembered; `pyratectl search` begins one";
     HitsOfOneForgotten => "this search found more hits than are remembered";

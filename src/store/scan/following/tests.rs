@@ -291,7 +291,7 @@ fn names_that_cannot_be_sent_are_refused_and_what_is_unreadable_is_named() {
     if nix::unistd::geteuid().is_root() {
         return crate::store::not_tested::not_tested("unreadable places behind links", "root may read everything");
     }
-    let close = |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    let close = |path: &Path| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     let disk = Disk::new(&["file", "dir/a"], &[("share/file", "../file"), ("share/dir", "../dir")]);
     close(&disk.path("file"));
     close(&disk.path("dir"));

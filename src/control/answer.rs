@@ -2,7 +2,8 @@
 
 use super::{
     BootstrapReply, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply,
-    LeftOutReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply, UploadsReply,
+    LeftOutReply, LimitReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply,
+    UploadsReply,
 };
 use serde::Serialize;
 
@@ -22,6 +23,7 @@ pub enum Reply {
     Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
     LeftOut(LeftOutReply),
+    Limit(LimitReply),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),
     Metrics(Box<MetricsReply>),

@@ -118,6 +118,17 @@ pub enum Request {
         #[serde(default)]
         after: Option<SocketAddr>,
     },
+    /// Change rate limits until the next start. Answered with those in force.
+    Limit {
+        /// Bytes a second, 0 for no limit; as it is if absent.
+        #[serde(default)]
+        down: Option<u64>,
+        #[serde(default)]
+        up: Option<u64>,
+        /// Before that, go back to what the configuration says.
+        #[serde(default)]
+        reset: bool,
+    },
     /// What a monitoring system reads.
     Metrics,
     /// Send every notice from now on.

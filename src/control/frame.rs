@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 27] = [
+const METHODS: [(&str, &[&str]); 28] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -50,6 +50,7 @@ const METHODS: [(&str, &[&str]); 27] = [
     ("left_out", &["after"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
+    ("limit", &["down", "up", "reset"]),
     ("metrics", &[]),
     ("events", &[]),
     ("event_log", &["since"]),

@@ -12,6 +12,7 @@ mod frame;
 mod hit_rows;
 mod ids;
 mod left_out;
+mod limit_reply;
 mod metrics;
 mod notice;
 pub(crate) mod paths;
@@ -36,6 +37,7 @@ pub(crate) use frame::{
 pub use hit_rows::{HitRow, HitRows};
 pub(crate) use ids::{IdForm, KnownIds, parse_ids, parse_ids_with_all};
 pub use left_out::{LeftOutCounts, LeftOutReply, LeftOutRow};
+pub use limit_reply::{LimitReply, LimitRow};
 pub(crate) use metrics::METRICS_MEDIA_TYPE;
 pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;

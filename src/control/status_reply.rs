@@ -37,6 +37,12 @@ pub struct StatusReply {
     #[serde(default)]
     pub orphaned_bytes: u64,
     pub uploads_active: u64,
+    /// Bytes a second that all downloads together keep to; 0 is no limit.
+    #[serde(default)]
+    pub download_limit: u64,
+    /// The same of uploads.
+    #[serde(default)]
+    pub upload_limit: u64,
     /// Commands that wait for a worker, or for a file descriptor.
     pub commands_queued: u64,
     /// Payload bytes downloaded since start.

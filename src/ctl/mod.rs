@@ -144,6 +144,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),
         Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
         Command::Uploads(_) => query::uploads(session),
+        Command::Limit(limit) => query::limit(session, &limit),
         Command::Files(files) if files.left_out => query::left_out(session),
         Command::Files(_) => query::files(session),
         Command::Rescan(_) => work::rescan(session),

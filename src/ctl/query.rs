@@ -1,6 +1,7 @@
 //! Commands that need one call, or all pages of one.
 
 use super::Session;
+use super::args::Limit;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Page, Reader, remark};
@@ -9,8 +10,8 @@ use super::text::name;
 use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
-    LeftOutCounts, LeftOutReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply, UploadRow,
-    UploadsReply, parse_ids,
+    LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply,
+    UploadRow, UploadsReply, parse_ids,
 };
 use crate::left_out::LeftOutReason;
 use serde::Serialize;
@@ -252,6 +253,14 @@ pub(super) fn reload(session: &mut Session) -> Result<ExitCode, CallError> {
     if !done.waiting.is_empty() {
         remark(Remark::AfterRestart(done.waiting.iter().map(|waiting| name(waiting.key.as_bytes())).collect()));
     }
+    Ok(ExitCode::Done)
+}
+
+/// `limit`: the rate limits as they are, after a change if one is given.
+pub(super) fn limit(session: &mut Session, wanted: &Limit) -> Result<ExitCode, CallError> {
+    let Limit { down, up, reset } = *wanted;
+    let limits: LimitReply = session.call(&Request::Limit { down, up, reset })?;
+    session.output.show(&limits)?;
     Ok(ExitCode::Done)
 }
 

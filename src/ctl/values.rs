@@ -5,6 +5,7 @@ use crate::control::{MoveTo, PEER_PORT};
 use crate::name::unescaped;
 use crate::network::ends_in_number;
 use argh::FromArgValue;
+use bytesize::ByteSize;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -177,6 +178,12 @@ pub(super) fn forgettable(text: &str) -> Result<Forgettable, String> {
         return Ok(Forgettable::Downloads(text.into()));
     }
     peer(text).map(Forgettable::Peer)
+}
+
+/// Reads `5MiB`, `5MiB/s` or a number of bytes.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").unwrap_or(text).parse::<ByteSize>();
+    size.map(|size| size.0).map_err(|_| Failure::NotARate.into())
 }
 
 /// Where a queued download can be moved.

@@ -39,6 +39,7 @@ problems! {
     EmptyPath: Usage, ("a path is not empty");
     NotATime: Usage, ("a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive: Usage, ("a whole number from 1 on");
+    NotARate: Usage, ("a rate is a number of bytes a second, as 5MiB or 500KiB, or 0 for no limit");
     NotAMove: Usage, ("a download is moved to the top, up, down or to the bottom");
     NotALevel { known: String }: Usage, ("a level is one of {known}");
     NotAShell { known: String }: Usage, ("a shell is one of {known}");

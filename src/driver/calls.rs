@@ -1,12 +1,13 @@
-//! What the loop knows for control calls: the configuration that is reloaded, the registry, its part of a status.
+//! What the loop knows for control calls: the configuration that is reloaded, rate limits, the registry, its part of a status.
 
 use super::front::Caller;
+use super::net::RateLimits;
 use super::{Driver, Reload};
 use crate::control::{
-    BootstrapReply, CallError, ExitCode, PAGE_ROWS_MAX, RegistryPage, RegistryRow, ReloadReply, Reply, ServedReply,
-    StatusReply,
+    BootstrapReply, CallError, ExitCode, PAGE_ROWS_MAX, Problem, RegistryPage, RegistryRow, ReloadReply, Reply,
+    ServedReply, StatusReply,
 };
-use crate::node::Event;
+use crate::node::{Event, NodeConfig};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -32,13 +33,36 @@ impl Driver {
     /// Listeners stay where they are.
     fn put_in_force(&mut self, reload: Reload) -> ReloadReply {
         let Reload { node: mut config, limits, report } = reload;
-        self.net.set_limits(limits, self.cx.now);
+        self.rate_orders.configure(limits);
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = super::local_addrs::local_addrs();
-        self.node.handle(self.cx.now, Event::Reconfigure(Box::new(config)));
+        self.reconfigure(config);
         // Downloads may go elsewhere from now on.
         self.disk.look_at_directories(self.node.config(), &self.cx);
         report
+    }
+
+    /// Changes rate limits, or only tells which are in force.
+    pub(super) fn limit_rates(&mut self, down: Option<u64>, up: Option<u64>, reset: bool) -> Result<Reply, CallError> {
+        if !self.node.config().peer {
+            return Err(Problem::BootstrapOnly.into());
+        }
+        let before = self.rate_orders.in_force();
+        self.rate_orders.order(down, up, reset);
+        let RateLimits { upload, download } = self.rate_orders.in_force();
+        if before != self.rate_orders.in_force() {
+            log::info!(upload_limit = upload, download_limit = download; "rate limits changed by a control client");
+            self.reconfigure(self.node.config().clone());
+        }
+        Ok(Reply::Limit(self.rate_orders.reply()))
+    }
+
+    /// Gives the node a configuration, with the rate limits in force.
+    fn reconfigure(&mut self, config: NodeConfig) {
+        let limits = self.rate_orders.in_force();
+        self.net.set_limits(limits, self.cx.now);
+        let config = NodeConfig { upload_limit: limits.upload, download_limit: limits.download, ..config };
+        self.node.handle(self.cx.now, Event::Reconfigure(Box::new(config)));
     }
 
     /// Adds to a status what the loop and the program around it know.

@@ -43,6 +43,7 @@ mod metrics;
 mod net;
 mod open_parts;
 mod passed;
+mod rate_orders;
 mod refusals;
 mod responses;
 mod route;
@@ -73,6 +74,7 @@ use front::Front;
 use handing_over::HandingOver;
 use histogram::Histogram;
 use net::Net;
+use rate_orders::RateOrders;
 use responses::AwaitingFile;
 use signals::Signals;
 use supervision::Supervision;
@@ -81,6 +83,7 @@ pub(crate) struct Driver {
     clock: Clock,
     cx: Cx,
     net: Net,
+    rate_orders: RateOrders,
     disk: Disk,
     front: Front,
     node: Node,

@@ -82,6 +82,7 @@ impl Driver {
         let outcome = match request {
             Request::Bootstrap { after } => Ok(self.bootstrap_reply(after)),
             Request::Metrics => Ok(Reply::Metrics(Box::new(self.metrics()))),
+            Request::Limit { down, up, reset } => self.limit_rates(down, up, reset),
             Request::Reload => return self.begin_reload(Some((client, call))),
             Request::LogLevel { level } => match self.front.host().set_log_level(&level) {
                 Ok(()) => Ok(Reply::Done {}),

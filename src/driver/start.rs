@@ -9,6 +9,7 @@ use super::histogram::Histogram;
 use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_PEER, PEER};
+use super::rate_orders::RateOrders;
 use super::scanned::HELD_MAX;
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
@@ -67,6 +68,7 @@ impl Driver {
                 out: Outputs::default(),
             },
             net: Net::new(poll, listeners, settings.limits, now),
+            rate_orders: RateOrders::new(settings.limits),
             disk,
             front: Front::new(control, metrics, host),
             node: Node::new(now, config, seed, remembered),

@@ -2,7 +2,7 @@
 
 use super::fake::{Fake, download, finish, hit, run_alone, with};
 use super::queries::{metrics, reloaded};
-use super::queue::upload;
+use super::queue::{limits, upload};
 use super::status::status;
 use pyrate::control::{ExitCode, HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 27, "{commands:?}");
+    assert_eq!(commands.len(), 28, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -149,7 +149,7 @@ fn the_help_explains_titles_and_columns() {
     let registry = json!({"links": [link], "registry": {"peers": [{"addr": "192.0.2.1:5", "expires_in_s": 1}], "count": 1, "next": null}});
     let mut busy = with(
         status(),
-        json!({"commands_queued": 3, "registry": {"listen": "0.0.0.0:21168", "count": 1}, "sandbox": {"state": "on", "abi": 6},
+        json!({"commands_queued": 3, "upload_limit": 5, "registry": {"listen": "0.0.0.0:21168", "count": 1}, "sandbox": {"state": "on", "abi": 6},
             "left_out": {"hidden": 1}}),
     );
     busy["share_error"] = Value::Null;
@@ -238,6 +238,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("downloads", with(download(1, "a", "failed", 0), error)),
         ("uploads", upload("192.0.2.1:5", "a", "sending")),
         ("forget", json!({"forgotten": [1]})),
+        ("limit", limits(5 << 20, 0)),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
         (
             "rescan",

@@ -201,3 +201,32 @@ fn a_queued_download_is_moved_and_shows_its_place() {
     run_alone(&["move", "7", "first"]).says(28, "a download is moved to the top, up, down or to the bottom");
     assert_eq!(run_alone(&["move", "7"]).code, 28);
 }
+
+/// Limits of which that of downloads was ordered, with what is configured.
+pub(crate) fn limits(down: u64, configured: u64) -> Value {
+    json!({"down": {"in_force": down, "configured": configured, "until_restart": down != configured},
+        "up": {"in_force": 0, "configured": 0, "until_restart": false}})
+}
+
+#[test]
+fn rate_limits_are_shown_and_changed() {
+    fn script(talk: &mut Talk) {
+        assert_eq!(talk.expect("limit"), json!({"down": 5 << 20, "up": 0, "reset": false}));
+        talk.reply(limits(5 << 20, 1 << 20));
+    }
+    let [text, terse, json] = forms(&["limit", "--down", "5MiB/s", "--up=0"], script);
+    text.gives(0, "Down  5.0 MiB/s until the daemon is restarted; configured: 1.0 MiB/s\nUp    no limit\n");
+    terse.gives(0, "down\tdown_configured\tup\tup_configured\n5242880\t1048576\t0\t0\n");
+    assert_eq!(json.json(), limits(5 << 20, 1 << 20));
+    run(&["limit"], |talk| {
+        assert_eq!(talk.answer("limit", limits(0, 0)), json!({"down": null, "up": null, "reset": false}));
+    })
+    .gives(0, "Down  no limit\nUp    no limit\n");
+    run(&["limit", "--reset"], |talk| {
+        assert_eq!(talk.answer("limit", limits(0, 0)), json!({"down": null, "up": null, "reset": true}));
+    })
+    .gives(0, "Down  no limit\nUp    no limit\n");
+    for wrong in ["fast", "-1", "", "5 parsecs"] {
+        run_alone(&["limit", &format!("--up={wrong}")]).says(28, "a rate is a number of bytes a second");
+    }
+}

@@ -12,7 +12,7 @@ pub(crate) fn status() -> Value {
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "left_out": {}, "scanning": true, "unhashed_files": 1,
-        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "download_limit": 0, "upload_limit": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
         "limited": limited(),
         "turns": {"count": 5_000, "p50_us": 80, "p99_us": 1_250, "p999_us": 4_100, "max_us": 5_200_000},
@@ -50,9 +50,9 @@ fn status_shows_the_node_at_a_glance() {
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
          downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
-         share_error\torphaned_parts\torphaned_bytes\tsandbox\tregistry\tleft_out\n\
+         share_error\torphaned_parts\torphaned_bytes\tsandbox\tregistry\tleft_out\tdownload_limit\tupload_limit\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\t0.0.0.0:21168=12\t0\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\t0.0.0.0:21168=12\t0\t0\t0\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -93,7 +93,7 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
         terse.out.ends_with(
-            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\t-\t0\n"
+            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\t-\t0\t0\t0\n"
         ),
         "{terse:?}"
     );
@@ -107,7 +107,7 @@ fn a_sandbox_that_was_asked_for_is_shown_with_what_the_kernel_makes_of_it() {
         assert_eq!(talk.answer("status", with(status(), sandbox)), Value::Null);
     });
     assert!(text.out.contains("Sandbox    on, Landlock ABI 7\n"), "{text:?}");
-    assert!(terse.out.ends_with("\t2048\ton\t0.0.0.0:21168=12\t0\n"), "{terse:?}");
+    assert!(terse.out.ends_with("\t2048\ton\t0.0.0.0:21168=12\t0\t0\t0\n"), "{terse:?}");
     assert_eq!(json.json()["sandbox"], json!({"state": "on", "abi": 7}));
     let text = run(&[], |talk| {
         let sandbox = json!({"sandbox": {"state": "unavailable", "abi": null}});
@@ -130,4 +130,13 @@ fn a_bootstrap_node_alone_shows_what_it_serves_and_no_link_that_is_missing() {
          Serving    bootstrap node on [2001:db8::1]:21168, 1 peer registered\n\
          Peers      4\n";
     assert!(text.out.contains(lines), "{text:?}");
+}
+
+#[test]
+fn limits_are_shown_where_there_are_some() {
+    let text = run(&["status"], |talk| drop(talk.answer("status", with(status(), json!({"download_limit": 5 << 20})))));
+    assert!(text.out.contains("\nLimits     down 5.0 MiB/s, up no limit\n"), "{text:?}");
+    let terse =
+        run(&["status", "--terse"], |talk| drop(talk.answer("status", with(status(), json!({"upload_limit": 7})))));
+    assert!(terse.out.ends_with("\t0\t7\n"), "{terse:?}");
 }

@@ -36,6 +36,7 @@ fn requests() -> Vec<Request> {
         Request::LeftOut { after: Some(name) },
         Request::Rescan,
         Request::Bootstrap { after: Some(peer) },
+        Request::Limit { down: Some(5 << 20), up: None, reset: true },
         Request::Metrics,
         Request::Events,
         Request::EventLog { since: Some(7) },

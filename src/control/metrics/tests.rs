@@ -34,6 +34,8 @@ fn metrics() -> MetricsReply {
             orphaned_parts: 105,
             orphaned_bytes: 106,
             uploads_active: 107,
+            download_limit: 0,
+            upload_limit: 0,
             commands_queued: 108,
             bytes_down: 109,
             bytes_up: 0,

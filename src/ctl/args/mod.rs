@@ -11,7 +11,7 @@ pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
-pub(super) use queue::{Follow, Forget, Move, Uploads, Wait};
+pub(super) use queue::{Follow, Forget, Limit, Move, Uploads, Wait};
 pub(super) use search::{Hits, List, Search, Searches};
 
 use super::values::{PathArg, duration};
@@ -86,6 +86,7 @@ pub(in crate::ctl) enum Command {
     Retry(Retry),
     Cancel(Cancel),
     Uploads(Uploads),
+    Limit(Limit),
     Files(Files),
     Rescan(Rescan),
     Bootstrap(Bootstrap),

@@ -19,6 +19,7 @@ use argh::{ArgsInfo, FromArgs};
   Downloads   those in progress, those waiting for a turn, and what was received since start
   Orphans     part files that no download of this daemon names
   Uploads     those in progress, and what was sent since start
+  Limits      bytes a second that all downloads and all uploads keep to, if there is a limit
   Waiting     commands that wait for a free worker (max_workers)
   Sandbox     whether the daemon is restricted to its directories
   Refused     messages of others that were malformed, too long or unsuitable

@@ -1,7 +1,7 @@
 //! Commands that manage the queue of downloads, and the transfers in progress.
 
 use crate::control::MoveTo;
-use crate::ctl::values::{Forgettable, forgettable, move_to};
+use crate::ctl::values::{Forgettable, forgettable, move_to, rate};
 use argh::{ArgsInfo, FromArgs};
 
 /// follow downloads that run in the daemon, as download does; interrupting leaves them running
@@ -46,6 +46,23 @@ pub(in crate::ctl) struct Forget {
     /// all downloads that are over and keep no data
     #[argh(switch)]
     pub(in crate::ctl) finished: bool,
+}
+
+/// show the rate limits in force, or change them until the next start of the daemon
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(subcommand, name = "limit", help_triggers("-h", "--help"))]
+pub(in crate::ctl) struct Limit {
+    /// bytes a second that all downloads together may take, as 5MiB; 0 is no limit
+    #[argh(option, arg_name = "rate", from_str_fn(rate))]
+    pub(in crate::ctl) down: Option<u64>,
+
+    /// bytes a second that all uploads together may take
+    #[argh(option, arg_name = "rate", from_str_fn(rate))]
+    pub(in crate::ctl) up: Option<u64>,
+
+    /// go back to what the configuration says
+    #[argh(switch)]
+    pub(in crate::ctl) reset: bool,
 }
 
 /// uploads in progress: who fetches what, and how fast

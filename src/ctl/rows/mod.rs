@@ -6,7 +6,7 @@
 //! | `files` | hits, and the files of peers and of our own |
 //! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
-//! | `uploads` | uploads in progress |
+//! | `uploads`, `limits` | uploads in progress, rate limits |
 //! | `searches` | searches and lists |
 //! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, in full |
@@ -15,6 +15,7 @@ mod details;
 mod downloads;
 mod files;
 mod left_out;
+mod limits;
 mod node;
 mod reload;
 mod searches;

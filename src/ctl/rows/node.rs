@@ -1,5 +1,6 @@
 //! The daemon itself: its status, peers, bootstrap nodes, and what a scan found.
 
+use super::limits::rate;
 use super::{Column, Row, Show, left_out_line, number, table_of};
 use crate::control::{
     BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, ServedReply,
@@ -95,6 +96,9 @@ impl Show for StatusReply {
             lines.push(("Orphans", format!("{parts} of no download here, {bytes}; the log names them")));
         }
         lines.push(("Uploads", format!("{} active, {} sent", self.uploads_active, size(self.bytes_up))));
+        if self.download_limit > 0 || self.upload_limit > 0 {
+            lines.push(("Limits", format!("down {}, up {}", rate(self.download_limit), rate(self.upload_limit))));
+        }
         if self.commands_queued > 0 {
             lines.push(("Waiting", format!("{} for a free worker", count(self.commands_queued, "command"))));
         }
@@ -137,6 +141,8 @@ impl Row for StatusReply {
         ("sandbox", |status, _| word(&status.sandbox.state)),
         ("registry", |status, _| or_unknown(status.registry, |served| format!("{}={}", served.listen, served.count))),
         ("left_out", |status, _| status.left_out.values().sum::<u64>().to_string()),
+        ("download_limit", |status, _| status.download_limit.to_string()),
+        ("upload_limit", |status, _| status.upload_limit.to_string()),
     ];
 }
 

@@ -23,6 +23,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     EmptyPath => (Usage, "a path is not empty");
     NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
     NotPositive => (Usage, "a whole number from 1 on");
+    NotARate => (Usage, "a rate is a number of bytes a second, as 5MiB or 500KiB, or 0 for no limit");
     NotAMove => (Usage, "a download is moved to the top, up, down or to the bottom");
     NotALevel { known: "error, warn".into() } => (Usage, "a level is one of error, warn");
     NotASortKey { known: "size, name".into() } => (Usage, "hits are sorted by one of size, name");

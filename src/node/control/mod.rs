@@ -159,11 +159,12 @@ impl Calls<'_> {
             | Request::Cancel { .. }
             | Request::Move { .. }
             | Request::ForgetDownloads { .. }
+            | Request::Limit { .. }
             | Request::Metrics
             | Request::Reload
             | Request::LogLevel { .. }
             | Request::Stop => {
-                // The daemon around this node answers the last four; orders were taken before.
+                // The daemon around this node answers the last five; orders were taken before.
                 Err(Problem::NotForNode)
             }
         }
@@ -200,6 +201,8 @@ impl Calls<'_> {
             orphaned_parts: self.download.orphans.0,
             orphaned_bytes: self.download.orphans.1,
             uploads_active: count(self.upload.active()),
+            download_limit: self.cx.config.download_limit,
+            upload_limit: self.cx.config.upload_limit,
             commands_queued: count(self.cx.exchanges.workers().queued() + self.upload.waiting_for_turns()),
             bytes_down: self.cx.counters.bytes_down,
             bytes_up: self.cx.counters.bytes_up,

@@ -90,3 +90,31 @@ fn the_order_of_the_queue_is_changed_and_outlives_a_crash() {
     pyratectl(&asker, ["pause", &ids[0].to_string()]);
     asker.await_download(ids[2], "done");
 }
+
+#[test]
+fn rate_limits_are_changed_at_once_and_until_restart() {
+    let source = Setup::peer().shares("a.bin", vec![1; 2 << 20]).set("upload_limit", "'40KiB'");
+    let mut source = source.start();
+    let asker = Setup::peer().start();
+    let id = asker.begin_download(source.listen(), "a.bin");
+    asker.await_download(id, "active");
+    let changed = pyratectl(&source, ["limit", "--up", "0", "--down", "3MiB", "--json"]);
+    let up = json!({"in_force": 0, "configured": 40 << 10, "until_restart": true});
+    assert_eq!((changed.code, &changed.json()["up"]), (0, &up), "{changed:?}");
+    // At 40 KiB a second this takes 50 s, longer than is waited.
+    asker.await_download(id, "done");
+    source.reconfigure("upload_limit", "'50KiB'");
+    source.call("reload", serde_json::Value::Null);
+    let status = source.status();
+    assert_eq!(
+        (&status["upload_limit"], &status["download_limit"]),
+        (&json!(0), &json!(3 << 20)),
+        "also over a reload"
+    );
+    let reset = pyratectl(&source, ["limit", "--reset"]);
+    assert_eq!((reset.code, reset.stdout.as_str()), (0, "Down  no limit\nUp    50.0 KiB/s\n"));
+    pyratectl(&source, ["limit", "--up", "7MiB"]);
+    source.stop();
+    source.start_again();
+    assert_eq!(source.status()["upload_limit"], 50 << 10);
+}

@@ -19,6 +19,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::{fs, io};
 
+/// Downloads that are queued when they are begun, and have a line each.
+const QUEUED_LINES_MAX: usize = 3;
+
 /// Sources whose last message is remembered. Beyond that, a message may be repeated.
 const SOURCES_TOLD_MAX: usize = 10_000;
 
@@ -57,7 +60,8 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         let refused = refused.and_then(|row| row.error.as_ref());
         return Ok(refused.map_or(remembered, |error| exit_code(error.code)));
     }
-    let end = follow(session, &mut downloads, &Progress::new());
+    let progress = progress_of(downloads.len());
+    let end = follow(session, &mut downloads, progress);
     // Whether one ended well does not depend on it.
     let _ = remark_not_remembered(&rows_of(&downloads));
     if !to_stdout {
@@ -90,9 +94,8 @@ pub(super) fn follow_again(session: &mut Session, ids: &[String], voice: Voice) 
     if downloads.is_empty() && is_loud && session.output.is_text() {
         remark(Remark::NothingToFollow);
     }
-    let progress = if is_loud { Progress::new() } else { Progress::silent() };
-    let end = follow(session, &mut downloads, &progress);
-    drop(progress);
+    let progress = if is_loud { progress_of(downloads.len()) } else { Progress::silent() };
+    let end = follow(session, &mut downloads, progress);
     if is_loud {
         let _ = remark_not_remembered(&rows_of(&downloads));
     }
@@ -196,19 +199,21 @@ fn is_settled(row: &DownloadRow) -> bool {
 }
 
 /// Receives what the daemon reports until all downloads are settled.
-fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, progress: &Progress) -> End {
+fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, mut progress: Progress) -> End {
     let until = session.follow_timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut told = Told::default();
-    downloads.values().for_each(|row| remark_state(progress, row));
+    remark_beginning(&progress, downloads);
     while !downloads.values().all(is_settled) {
+        let active = downloads.values().filter(|row| has_bar(row));
+        progress.advance_each(active.map(|row| (row.id, sum([row].into_iter(), text::name(row.name.as_bytes())))));
         progress.advance(standing(downloads));
         match session.connection.next(until) {
             Ok(Heard::Notice(Notice::Download { download })) => {
                 let Some(known) = downloads.get_mut(&download.id) else { continue };
                 let changed = known.state != download.state;
                 *known = download;
-                if changed {
-                    remark_state(progress, known);
+                if changed && !(progress.shows_each() && (has_bar(known) || known.state == DownloadState::Queued)) {
+                    remark_state(&progress, known);
                 }
             }
             Ok(Heard::Notice(Notice::SourceLost { download, source })) => {
@@ -225,6 +230,27 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, pro
         }
     }
     End::Settled
+}
+
+fn progress_of(downloads: usize) -> Progress {
+    if downloads > 1 { Progress::of_several() } else { Progress::new() }
+}
+
+/// Whether a download has a line of its own where several are drawn.
+fn has_bar(row: &DownloadRow) -> bool {
+    matches!(row.state, DownloadState::Active | DownloadState::Verifying)
+}
+
+/// A line for each download, but one for all that are queued if they are many; those that have a bar need none.
+fn remark_beginning(progress: &Progress, downloads: &BTreeMap<u32, DownloadRow>) {
+    let is_queued = |row: &&DownloadRow| row.state == DownloadState::Queued && row.error.is_none();
+    let queued: Vec<u32> = downloads.values().filter(is_queued).map(|row| row.id).collect();
+    let are_many = queued.len() > QUEUED_LINES_MAX;
+    let told = downloads.values().filter(|row| !(are_many && is_queued(row) || progress.shows_each() && has_bar(row)));
+    told.for_each(|row| remark_state(progress, row));
+    if are_many {
+        progress.remark(&Remark::Queued { number: queued.len() as u64, ids: text::ranges(queued.into_iter()) });
+    }
 }
 
 /// Waits until the daemon has looked at the places that the user has named: a download whose path is known has a good one,
@@ -310,13 +336,18 @@ fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
         Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
         _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()),
     };
-    let sending = rows().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active);
+    sum(rows(), what)
+}
+
+/// Downloads together.
+fn sum<'a>(rows: impl Iterator<Item = &'a DownloadRow> + Clone, what: String) -> Standing {
+    let sending = rows.clone().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active);
     let sources: BTreeSet<SocketAddr> = sending.map(|source| source.addr).collect();
     Standing {
-        done: rows().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done)),
-        total: rows().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size))),
-        rate: rows().filter_map(|row| row.rate).fold(0u64, u64::saturating_add),
-        verified: rows().all(|row| row.verified || row.b3.is_some()),
+        done: rows.clone().fold(0u64, |sum, row| sum.saturating_add(row.bytes_done)),
+        total: rows.clone().try_fold(0u64, |sum, row| row.size.map(|size| sum.saturating_add(size))),
+        rate: rows.clone().filter_map(|row| row.rate).fold(0u64, u64::saturating_add),
+        verified: rows.clone().all(|row| row.verified || row.b3.is_some()),
         sources: sources.len() as u64,
         what,
     }

@@ -223,6 +223,11 @@ pub(super) fn error_columns() -> Option<usize> {
     columns(&console::Term::stderr())
 }
 
+/// How many rows the terminal has that shows the standard error, if it is one.
+pub(super) fn error_rows() -> Option<usize> {
+    console::Term::stderr().size_checked().map(|(rows, _columns)| usize::from(rows))
+}
+
 /// How wide a terminal is; `None` of what is none, or does not know.
 fn columns(term: &console::Term) -> Option<usize> {
     let size = term.size_checked();

@@ -3,7 +3,8 @@
 use super::output;
 use super::text::{count, or_unknown, size, span};
 use super::wording::Remark;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 /// A line of text: the first form that fits a terminal, with the columns that it takes at least.
@@ -16,6 +17,9 @@ const BAR: [(usize, &str); 4] = [
     (4, "{percent:>3}%"),
     (1, "{spinner}"),
 ];
+
+/// Rows of a terminal that the lines of single transfers leave to the total, the cursor and what was there before.
+const ROWS_LEFT: usize = 4;
 
 /// How a transfer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,26 +38,38 @@ pub(super) struct Standing {
     pub(super) what: String,
 }
 
-/// A progress line, removed when this is dropped.
+/// A progress line, and above it those of single transfers, removed when this is dropped.
 pub(super) struct Progress {
     /// `None` where the standard error is no terminal, or one that cannot redraw a line.
     bar: Option<ProgressBar>,
+    each: Option<Each>,
     is_silent: bool,
+}
+
+/// The bars of single transfers, by the number of each.
+struct Each {
+    all: MultiProgress,
+    bars: BTreeMap<u32, ProgressBar>,
 }
 
 impl Progress {
     /// Begins with an empty line.
     pub(super) fn new() -> Self {
-        let target = ProgressDrawTarget::stderr();
-        // On a terminal that cannot redraw a line, nothing is drawn, and lines that stay would be lost with it.
-        let draws = std::io::stderr().is_terminal() && !target.is_hidden();
-        let bar = draws.then(|| ProgressBar::with_draw_target(None, target).with_style(style(&LINE)));
-        Self { bar, is_silent: false }
+        let bar = target().map(|target| ProgressBar::with_draw_target(None, target).with_style(style(&LINE)));
+        Self { bar, each: None, is_silent: false }
+    }
+
+    /// As [`new`](Self::new), with room for the lines of several transfers.
+    pub(super) fn of_several() -> Self {
+        let Some(target) = target() else { return Self::new() };
+        let all = MultiProgress::with_draw_target(target);
+        let bar = all.add(ProgressBar::no_length().with_style(style(&LINE)));
+        Self { bar: Some(bar), each: Some(Each { all, bars: BTreeMap::new() }), is_silent: false }
     }
 
     /// Shows nothing, now or later.
     pub(super) fn silent() -> Self {
-        Self { bar: None, is_silent: true }
+        Self { bar: None, each: None, is_silent: true }
     }
 
     /// Shows a text, which the next one replaces. The text holds no control character.
@@ -65,27 +81,41 @@ impl Progress {
     }
 
     pub(super) fn advance(&self, standing: Standing) {
-        let Some(bar) = &self.bar else { return };
-        // Sizes become known, and of several downloads another may be unknown: the style is chosen again each time.
-        match standing.total {
-            Some(total) => {
-                bar.set_style(style(&BAR));
-                bar.set_length(total);
-            }
-            None => {
-                bar.set_style(style(&LINE));
-                bar.unset_length();
-            }
+        if let Some(bar) = &self.bar {
+            draw(bar, &standing);
         }
-        bar.set_position(standing.done);
-        self.say(standing.line());
+    }
+
+    /// Whether single transfers have lines of their own.
+    pub(super) fn shows_each(&self) -> bool {
+        self.each.is_some()
+    }
+
+    /// These transfers are in progress, and no others. Those without room on the terminal have no line.
+    pub(super) fn advance_each(&mut self, transfers: impl Iterator<Item = (u32, Standing)>) {
+        let (Some(each), Some(total)) = (&mut self.each, &self.bar) else { return };
+        let room = output::error_rows().map_or(0, |rows| rows.saturating_sub(ROWS_LEFT));
+        let shown: BTreeMap<u32, Standing> = transfers.take(room).collect();
+        each.bars.retain(|id, bar| {
+            let stays = shown.contains_key(id);
+            if !stays {
+                bar.finish_and_clear();
+                each.all.remove(bar);
+            }
+            stays
+        });
+        for (id, standing) in shown {
+            let new = || each.all.insert_before(total, ProgressBar::no_length());
+            draw(each.bars.entry(id).or_insert_with(new), &standing);
+        }
     }
 
     /// Runs something that writes to the terminal while the progress line is hidden.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        match (&self.each, &self.bar) {
+            (Some(each), _) => each.all.suspend(write),
+            (None, Some(bar)) => bar.suspend(write),
+            (None, None) => write(),
         }
     }
 
@@ -99,10 +129,33 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        let single = self.each.iter().flat_map(|each| each.bars.values());
+        single.chain(&self.bar).for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+/// The standard error, if lines can be drawn there. On a terminal that cannot redraw a line, nothing is drawn, and lines that
+/// stay would be lost with it.
+fn target() -> Option<ProgressDrawTarget> {
+    let target = ProgressDrawTarget::stderr();
+    (std::io::stderr().is_terminal() && !target.is_hidden()).then_some(target)
+}
+
+fn draw(bar: &ProgressBar, standing: &Standing) {
+    // Sizes become known, and of several downloads another may be unknown: the style is chosen again each time.
+    match standing.total {
+        Some(total) => {
+            bar.set_style(style(&BAR));
+            bar.set_length(total);
+        }
+        None => {
+            bar.set_style(style(&LINE));
+            bar.unset_length();
         }
     }
+    bar.set_position(standing.done);
+    bar.set_message(standing.line());
+    bar.tick();
 }
 
 fn style(forms: &[(usize, &'static str)]) -> ProgressStyle {

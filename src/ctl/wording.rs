@@ -279,6 +279,8 @@ pub(crate) enum Remark {
          'pyratectl cancel {ids}' stops them"
     )]
     DownloadsGoOn { ids: String },
+    #[error("{} queued: {ids}", count(*.number, "download"))]
+    Queued { number: u64, ids: String },
     #[error("{id} {state}: {name}{more}")]
     State { id: u32, state: String, name: String, more: String },
     #[error("{download}: {addr} {loss}; {then}")]

@@ -3,6 +3,7 @@
 use super::fake::{Fake, Talk, download, finish, forms, run, run_alone, with};
 use super::follows::{changed, interrupt};
 use super::queries::LATER_S;
+use super::terminal::Screen;
 use serde_json::{Value, json};
 
 /// A row of an upload.
@@ -229,4 +230,75 @@ fn rate_limits_are_shown_and_changed() {
     for wrong in ["fast", "-1", "", "5 parsecs"] {
         run_alone(&["limit", &format!("--up={wrong}")]).says(28, "a rate is a number of bytes a second");
     }
+}
+
+/// Thirty downloads, of which two become active, and all are done at the end.
+fn thirty(talk: &mut Talk) {
+    talk.expect("download");
+    let rows: Vec<_> = (1..=30).map(|id| download(id, &format!("file {id}"), "queued", 0)).collect();
+    talk.reply(json!({"downloads": rows, "next": null, "ids": (1..=30).collect::<Vec<_>>()}));
+    for id in [1, 2] {
+        talk.notice(changed(with(download(id, &format!("file {id}"), "active", 1024), json!({"rate": 512}))));
+    }
+    for id in 1..=30 {
+        talk.notice(changed(with(download(id, &format!("file {id}"), "done", 2048), json!({"verified": true}))));
+    }
+    talk.until_hangup();
+}
+
+#[test]
+fn many_queued_downloads_are_told_in_one_line() {
+    let run = run(&["download", "1-30"], thirty);
+    let lines: Vec<&str> = run.err.lines().collect();
+    assert_eq!(lines[..3], ["30 downloads queued: 1-30", "1 active: file 1", "2 active: file 2"], "{run:?}");
+    assert_eq!((run.code, lines.len(), lines[3]), (0, 33, "1 done: file 1"));
+}
+
+#[test]
+fn at_a_terminal_each_active_download_has_a_bar_above_the_total() {
+    let fake = Fake::new();
+    let (mut screen, terminal) = Screen::of_columns(80);
+    let (seen, has_seen) = std::sync::mpsc::channel::<()>();
+    let daemon = fake.serve(move |talk| {
+        talk.expect("download");
+        let rows: Vec<_> = (1..=30).map(|id| download(id, &format!("file {id}"), "queued", 0)).collect();
+        talk.reply(json!({"downloads": rows, "next": null, "ids": (1..=30).collect::<Vec<_>>()}));
+        for id in [1, 2] {
+            talk.notice(changed(with(download(id, &format!("file {id}"), "active", 1024), json!({"rate": 512}))));
+        }
+        has_seen.recv_timeout(super::fake::PATIENCE).unwrap();
+        for id in 1..=30 {
+            talk.notice(changed(with(download(id, &format!("file {id}"), "done", 2048), json!({"verified": true}))));
+        }
+        talk.until_hangup();
+    });
+    let mut command = fake.command_here(&["download", "1-30"]);
+    command.env("TERM", "xterm").stderr(terminal);
+    let child = command.spawn().unwrap();
+    drop(command);
+    screen.shows("30 downloads queued: 1-30");
+    screen.shows("2 s 1 source  file 1");
+    screen.shows("2 s 1 source  file 2");
+    seen.send(()).unwrap();
+    let run = finish(child);
+    super::fake::wait_for(daemon);
+    let drawn = screen.all();
+    assert_eq!(run.code, 0);
+    assert!(drawn.contains("0 of 30 finished"), "{drawn:?}");
+    assert!(!drawn.contains("1 active: ") && !drawn.contains("3 queued: "), "{drawn:?}");
+    assert!(drawn.contains("30 done: file 30"), "{drawn:?}");
+}
+
+#[test]
+fn detached_downloads_print_their_ids_however_many_they_are() {
+    let run = run(&["download", "1-700", "--detach", "--json"], |talk| {
+        talk.expect("download");
+        let row = |id: u32| download(id, "a", "queued", 0);
+        let (first, ids) = ((1..=500).map(row).collect::<Vec<_>>(), (1..=700).collect::<Vec<_>>());
+        talk.reply(json!({"downloads": first, "next": 500, "ids": ids}));
+        assert_eq!(talk.expect("downloads"), json!({"after": 500}));
+        talk.reply(json!({"downloads": (501..=700).map(row).collect::<Vec<_>>(), "next": null}));
+    });
+    let rows = run.json();
+    assert_eq!((run.code, rows.as_array().unwrap().len(), &rows[699]["id"]), (0, 700, &json!(700)));
 }

@@ -185,6 +185,7 @@ list!(remarks: Remark as &'static str {
     NothingToForget => "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes \
         that";
     NothingToFollow => "nothing to follow: no download is unfinished; 'pyratectl downloads' shows all";
+    Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
     NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
     NothingLeftOut => "nothing in the shared directory is left out";

@@ -64,7 +64,7 @@ impl Net {
                 self.accepted += 1;
                 let (id, service) = (ExchangeId::Inbound(self.accepted), self.listeners[index].service);
                 let inbound = Inbound::new(id, from, service, socket, cx.now);
-                self.table.insert(Connection::Inbound(inbound), permit);
+                self.table.insert(Connection::Inbound(Box::new(inbound)), permit);
             }
             Err(error) => self.refuse(cx, "register", Some(from), &error),
         }

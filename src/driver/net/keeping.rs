@@ -85,7 +85,7 @@ impl Net {
         self.accepted += 1;
         let id = ExchangeId::Inbound(self.accepted);
         let inbound = Inbound::resumed(id, from, socket, rest, cx.now);
-        self.table.insert(Connection::Inbound(inbound), permit);
+        self.table.insert(Connection::Inbound(Box::new(inbound)), permit);
     }
 }
 

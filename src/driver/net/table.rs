@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 const WATCHED_MAX: usize = 512;
 
 pub(super) enum Connection {
-    Inbound(Inbound),
+    Inbound(Box<Inbound>),
     Outbound(Box<Outbound>),
     /// A stream to a `p1` peer. Its exchanges are not in `by_exchange`.
     Stream(StreamLink),
@@ -342,7 +342,7 @@ mod tests {
         let socket = Socket::register(stream, poll.registry(), table.next_token()).unwrap();
         let inbound = Inbound::new(ExchangeId::Inbound(1), from, Service::Peer, socket, now);
         let permit = table.budget.take(Use::Inbound(from.ip())).unwrap();
-        let key = table.insert(Connection::Inbound(inbound), permit);
+        let key = table.insert(Connection::Inbound(Box::new(inbound)), permit);
         assert_eq!(table.evictions.idle_victim(later), None, "its message may be there");
         // After a step that read nothing.
         assert_eq!(table.pop_ready(), Some(key));

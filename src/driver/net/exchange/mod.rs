@@ -88,9 +88,18 @@ impl Progress {
         self.at + TRANSFER_IDLE_MAX
     }
 
-    /// The same of a response. While it waits for our disk, the deadline is when the node is to hear that.
+    /// The same of a response. While it waits for our disk, the deadline is when the node is to hear that; and before the end it
+    /// gives memory back.
     fn deadline_sending(&self, outgoing: &Outgoing) -> Instant {
-        if outgoing.is_reading() { self.at + HELD_INTERVAL } else { self.deadline() }
+        if outgoing.is_reading() {
+            return self.at + HELD_INTERVAL;
+        }
+        outgoing.gives_back_at().into_iter().fold(self.deadline(), Instant::min)
+    }
+
+    /// Whether a response goes on at that deadline.
+    fn goes_on(&self, outgoing: &mut Outgoing, now: Instant) -> bool {
+        outgoing.is_reading() || outgoing.give_back(now) && now < self.deadline()
     }
 }
 

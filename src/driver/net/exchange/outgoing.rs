@@ -11,12 +11,22 @@ use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Bytes of a file that are read at once: those from the page cache that the socket does not take are read again.
 const PIECE_BYTES_MAX: usize = 128 * 1024;
 
-/// Bytes of a file that a job reads at once, however few of them the rate limit or the socket takes now.
+/// Bytes of a file that a job reads at once, however few of them the rate limit or the socket takes now: more for a reader that
+/// takes them fast.
+const READ_BYTES_MIN: usize = 32 * 1024;
+
 const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// Who takes what a job has read in less than this is fast.
+const READ_TAKEN_FAST: Duration = Duration::from_millis(100);
+
+/// After this long the memory of what a reader has not taken is given back, unless it is little.
+const READ_TAKEN_MAX: Duration = Duration::from_secs(1);
 
 /// As [`PIECE_BYTES_MAX`] at the beginning, while the socket takes little.
 const FIRST_PIECE_BYTES_MAX: usize = 2 * UNSENT_FIRST_BYTES as usize;
@@ -53,6 +63,8 @@ enum Source {
         at: u64,
         left: u64,
         piece: Piece,
+        /// How much a job reads at once.
+        read_max: usize,
     },
 }
 
@@ -66,10 +78,11 @@ enum Piece {
     OnDisk(Vec<u8>),
     /// A read that waits for the disk brings them. There is one at a time.
     Ordered(Ordered),
-    /// That read brought them; the rest from a position on is not written yet.
+    /// That read brought them then; the rest from a position on is not written yet.
     Read {
         bytes: Vec<u8>,
         from: usize,
+        since: Instant,
     },
     Failed(DiskFault),
 }
@@ -114,7 +127,7 @@ impl Outgoing {
 
     /// Sends `length` bytes of a file from `at` on.
     pub(crate) fn range(file: Reader, at: u64, length: u64, now: Instant) -> Self {
-        Self::new(Source::File { file, at, left: length, piece: Piece::Unread }, now)
+        Self::new(Source::File { file, at, left: length, piece: Piece::Unread, read_max: READ_BYTES_MIN }, now)
     }
 
     fn new(source: Source, now: Instant) -> Self {
@@ -149,13 +162,34 @@ impl Outgoing {
     }
 
     /// Takes the result of a read. Returns whether it is the one that this waits for.
-    pub(super) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome) -> bool {
+    pub(super) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome, now: Instant) -> bool {
         let Source::File { piece, .. } = &mut self.source else { return false };
         let is_awaited = matches!(piece, Piece::Ordered(awaited) if *awaited == read);
         if is_awaited {
-            *piece = outcome.map_or_else(Piece::Failed, |bytes| Piece::Read { bytes, from: 0 });
+            *piece = outcome.map_or_else(Piece::Failed, |bytes| Piece::Read { bytes, from: 0, since: now });
         }
         is_awaited
+    }
+
+    /// When the memory of a read is to be given back.
+    pub(super) fn gives_back_at(&self) -> Option<Instant> {
+        match &self.source {
+            Source::File { piece: Piece::Read { bytes, since, .. }, .. } if bytes.capacity() > READ_BYTES_MIN => {
+                Some(*since + READ_TAKEN_MAX)
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives the memory of a read back, if that is due: what was not written is read again, less of it at once. Returns whether
+    /// it has.
+    pub(super) fn give_back(&mut self, now: Instant) -> bool {
+        let is_due = self.gives_back_at().is_some_and(|at| at <= now);
+        if is_due && let Source::File { piece, read_max, .. } = &mut self.source {
+            *read_max = (*read_max / 2).max(READ_BYTES_MIN);
+            *piece = Piece::OnDisk(Vec::new());
+        }
+        is_due
     }
 
     /// Moves up to [`STEP_BYTES_MAX`] bytes.
@@ -234,8 +268,8 @@ impl Source {
                 write_from(socket, buffer, at, budget)
             }
             Self::File { left: 0, .. } => Ok(Wrote::Everything),
-            Self::File { file, at, left, piece } => {
-                let wrote = write_piece(socket, (file, *at, *left), piece, budget, cx)?;
+            Self::File { file, at, left, piece, read_max } => {
+                let wrote = write_piece(socket, (file, *at, *left), (piece, read_max), budget, cx)?;
                 if let Wrote::Bytes(n) = wrote {
                     *at += n as u64;
                     *left -= n as u64;
@@ -251,7 +285,7 @@ impl Source {
 fn write_piece(
     socket: &mut Socket,
     (file, at, left): (&Reader, u64, u64),
-    piece: &mut Piece,
+    (piece, read_max): (&mut Piece, &mut usize),
     budget: usize,
     cx: &mut Context<'_>,
 ) -> io::Result<Wrote> {
@@ -263,9 +297,12 @@ fn write_piece(
     if let Some(blocked) = socket.blocks_writing() {
         return Ok(Wrote::Blocked(blocked));
     }
-    if let Piece::Read { bytes, from } = piece {
+    if let Piece::Read { bytes, from, since } = piece {
         let wrote = write_from(socket, bytes, from, budget)?;
         if *from == bytes.len() {
+            if cx.now.saturating_since(*since) < READ_TAKEN_FAST {
+                *read_max = (*read_max * 2).min(READ_BYTES_MAX);
+            }
             *piece = Piece::OnDisk(std::mem::take(bytes));
         }
         return Ok(wrote);
@@ -282,7 +319,7 @@ fn write_piece(
         }
     }
     let buffer = if let Piece::OnDisk(buffer) = piece { std::mem::take(buffer) } else { Vec::new() };
-    let read = cx.reads.order(file, at, left.min(READ_BYTES_MAX), buffer);
+    let read = cx.reads.order(file, at, left.min(*read_max), buffer);
     *piece = Piece::Ordered(read);
     Ok(Wrote::Reading(read.awaits()))
 }

@@ -166,13 +166,14 @@ impl Sent {
     }
 }
 
-/// Executes the read that a connection waits for.
-fn carry_out(rig: &mut Rig, now: Instant) {
+/// Executes the read that a connection waits for. Returns how much is read.
+fn carry_out(rig: &mut Rig, now: Instant) -> usize {
     let order = rig.reads.pop().unwrap();
-    let mut bytes = order.buffer;
-    bytes.resize(order.count, 0);
+    let (count, mut bytes) = (order.count, order.buffer);
+    bytes.resize(count, 0);
     let outcome = order.file.read(&mut bytes, order.at).map(|()| bytes);
     rig.inbound.take_read(order.ordered, outcome, now);
+    count
 }
 
 #[test]
@@ -214,12 +215,11 @@ fn after_one_read_that_had_to_wait_the_loop_reads_nothing_of_the_response_itself
     }
     // All of it is there from now on.
     std::fs::read(sent.scratch.path().join("file")).unwrap();
-    let mut reads = 0;
+    let mut reads = Vec::new();
     loop {
         match step {
             Step::Reading(_) => {
-                reads += 1;
-                carry_out(&mut rig, at(1));
+                reads.push(carry_out(&mut rig, at(1)) >> 10);
                 step = rig.step(at(1));
             }
             Step::Wait(_) => step = rig.hear_room(at(1)),
@@ -228,14 +228,15 @@ fn after_one_read_that_had_to_wait_the_loop_reads_nothing_of_the_response_itself
         }
     }
     assert!(matches!(step, Step::Report(Report::Answered(_))), "{step:?}");
-    assert_eq!(reads, 16, "of 256 KiB each");
+    assert_eq!(reads[..3], [32, 64, 128], "it takes them fast");
+    assert!(reads[3..reads.len() - 1].iter().all(|kib| *kib == 256), "{reads:?}");
 }
 
 #[test]
 fn a_read_that_waits_for_the_disk_is_not_as_short_as_the_rate_limit_grants() {
     let mut rig = Rig::accept();
     rig.pace = Pace::new(RateLimits { upload: 20_000, download: 0 }, at(0));
-    let _sent = Sent::begin(&mut rig, 100_000, SharedFile::untold);
+    let _sent = Sent::begin(&mut rig, 30_000, SharedFile::untold);
     assert!(matches!(rig.step(at(1)), Step::Reading(_)));
     carry_out(&mut rig, at(1));
     for second in 1..60 {
@@ -246,6 +247,44 @@ fn a_read_that_waits_for_the_disk_is_not_as_short_as_the_rate_limit_grants() {
         }
     }
     panic!("it was not sent");
+}
+
+/// Hundreds of readers that take little would hold a buffer each until their end.
+#[test]
+fn a_reader_that_takes_little_holds_little_memory() {
+    let mut rig = Rig::accept();
+    let _sent = Sent::begin(&mut rig, 64 << 20, SharedFile::untold);
+    let mut reads = Vec::new();
+    let mut step = rig.step(at(1));
+    while !matches!(step, Step::Wait(_)) {
+        if let Step::Reading(_) = step {
+            reads.push(carry_out(&mut rig, at(1)) >> 10);
+        }
+        step = rig.step(at(1));
+    }
+    assert_eq!(reads.last(), Some(&128), "it took all at first");
+    assert_eq!(rig.inbound.deadline(), Some(at(2)));
+    let on_deadline = |rig: &mut Rig, now| {
+        let Rig { inbound, library, parts, pace, reads, scratch, .. } = rig;
+        inbound.on_deadline(&mut Context { now, scratch, library, parts, pace, reads })
+    };
+    assert!(matches!(on_deadline(&mut rig, at(2)), Step::Report(Report::Event(_))));
+    assert!(matches!(rig.step(at(2)), Step::Wait(_)));
+    assert_eq!(rig.inbound.deadline(), Some(at(61)), "there is nothing to be given back any more");
+    let mut step = rig.hear_room(at(3));
+    while !matches!(step, Step::Reading(_)) {
+        step = if let Step::Wait(_) = step { rig.hear_room(at(3)) } else { rig.step(at(3)) };
+    }
+    assert_eq!(carry_out(&mut rig, at(3)) >> 10, 64);
+    assert_eq!(rig.inbound.deadline(), Some(at(4)));
+    // It has room, and has not taken the rest for another reason.
+    let mut step = on_deadline(&mut rig, at(4));
+    while !matches!(step, Step::Reading(_)) {
+        step = rig.step(at(4));
+    }
+    assert_eq!(carry_out(&mut rig, at(4)) >> 10, 32);
+    assert!(rig.inbound.deadline() > Some(at(60)), "so little may stay");
+    assert!(matches!(on_deadline(&mut rig, at(200)), Step::End(_)), "one that takes nothing ends as before");
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Inbound {
     /// A read that it ordered has ended.
     pub(crate) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome, now: Instant) {
         if let State::Sending { outgoing, progress, .. } = &mut self.state
-            && outgoing.take_read(read, outcome)
+            && outgoing.take_read(read, outcome, now)
         {
             progress.restart_idle_timer(now);
         }
@@ -299,14 +299,16 @@ impl Inbound {
     }
 
     pub(crate) fn on_deadline(&mut self, cx: &mut Context<'_>) -> NetStep {
-        match &self.state {
+        match &mut self.state {
             State::Reading { .. } => self.on_reading_deadline(cx),
             State::Asked { .. } | State::AwaitingCallback(_) => Step::Idle,
-            State::Sending { outgoing, .. } if outgoing.is_reading() => self.send_payload(cx),
-            State::Sending { .. } => Step::End(Over::Ended(Some(Event::ResponseEnded {
-                exchange: self.id,
-                outcome: Err(ResponseFault::Gone),
-            }))),
+            State::Sending { outgoing, progress, .. } => match progress.goes_on(outgoing, cx.now) {
+                true => self.send_payload(cx),
+                false => {
+                    let outcome = Err(ResponseFault::Gone);
+                    Step::End(Over::Ended(Some(Event::ResponseEnded { exchange: self.id, outcome })))
+                }
+            },
             State::Refusing { .. } | State::Lingering { .. } => Step::End(Over::Ended(None)),
         }
     }

@@ -58,9 +58,10 @@ impl Outbound {
             State::Awaiting(_) if matches!(&self.link, Link::EitherWay(answer) if answer.is_refused()) => {
                 self.end(Ok(Response::File { bytes: 0 }), cx)
             }
-            State::Uploading(outgoing) if outgoing.is_reading() => {
-                self.upload(cx).unwrap_or_else(|fault| self.end(Err(fault), cx))
-            }
+            State::Uploading(outgoing) => match self.progress.goes_on(outgoing, cx.now) {
+                true => self.upload(cx).unwrap_or_else(|fault| self.end(Err(fault), cx)),
+                false => self.end(Err(DialFault::TimedOut), cx),
+            },
             // No response is due: silence means success.
             State::Settling { .. } => self.end(Ok(Response::Delivered), cx),
             _ => self.end(Err(DialFault::TimedOut), cx),

@@ -19,7 +19,7 @@ impl Outbound {
     /// A read that it ordered has ended.
     pub(crate) fn take_read(&mut self, read: Ordered, outcome: ReadOutcome, now: Instant) {
         if let State::Uploading(outgoing) = &mut self.state
-            && outgoing.take_read(read, outcome)
+            && outgoing.take_read(read, outcome, now)
         {
             self.progress.restart_idle_timer(now);
         }

@@ -70,7 +70,7 @@ impl Driver {
         (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
         status.sandbox = self.front.host().sandbox();
         // For the node these uploads have begun.
-        let waiting = self.awaiting_file.waiting_for_descriptors();
+        let waiting = self.waiting_for_descriptors();
         status.uploads_active = status.uploads_active.saturating_sub(waiting);
         status.commands_queued += waiting;
         let served = self.facts.bootstrap.zip(self.bootstrap.as_ref());

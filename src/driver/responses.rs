@@ -33,10 +33,6 @@ pub(super) struct AwaitingFile {
 }
 
 impl AwaitingFile {
-    pub(super) fn waiting_for_descriptors(&self) -> u64 {
-        self.orders.len() as u64
-    }
-
     /// Takes the orders that wait for a descriptor though their file is open by now.
     fn take_waiting_for(&mut self, name: &FileName) -> Vec<Action> {
         let orders = std::mem::take(&mut self.orders);
@@ -101,6 +97,11 @@ impl Driver {
             Action::CallBack { .. } => true,
             order => exchange_of(order).is_some_and(&mut is_there),
         });
+    }
+
+    /// How many responses wait for a descriptor, whose requesters are still there.
+    pub(super) fn waiting_for_descriptors(&self) -> u64 {
+        self.awaiting_file.orders.iter().filter(|order| self.requester_of(order).is_some()).count() as u64
     }
 
     fn arm_look(&mut self) {

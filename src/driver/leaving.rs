@@ -34,6 +34,12 @@ impl Driver {
         }
     }
 
+    /// After the last turn.
+    pub(super) fn end(self) {
+        let Self { disk, .. } = self;
+        disk.end();
+    }
+
     /// Ends the loop when all is on the disk and read, or when it is too late for that.
     pub(super) fn leave_if_done(&mut self) {
         let is_over = match self.cx.phase {

@@ -47,7 +47,7 @@ impl Driver {
             }
             self.turn();
         }
-        self.disk.abandon();
+        self.end();
         Ok(())
     }
 

@@ -82,18 +82,15 @@ impl Hashing {
                 },
             );
         }
-        self.at_end == AtEnd::Closed
+        self.is_closed()
     }
 
     pub(super) fn on_closed(&mut self) {
         self.at_end = AtEnd::Closed;
     }
 
-    /// After the last turn: a cache that no job has closed stays open, since closing it waits for a disk that does not answer.
-    pub(super) fn abandon(&self) {
-        if self.at_end != AtEnd::Closed {
-            std::mem::forget(self.cache.clone());
-        }
+    pub(super) fn is_closed(&self) -> bool {
+        self.at_end == AtEnd::Closed
     }
 
     pub(super) fn volumes(&self) -> &Arc<Volumes> {

@@ -171,6 +171,20 @@ impl OpenedFiles {
         self.gives_since.is_some_and(|since| now < since + CLOSING_MAX)
     }
 
+    /// When the daemon leaves: has the files closed that nobody reads any more. Returns whether that is done.
+    pub(super) fn close_unread(&mut self, jobs: &mut Jobs) -> bool {
+        let is_unread = |opened: &Opened| Arc::strong_count(&opened.file) == 1;
+        let unread: Vec<_> = self.files.iter().filter(|(_, opened)| is_unread(opened)).map(|(id, _)| *id).collect();
+        unread.into_iter().for_each(|id| self.give_up(id));
+        self.close(jobs);
+        self.to_close.is_empty() && self.closing.is_empty()
+    }
+
+    /// Whether no file is open, nor being opened or closed.
+    pub(super) fn are_all_closed(&self) -> bool {
+        self.files.is_empty() && self.opening.is_empty() && self.to_close.is_empty() && self.closing.is_empty()
+    }
+
     fn close(&mut self, jobs: &mut Jobs) {
         if self.to_close.is_empty() || !self.closing.is_empty() {
             return;

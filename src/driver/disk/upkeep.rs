@@ -44,12 +44,16 @@ impl Disk {
 
     /// Shutdown, when nothing else is to be written: closes what takes the disk. Returns whether that is done.
     pub(crate) fn close(&mut self) -> bool {
-        self.hashing.close(&mut self.jobs)
+        let is_hashing_closed = self.hashing.close(&mut self.jobs);
+        self.opened.close_unread(&mut self.jobs) && is_hashing_closed
     }
 
-    /// After the last turn.
-    pub(crate) fn abandon(&self) {
-        self.hashing.abandon();
+    /// After the last turn. What no job has closed stays open: closing waits for a disk that does not answer.
+    pub(crate) fn end(mut self) {
+        let are_parts_closed = !self.jobs.is_syncing() && self.parts.open.files().is_empty();
+        if !(are_parts_closed && self.hashing.is_closed() && self.opened.are_all_closed()) {
+            std::mem::forget(self);
+        }
     }
 
     fn sync(&mut self) {

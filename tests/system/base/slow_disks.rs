@@ -8,9 +8,11 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +36,11 @@ struct Delaying(Child);
 impl Delaying {
     /// `None` where there is no strace; that is said aloud.
     fn calls(of: &Daemon, calls: &str, delay: Duration) -> Option<Self> {
+        Self::calls_on(of, calls, delay, None)
+    }
+
+    /// Only those that concern a file.
+    fn calls_on(of: &Daemon, calls: &str, delay: Duration, file: Option<&Path>) -> Option<Self> {
         let tasks = || fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs").count();
         let is_traced = |task: &fs::DirEntry| {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -46,6 +53,7 @@ impl Delaying {
         let mut strace = clean_command("strace", of.home());
         let inject = format!("inject={calls}:delay_enter={}ms", delay.as_millis());
         strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &of.pid().to_string(), "-e", &format!("trace={calls}")]);
+        strace.args(file.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]));
         let Ok(mut child) = strace.args(["-e", &inject]).stderr(Stdio::null()).spawn() else {
             not_tested("a disk that is slow", "strace(1) does not run here");
             return None;
@@ -151,6 +159,18 @@ fn a_share_that_hangs_holds_up_neither_a_download_nor_the_stop() {
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
     stop_at_once(&mut peer, delaying);
     drop(asking);
+}
+
+/// On a mount whose server hangs, closing a file waits for it.
+#[test]
+fn a_file_that_cannot_be_closed_does_not_hold_up_the_stop() {
+    let mut peer = start_hashed(Setup::peer().shares("large.bin", vec![1; 32 * MIB]));
+    let mut reader = connect_from(Ipv4Addr::new(127, 0, 9, 1), peer.listen()).expect("the backlog takes it");
+    reader.write_all(b"4:large.bin\n").expect("it waits in the buffer");
+    reader.read_exact(&mut [0]).expect("it is sent");
+    let file = peer.share().join("large.bin");
+    let Some(delaying) = Delaying::calls_on(&peer, "close", Duration::from_secs(30), Some(&file)) else { return };
+    stop_at_once(&mut peer, delaying);
 }
 
 /// What a file that nobody reads any more gives back is worth a moment: the job that closes it waits for the disk.

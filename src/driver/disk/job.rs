@@ -5,7 +5,7 @@ use super::walk::Walk;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
-use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, FilesystemId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
@@ -99,6 +99,24 @@ pub(super) enum Key {
     Scan,
 }
 
+impl Key {
+    /// The download whose part file it is about.
+    pub(super) fn download(&self) -> Option<TransferId> {
+        match self {
+            Self::Part(download) | Self::Write(download, _) => Some(*download),
+            _ => None,
+        }
+    }
+}
+
+/// What a part file is on. One that hangs holds up no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Device {
+    Filesystem(FilesystemId),
+    /// Of unknown filesystem.
+    Directory(PathBuf),
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,8 +169,9 @@ impl Lane {
         [Self::Names, Self::Search, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
 
     /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one until it answers.
+    /// Each device with part files has one worker at a time.
     pub(super) fn workers(self) -> usize {
-        if self == Self::Names { 2 } else { 1 }
+        if matches!(self, Self::Names | Self::Parts | Self::Open | Self::Sync) { 2 } else { 1 }
     }
 
     pub(super) fn thread_name(self) -> &'static str {

@@ -1,12 +1,13 @@
-//! The jobs that wait for a disk or for a name server, and the threads that run them: one for each [`Lane`], and two for names,
+//! The jobs that wait for a disk or for a name server, and the threads that run them: one or two for each [`Lane`],
 //! made at the start and named after it. One job of each key runs at a time, a waiting job is replaced by a newer one with its
 //! key, and the loop gives each thread the next job when the last one has ended.
 
-use super::job::{Done, Ended, Job, Key, Lane};
+use super::job::{Device, Done, Ended, Job, Key, Lane};
 use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
 use crate::fault::ResolveFault;
+use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use log::error;
 use mio::Waker;
@@ -21,12 +22,14 @@ use std::thread;
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files, those of the share by the connections and descriptors.
 pub(super) struct Jobs {
-    running: BTreeMap<Key, Lane>,
+    running: BTreeMap<Key, (Lane, Option<Device>)>,
     /// Waiting jobs, those of each lane in order of submission.
     waiting: BTreeMap<(Lane, u64), Job>,
     /// The place of the waiting job of a key.
     places: BTreeMap<Key, (Lane, u64)>,
     submitted: u64,
+    /// What the part files of downloads are on.
+    devices: BTreeMap<TransferId, Device>,
     /// The threads of each lane take their jobs from here. They end when it is dropped, each after the jobs that it was given.
     queues: BTreeMap<Lane, Sender<Job>>,
     ended: Receiver<Ended>,
@@ -39,7 +42,7 @@ impl Jobs {
     /// Starts the threads.
     /// Errors: as the system reports that a thread cannot be created, with its name.
     pub(super) fn start(waker: &Arc<Waker>, clock: Clock) -> Result<Self, StartFault> {
-        let (running, waiting, places) = Default::default();
+        let (running, waiting, places, devices) = Default::default();
         let (report, ended) = mpsc::channel();
         // Signals are for the threads of the program. One for a file that meets a limit on its size becomes an error.
         let fault = |error| StartFault::Io { what: "cannot block signals".into(), error };
@@ -48,7 +51,7 @@ impl Jobs {
             Lane::ALL.into_iter().map(|lane| Ok((lane, start_workers(lane, &report, waker, clock)?))).collect();
         mask.thread_set_mask().map_err(|errno| fault(errno.into()))?;
         let (queues, waits) = (queues?, Histogram::default());
-        Ok(Self { running, waiting, places, submitted: 0, queues, ended, clock, waits })
+        Ok(Self { running, waiting, places, submitted: 0, devices, queues, ended, clock, waits })
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
@@ -79,9 +82,18 @@ impl Jobs {
     pub(super) fn poll(&mut self) -> Option<Done> {
         let Ended { key, done, waited } = self.ended.try_recv().ok()?;
         self.waits.record(waited);
-        let lanes = [self.running.remove(&key), self.places.get(&key).map(|(lane, _)| *lane)];
+        let ran = self.running.remove(&key).map(|(lane, _)| lane);
+        let lanes = [ran, self.places.get(&key).map(|(lane, _)| *lane)];
         lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
         Some(done)
+    }
+
+    /// Notes what the part file of a download is on, while no job works on it; or forgets that.
+    pub(super) fn set_device(&mut self, download: TransferId, device: Option<Device>) {
+        match device {
+            Some(device) => drop(self.devices.insert(download, device)),
+            None => drop(self.devices.remove(&download)),
+        }
     }
 
     /// For jobs that give way after a time.
@@ -103,23 +115,35 @@ impl Jobs {
 
     /// Whether there are jobs that a stop waits for.
     pub(super) fn is_syncing(&self) -> bool {
-        let mut lanes = self.running.values().chain(self.waiting.keys().map(|(lane, _)| lane));
+        let running = self.running.values().map(|(lane, _)| lane);
+        let mut lanes = running.chain(self.waiting.keys().map(|(lane, _)| lane));
         lanes.any(|lane| lane.is_awaited())
     }
 
     fn start_waiting(&mut self, lane: Lane) {
-        while self.running.values().filter(|running| **running == lane).count() < lane.workers() {
+        while self.running.values().filter(|(running, _)| *running == lane).count() < lane.workers() {
             let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
-            let Some(place) = waiting.find(|(_, job)| !self.running.contains_key(&job.key)).map(|(place, _)| *place)
-            else {
+            let Some(place) = waiting.find(|(_, job)| self.may_run(lane, &job.key)).map(|(place, _)| *place) else {
                 return;
             };
             let Some(job) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
-            self.running.insert(job.key.clone(), lane);
+            let device = job.key.download().and_then(|download| self.devices.get(&download).cloned());
+            self.running.insert(job.key.clone(), (lane, device));
             // Fails only if no thread is left, and these outlive the sender.
             let _ = self.queues[&lane].send(job);
         }
+    }
+
+    /// Whether no job of this key runs, nor one of the lane on the same device.
+    fn may_run(&self, lane: Lane, key: &Key) -> bool {
+        let Some(download) = key.download() else { return !self.running.contains_key(key) };
+        let device = self.devices.get(&download);
+        let is_busy = self
+            .running
+            .iter()
+            .any(|(other, (running, on))| *running == lane && other.download().is_some() && on.as_ref() == device);
+        !is_busy && !self.running.contains_key(key)
     }
 }
 
@@ -258,6 +282,34 @@ mod tests {
         assert_eq!(written, *b"314");
         assert!(!rig.jobs.is_syncing() && rig.jobs.poll().is_none());
         assert_eq!(rig.jobs.waits().reply().count, 3, "of those that ran");
+    }
+
+    /// A directory of downloads that hangs holds up no other, and its own part files are written in order.
+    #[test]
+    fn each_device_with_part_files_has_one_worker_of_a_lane() {
+        let mut rig = Loop::new();
+        for (download, directory) in [(1, "/hangs"), (2, "/hangs"), (3, "/works")] {
+            rig.jobs.set_device(TransferId(download), Some(Device::Directory(directory.into())));
+        }
+        let (go, waits) = mpsc::channel::<()>();
+        let mut write = |download, number, work: Box<dyn FnOnce() + Send>| {
+            let done = move |()| Done::PartClosed(TransferId(10 * download + number as u32));
+            rig.jobs.submit((Lane::Parts, Key::Write(TransferId(download), number)), done, (), work);
+        };
+        write(1, 1, Box::new(move || waits.recv().unwrap()));
+        write(1, 2, Box::new(|| {}));
+        write(2, 1, Box::new(|| {}));
+        write(3, 1, Box::new(|| {}));
+        write(3, 2, Box::new(|| {}));
+        let mut ended = Vec::new();
+        for _ in 0..5 {
+            let Done::PartClosed(TransferId(which)) = rig.wait() else { panic!("it was submitted") };
+            ended.push(which);
+            if which == 32 {
+                go.send(()).unwrap();
+            }
+        }
+        assert_eq!(ended, [31, 32, 11, 12, 21]);
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Disk {
     }
 
     fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
+        if let PartOrder::Probe(request) | PartOrder::Open(request) | PartOrder::Drop(request) = &order {
+            self.jobs.set_device(download, Some(self.places.device_of(request.directory())));
+        }
         match order {
             PartOrder::Probe(request) => match net.take_own(1, cx) {
                 Some(permit) => {
@@ -66,7 +69,10 @@ impl Disk {
                 self.parts.remove(download, request, &mut self.jobs);
             }
             PartOrder::Forget if self.parts.removals.delays_forgetting(download) => {}
-            PartOrder::Forget => self.records.forget(download, cx),
+            PartOrder::Forget => {
+                self.jobs.set_device(download, None);
+                self.records.forget(download, cx);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The directories in use and their filesystems, saved across restarts, so that an empty mount point is not taken for the
 //! share or a directory of downloads.
 
-use super::job::{Done, Key, Lane};
+use super::job::{Device, Done, Key, Lane};
 use super::jobs::Jobs;
 use super::state_files::{PLACES_FILE, StateFiles, read};
 use crate::control::RawText;
@@ -34,6 +34,12 @@ impl Places {
 
     pub(super) fn known(&self) -> Arc<KnownMounts> {
         Arc::clone(&self.known)
+    }
+
+    /// What a directory is on, as far as is known without asking its disk: as the nearest directory in use above it.
+    pub(super) fn device_of(&self, directory: &Path) -> Device {
+        let known = directory.ancestors().find_map(|above| self.known.get(above));
+        known.map_or_else(|| Device::Directory(directory.into()), |mount| Device::Filesystem(mount.filesystem))
     }
 
     /// Records that a directory is in use, on this filesystem.
@@ -108,5 +114,17 @@ mod tests {
         for damaged in [&b""[..], b"[", b"[{}]", br#"[{"path":"/","filesystem":"x","mount_point":"/"}]"#] {
             assert_eq!(decode(damaged), KnownMounts::new());
         }
+    }
+
+    #[test]
+    fn a_directory_is_on_the_filesystem_of_the_nearest_known_one_above_it() {
+        let on = |number| FilesystemId { kind: 1, number };
+        let mount = |number| DirectoryMount { filesystem: on(number), mount_point: "/".into() };
+        let known = [("/a", 1), ("/a/b", 2)].map(|(path, number)| (PathBuf::from(path), mount(number)));
+        let places = Places { known: Arc::new(KnownMounts::from(known)) };
+        for (path, number) in [("/a", 1), ("/a/c/d", 1), ("/a/b/c", 2)] {
+            assert_eq!(places.device_of(Path::new(path)), Device::Filesystem(on(number)), "{path}");
+        }
+        assert_eq!(places.device_of(Path::new("/c")), Device::Directory("/c".into()));
     }
 }

@@ -43,7 +43,7 @@ use super::usable::tell_sandbox;
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
-use crate::part::PartSpec;
+use crate::part::{PartSpec, Target};
 use finish::CommitJob;
 use journal::Loaded;
 use ledger::Ledger;
@@ -95,6 +95,14 @@ pub(crate) enum PartOpened {
 }
 
 impl PartRequest {
+    /// Where the part file is, or the exact path of the download.
+    pub(crate) fn directory(&self) -> &Path {
+        match &self.spec.target {
+            Target::Suggested { directory, .. } => directory,
+            Target::Exact { path, .. } => path.parent().unwrap_or(path),
+        }
+    }
+
     /// Creates the part file, or resumes it from its journal. Waits for the disk: reads files at the final names if they have
     /// the wanted size, and groups that a crash may have lost.
     /// Errors: [`DiskFault::Exists`] if the final names are taken, or the part file's by something else;

@@ -198,14 +198,14 @@ enum State {
     Stream {
         len: u64,
         no_groups: Groups,
-        earlier: Option<sync::Job>,
+        earlier: Option<Box<sync::Job>>,
     },
     Groups(Box<Ledger>),
 }
 
 impl State {
     fn stream(earlier: Option<sync::Job>) -> Self {
-        Self::Stream { len: 0, no_groups: Groups::default(), earlier }
+        Self::Stream { len: 0, no_groups: Groups::default(), earlier: earlier.map(Box::new) }
     }
 }
 
@@ -263,7 +263,7 @@ impl PartFile {
         let set = match &mut self.state {
             State::Groups(ledger) => ledger.replace_outline(&self.place, &self.held, outline),
             State::Stream { earlier, .. } => {
-                let earlier = earlier.clone();
+                let earlier = earlier.as_deref().cloned();
                 Ledger::begin(&self.place, &self.held, outline)
                     .map(|ledger| self.state = State::Groups(Box::new(ledger.after(earlier))))
             }
@@ -362,7 +362,7 @@ impl PartFile {
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
-            State::Stream { earlier, .. } => (true, earlier),
+            State::Stream { earlier, .. } => (true, earlier.map(|job| *job)),
             State::Groups(mut ledger) => {
                 ledger.reap_failed_sync(&self.place, &self.held);
                 (ledger.verified().is_full(), ledger.job().cloned())

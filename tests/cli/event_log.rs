@@ -1,6 +1,7 @@
 //! The event log as lines, and a program that is run for each event.
 
 use super::fake::{Fake, Run, finish, run, run_alone, wait_for};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -167,7 +168,12 @@ fn a_daemon_that_is_not_there_is_waited_for_and_a_program_that_runs_is_not_cut_o
     let state: PathBuf = fake.directory().join("state");
     let hook = program(fake.directory(), "touch begun; while [ ! -e go ]; do sleep 0.01; done");
     let arguments = ["events", "--exec", &hook, "--state", state.to_str().unwrap()];
+    // The child of one that was killed has not become its program yet.
+    let file = fs::File::create(fake.directory().join("state.lock")).unwrap();
+    let before = Flock::lock(file, FlockArg::LockExclusive).unwrap();
     let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(before);
     std::thread::sleep(Duration::from_millis(300));
     let daemon = fake.serve(|talk| {
         talk.answer("event_log", page(&[], Value::Null, Value::Null, 0));

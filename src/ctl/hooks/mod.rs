@@ -202,11 +202,14 @@ impl Following<'_> {
 
     fn page(&mut self, since: Option<u64>) -> Result<EventLogReply, Stop> {
         self.connection.call(&Request::EventLog { since }, self.hook.timeout).map_err(|error| {
-            match ExitCode::ALL.iter().find(|code| **code as i32 == error.code) {
-                Some(ExitCode::NoDaemon | ExitCode::TimedOut) => Stop::Lost(error),
+            if error == Failure::Interrupted.into() {
                 // A signal ends a call, too.
-                _ if error == Failure::Interrupted.into() => Stop::Asked,
-                _ => Stop::Failed(error),
+                Stop::Asked
+            } else if error.code == ExitCode::NotFound as i32 {
+                Stop::Failed(error)
+            } else {
+                // Whatever it is, another daemon may know better, or this one later.
+                Stop::Lost(error)
             }
         })
     }

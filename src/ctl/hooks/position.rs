@@ -1,5 +1,6 @@
 //! How far `events --exec` came: a file that is replaced whole, for one process at a time.
 
+use super::super::clock::Deadline;
 use super::super::wording::{BadPosition, Failure};
 use crate::control::{CallError, paths};
 use nix::errno::Errno;
@@ -10,9 +11,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The file in the state directory of the user, or of the unit.
 const FILE: &str = "hooks";
+
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
@@ -43,10 +49,10 @@ impl PositionFile {
         }
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(beside(&path, ".lock"));
-        let lock = match Flock::lock(file.map_err(io_failed)?, FlockArg::LockExclusiveNonblock) {
+        let lock = match lock(file.map_err(io_failed)?) {
             Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Err(failed(BadPosition::InUse).into()),
-            Err((_, errno)) => return Err(io_failed(errno.into()).into()),
+            Err(Errno::EWOULDBLOCK) => return Err(failed(BadPosition::InUse).into()),
+            Err(errno) => return Err(io_failed(errno.into()).into()),
         };
         let position = match fs::read(&path) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|_| failed(BadPosition::Content))?),
@@ -71,6 +77,19 @@ impl PositionFile {
             .map_err(|error| Failure::Position { path: self.path.clone(), why: BadPosition::Io(error.to_string()) })?;
         self.position = Some(position);
         Ok(())
+    }
+}
+
+/// Waits a little: a process that is being started for one that was killed holds the lock as well, until its program runs.
+fn lock(mut file: File) -> Result<Flock<File>, Errno> {
+    let until = Deadline::after(LOCK_WAIT);
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((again, Errno::EWOULDBLOCK)) if !until.has_passed() => file = again,
+            Err((_, errno)) => return Err(errno),
+            Ok(lock) => return Ok(lock),
+        }
+        std::thread::sleep(LOCK_INTERVAL);
     }
 }
 

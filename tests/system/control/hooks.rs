@@ -4,7 +4,7 @@ use crate::harness::{Daemon, Dice, LIMIT, Setup, Stopwatch, await_hashed, clean_
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -20,7 +20,8 @@ fn start_hooks(daemon: &Daemon, hook: &Path) -> Child {
     let mut command = clean_command(env!("CARGO_BIN_EXE_pyratectl"), daemon.home());
     command.arg("--socket").arg(daemon.socket()).args(["events", "--since", "0", "--exec"]).arg(hook);
     command.arg("--state").arg(daemon.home().join("hook-state"));
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("pyratectl can be run")
+    let log = File::options().create(true).append(true).open(daemon.home().join("hook-log")).expect("a log");
+    command.stdout(Stdio::null()).stderr(log).spawn().expect("pyratectl can be run")
 }
 
 /// What the program has written so far: id, kind, name.
@@ -77,7 +78,7 @@ fn over_kills_of_either_side_no_event_is_missing_and_repeats_have_the_same_id() 
         assert!(
             watch.elapsed() < LIMIT * 4,
             "{missing:?} in {:?}; {:?}",
-            asker.rows(),
+            fs::read_to_string(asker.home().join("hook-log")),
             asker.call("event_log", json!({"since": 1}))
         );
         pause(Duration::from_millis(20));

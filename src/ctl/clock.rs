@@ -22,6 +22,11 @@ impl Deadline {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// This, or so long from now if that is earlier.
+    pub(super) fn at_most(self, span: Duration) -> Self {
+        Self::after(self.left().map_or(span, |left| left.min(span)))
+    }
+
     pub(super) fn has_passed(self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
     }

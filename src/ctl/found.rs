@@ -86,7 +86,7 @@ pub(super) fn hits(session: &mut Session, asked: &Hits) -> Result<ExitCode, Call
 /// `searches`: those that are remembered.
 pub(super) fn searches(session: &mut Session) -> Result<ExitCode, CallError> {
     let rows = all_searches(session)?;
-    session.output.show_rows(&rows, Remark::NoSearch)?;
+    session.output.show_or_remark(&rows, Remark::NoSearch)?;
     Ok(ExitCode::Done)
 }
 

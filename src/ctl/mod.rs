@@ -11,6 +11,7 @@
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
 //! | `event_log`, `hooks` | following the event log; running a program for each of its events |
+//! | `watch` | what a command shows, again and again |
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `content` | a downloaded file on the standard output |
@@ -41,6 +42,7 @@ mod table;
 mod text;
 mod top;
 mod values;
+mod watch;
 mod wording;
 mod work;
 mod wrap;
@@ -124,11 +126,14 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         let state = state.map(|path| path.0);
         return hooks::run(hooks::Wanted { program: program.0, since, state, socket, timeout });
     }
+    if command.watch().is_some() {
+        watch::check(form)?;
+    }
     let connection = locate::connect(socket.as_deref(), timeout)?;
     let session = &mut Session { connection, output, timeout, follow_timeout };
     match command {
         Command::Status(status) => query::status(session, status.verbose),
-        Command::Peers(_) => query::peers(session),
+        Command::Peers(peers) => query::peers(session, &peers),
         Command::Search(search) => work::search(session, &search),
         Command::Hits(hits) => found::hits(session, &hits),
         Command::Searches(_) => found::searches(session),
@@ -143,7 +148,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
         Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),
         Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
-        Command::Uploads(_) => query::uploads(session),
+        Command::Uploads(uploads) => query::uploads(session, &uploads),
         Command::Limit(limit) => query::limit(session, &limit),
         Command::Files(files) if files.left_out => query::left_out(session),
         Command::Files(_) => query::files(session),

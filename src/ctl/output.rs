@@ -3,8 +3,8 @@
 
 use super::command_line::Form;
 use super::rows::{Row, Show, table_of};
-use super::table::{Columns, Look};
-use super::wording::{Failure, Remark};
+use super::table::{Columns, Look, clip};
+use super::wording::{Failure, NoScreen, Remark};
 use super::wrap::wrapped;
 use crate::control::CallError;
 use serde::Serialize;
@@ -117,17 +117,33 @@ impl Output {
         }
     }
 
-    /// Writes rows. If there are none, people are shown the remark `none`.
-    pub(super) fn show_rows<T>(self, rows: &[T], none: Remark) -> Result<(), CallError>
-    where
-        [T]: Show,
-        T: Serialize,
-    {
-        self.show(rows)?;
-        if rows.is_empty() && self.form == Form::Text {
+    /// Writes a result. If it has no row, people are shown the remark `none`.
+    pub(super) fn show_or_remark<T: Show + Serialize + ?Sized>(
+        self,
+        result: &T,
+        none: Remark,
+    ) -> Result<(), CallError> {
+        self.show(result)?;
+        if result.is_empty() && self.form == Form::Text {
             remark(none);
         }
         Ok(())
+    }
+
+    /// A result as people see it at a terminal, or the remark `none` if it has no row; no line is wider than that.
+    pub(super) fn rendered<T: Show + ?Sized>(self, result: &T, none: &Remark) -> String {
+        let text = if result.is_empty() { none.to_string() } else { result.people(self.look) };
+        wrapped(&text, self.look.width).into()
+    }
+
+    /// A line as far as it fits on the terminal.
+    pub(super) fn clipped(self, line: &str) -> String {
+        clip(line, self.look).into()
+    }
+
+    /// Rows and columns of the terminal.
+    pub(super) fn terminal_size() -> Option<(u16, u16)> {
+        console::Term::stdout().size_checked()
     }
 
     /// Writes an empty result for programs; people see nothing.
@@ -185,6 +201,15 @@ pub(super) struct Page<'a, R> {
 /// Our own types cannot fail to become JSON.
 fn json_of<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".into())
+}
+
+/// Why the cursor of the terminal cannot be moved, if that is so.
+pub(super) fn no_cursor() -> Option<NoScreen> {
+    match std::env::var_os("TERM").filter(|term| !term.is_empty()) {
+        None => Some(NoScreen::Nameless),
+        Some(_) if is_dumb() => Some(NoScreen::Dumb),
+        Some(_) => None,
+    }
 }
 
 /// Whether the terminal cannot move its cursor.

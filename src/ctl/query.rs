@@ -1,12 +1,13 @@
 //! Commands that need one call, or all pages of one.
 
 use super::Session;
-use super::args::Limit;
+use super::args::{Limit, Peers, Uploads};
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{Page, Reader, remark};
 use super::rows::{Row, VerboseStatus, by_reason};
 use super::text::name;
+use super::watch;
 use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
@@ -27,10 +28,8 @@ pub(super) fn status(session: &mut Session, verbose: bool) -> Result<ExitCode, C
     Ok(ExitCode::Done)
 }
 
-pub(super) fn peers(session: &mut Session) -> Result<ExitCode, CallError> {
-    let peers: Vec<PeerRow> = session.call(&Request::Peers)?;
-    session.output.show_rows(&peers, Remark::NoPeer)?;
-    Ok(ExitCode::Done)
+pub(super) fn peers(session: &mut Session, asked: &Peers) -> Result<ExitCode, CallError> {
+    watch::show(session, asked.watch, Remark::NoPeer, |session| session.call::<Vec<PeerRow>>(&Request::Peers))
 }
 
 /// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes a page apart into its
@@ -131,10 +130,8 @@ pub(super) fn downloads_of(session: &mut Session, answer: DownloadsReply) -> Res
     Ok(rows.into_values().collect())
 }
 
-pub(super) fn uploads(session: &mut Session) -> Result<ExitCode, CallError> {
-    let rows = all_uploads(session)?;
-    session.output.show_rows(&rows, Remark::NoUpload)?;
-    Ok(ExitCode::Done)
+pub(super) fn uploads(session: &mut Session, asked: &Uploads) -> Result<ExitCode, CallError> {
+    watch::show(session, asked.watch, Remark::NoUpload, all_uploads)
 }
 
 /// The uploads in progress, page by page.

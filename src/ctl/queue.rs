@@ -4,24 +4,25 @@ use super::Session;
 use super::args::{Downloads, Forget};
 use super::output::remark;
 use super::query::{downloads_after, is_all_of_nothing, order, picked};
-use super::rows::Details;
+use super::rows::{AllOrSome, Details};
 use super::values::Forgettable;
+use super::watch;
 use super::wording::{Failure, Remark};
 use crate::control::{CallError, DownloadRow, DownloadState, ExitCode, ForgottenReply, IdForm, Request, parse_ids};
 
 /// `downloads`: a table of all, or of those in some states, or everything that is known of some.
 pub(super) fn downloads(session: &mut Session, wanted: &Downloads) -> Result<ExitCode, CallError> {
-    let mut rows = downloads_after(session, 0)?;
-    if wanted.has_filter() {
-        rows.retain(|row| wanted.includes(row));
-        session.output.show_rows(&rows, Remark::NoSuchDownload)?;
-    } else if wanted.ids.is_empty() || is_all_of_nothing(&wanted.ids, &rows) {
-        session.output.show_rows(&rows, Remark::NoDownload)?;
-    } else {
-        let chosen = parse_ids(&wanted.ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
-        session.output.show(&Details(picked(rows, &chosen, |row| row.id)))?;
-    }
-    Ok(ExitCode::Done)
+    let none = if wanted.has_filter() { Remark::NoSuchDownload } else { Remark::NoDownload };
+    watch::show(session, wanted.watch, none, |session| {
+        let mut rows = downloads_after(session, 0)?;
+        if wanted.has_filter() {
+            rows.retain(|row| wanted.includes(row));
+        } else if !wanted.ids.is_empty() && !is_all_of_nothing(&wanted.ids, &rows) {
+            let chosen = parse_ids(&wanted.ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
+            return Ok(AllOrSome::Some(Details(picked(rows, &chosen, |row| row.id))));
+        }
+        Ok(AllOrSome::All(rows))
+    })
 }
 
 impl Downloads {

@@ -254,7 +254,7 @@ fn cut_before(text: &str, place: usize, width_max: usize, look: Look) -> Cow<'_,
 }
 
 /// A line, cut at its end if it is wider than the terminal.
-fn clip(line: &str, look: Look) -> Cow<'_, str> {
+pub(super) fn clip(line: &str, look: Look) -> Cow<'_, str> {
     match look.width {
         Some(width) if width_of(line) > width => {
             let ellipsis = fitting(look.ellipsis(), width);

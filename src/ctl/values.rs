@@ -82,6 +82,9 @@ impl SortKey {
     pub(super) const NAMES: [&str; 3] = ["sources", "size", "name"];
 }
 
+/// Nobody reads a table that changes more often.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// How much a daemon can log.
 pub(super) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -116,6 +119,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Reads the id of an event.
 pub(super) fn event_id(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| Failure::NotAnEventId.into())
+}
+
+/// Reads how often something is shown.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    duration(text).ok().filter(|span| *span >= INTERVAL_MIN).ok_or_else(|| Failure::NotAnInterval.into())
 }
 
 /// Reads a whole number from 1 on.

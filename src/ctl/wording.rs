@@ -38,6 +38,7 @@ problems! {
     NoId { command: &'static str }: Usage, ("{command} needs an ID");
     EmptyPath: Usage, ("a path is not empty");
     NotATime: Usage, ("a time is a number with a unit, as 30s, 500ms or 2m");
+    NotAnInterval: Usage, ("--watch takes a time of 100ms or more, as 2s");
     NotPositive: Usage, ("a whole number from 1 on");
     NotARate: Usage, ("a rate is a number of bytes a second, as 5MiB or 500KiB, or 0 for no limit");
     NotAMove: Usage, ("a download is moved to the top, up, down or to the bottom");
@@ -76,6 +77,8 @@ problems! {
 
     NoScreen(NoScreen): Usage,
         ("top needs a terminal to draw on: {0}; 'pyratectl status' and 'pyratectl events' do without");
+    CannotRedraw(NoScreen): Usage,
+        ("--watch needs a terminal to draw on: {0}; with --json it prints a document each time");
     CannotDraw { error: String }: FileIo, ("cannot draw on the terminal: {error}");
     CannotWatch { error: String }: Other, ("cannot watch for Ctrl-C: {error}");
     CannotWait { error: String }: Other, ("cannot wait: {error}");
@@ -245,6 +248,8 @@ pub(crate) enum Remark {
     Unnamed(String),
     #[error("unverified: no source gave a hash, so that what is downloaded cannot be checked")]
     Unverified,
+    #[error("and {}", count(*.0, "further line"))]
+    LinesLeft(u64),
     #[error("no search is remembered; `pyratectl search` begins one")]
     NoSearch,
     #[error("some searches found more hits than are remembered")]

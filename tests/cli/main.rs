@@ -20,4 +20,5 @@ mod queue;
 mod searches;
 mod status;
 mod terminal;
+mod watch;
 mod widths;

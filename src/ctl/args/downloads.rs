@@ -1,10 +1,11 @@
 //! Commands that fetch files.
 
 use crate::control::{RawText, Selector};
-use crate::ctl::values::{PathArg, as_shown, decode, peer};
+use crate::ctl::values::{PathArg, as_shown, decode, interval, peer};
 use crate::ctl::wording::Failure;
 use crate::id::ContentHash;
 use argh::{ArgsInfo, FromArgs};
+use std::time::Duration;
 
 /// fetch files; interrupting leaves them running in the daemon
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -78,6 +79,10 @@ pub(in crate::ctl) struct Downloads {
     /// those that are over: done, failed or cancelled
     #[argh(switch)]
     pub(in crate::ctl) finished: bool,
+
+    /// show them again and again, at this interval; with --json a document a line
+    #[argh(option, arg_name = "time", from_str_fn(interval))]
+    pub(in crate::ctl) watch: Option<Duration>,
 }
 
 /// stop downloads and keep their data

@@ -98,3 +98,15 @@ pub(in crate::ctl) enum Command {
     Stop(Stop),
     Completions(Completions),
 }
+
+impl Command {
+    /// How often the command is to show what it shows, if it is asked for more than once.
+    pub(in crate::ctl) fn watch(&self) -> Option<Duration> {
+        match self {
+            Self::Peers(peers) => peers.watch,
+            Self::Downloads(downloads) => downloads.watch,
+            Self::Uploads(uploads) => uploads.watch,
+            _ => None,
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! Commands about the daemon, its peers and its share.
 
-use crate::ctl::values::{PathArg, Shell, event_id, level, shell};
+use crate::ctl::values::{PathArg, Shell, event_id, interval, level, shell};
 use argh::{ArgsInfo, FromArgs};
+use std::time::Duration;
 
 /// node, bootstrap links, peers, share and transfers at a glance
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -46,7 +47,11 @@ pub(in crate::ctl) struct Status {
   P1          whether it speaks p1, the newer part of the protocol (hashes, parts of files); - while that is not known
   SEARCHED    whether the searches of this node go to it"
 )]
-pub(in crate::ctl) struct Peers {}
+pub(in crate::ctl) struct Peers {
+    /// show them again and again, at this interval; with --json a document a line
+    #[argh(option, arg_name = "time", from_str_fn(interval))]
+    pub(in crate::ctl) watch: Option<Duration>,
+}
 
 /// what this node shares, or what is in its share and left out
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]

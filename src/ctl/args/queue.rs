@@ -1,8 +1,9 @@
 //! Commands that manage the queue of downloads, and the transfers in progress.
 
 use crate::control::MoveTo;
-use crate::ctl::values::{Forgettable, forgettable, move_to, rate};
+use crate::ctl::values::{Forgettable, forgettable, interval, move_to, rate};
 use argh::{ArgsInfo, FromArgs};
+use std::time::Duration;
 
 /// follow downloads that run in the daemon, as download does; interrupting leaves them running
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
@@ -79,4 +80,8 @@ pub(in crate::ctl) struct Limit {
   RATE        bytes a second
   TIME        since it began, or began to wait"
 )]
-pub(in crate::ctl) struct Uploads {}
+pub(in crate::ctl) struct Uploads {
+    /// show them again and again, at this interval; with --json a document a line
+    #[argh(option, arg_name = "time", from_str_fn(interval))]
+    pub(in crate::ctl) watch: Option<Duration>,
+}

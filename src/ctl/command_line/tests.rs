@@ -20,7 +20,7 @@ fn usage(line: &str) -> String {
 
 fn shown(ids: &[&str]) -> Downloads {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-    Downloads { ids, active: false, failed: false, finished: false }
+    Downloads { ids, active: false, failed: false, finished: false, watch: None }
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn no_command_is_status_and_no_option_has_defaults() {
     assert_eq!(options.command, Command::Status(Status { verbose: false }));
     assert_eq!((options.form, options.timeout, options.follow_timeout), (Form::Text, TIMEOUT, None));
     let options = parsed("peers --terse --timeout 5 --socket a/b").unwrap();
-    assert_eq!(options.command, Command::Peers(Peers {}));
+    assert_eq!(options.command, Command::Peers(Peers { watch: None }));
     assert_eq!((options.form, options.timeout), (Form::Terse, Duration::from_secs(5)));
     assert_eq!(options.socket.unwrap(), PathBuf::from("a/b"));
 }

@@ -1,7 +1,7 @@
 //! Single hits and downloads, with everything that is known of them. Programs get the usual rows.
 
-use super::Show;
 use super::downloads::{done_share, remark};
+use super::{Row, Show};
 use crate::control::{DownloadRow, DownloadState, HitRow, SourceRow, SourceState};
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
@@ -13,6 +13,37 @@ use std::net::SocketAddr;
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(in crate::ctl) struct Details<T>(pub(in crate::ctl) Vec<T>);
+
+/// A table of all, or some in full.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(in crate::ctl) enum AllOrSome<R> {
+    All(Vec<R>),
+    Some(Details<R>),
+}
+
+impl<R: Row> Show for AllOrSome<R>
+where
+    Details<R>: Show,
+{
+    fn people(&self, look: Look) -> String {
+        match self {
+            Self::All(rows) => rows.people(look),
+            Self::Some(rows) => rows.people(look),
+        }
+    }
+
+    fn table(&self) -> Table {
+        match self {
+            Self::All(rows) => rows.table(),
+            Self::Some(rows) => rows.table(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::All(rows) if rows.is_empty())
+    }
+}
 
 impl Show for Details<HitRow> {
     fn people(&self, look: Look) -> String {

@@ -21,7 +21,7 @@ mod reload;
 mod searches;
 mod uploads;
 
-pub(super) use details::{Details, sources, unverified};
+pub(super) use details::{AllOrSome, Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
 pub(super) use left_out::{by_reason, left_out_line};
@@ -38,6 +38,10 @@ pub(super) trait Show {
     fn people(&self, look: Look) -> String;
     /// For programs that take no JSON.
     fn table(&self) -> Table;
+    /// Whether there is no row.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// A column: its title, as in [`Table::new`], and the cell of a row.
@@ -68,6 +72,24 @@ impl<R: Row> Show for [R] {
 
     fn table(&self) -> Table {
         table_of(R::FIELDS, self, Look::default())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<R: Row> Show for Vec<R> {
+    fn people(&self, look: Look) -> String {
+        self[..].people(look)
+    }
+
+    fn table(&self) -> Table {
+        self[..].table()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
     }
 }
 

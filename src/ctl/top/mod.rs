@@ -23,7 +23,7 @@ use super::Session;
 use super::clock::Stopwatch;
 use super::command_line::Form;
 use super::download::request;
-use super::output::Output;
+use super::output::{Output, no_cursor};
 use super::wording::{Failure, NoScreen, Remark};
 use crate::control::{CallError, ExitCode, RawText, Request, Selector};
 use keys::Keys;
@@ -73,11 +73,7 @@ pub(super) fn check(form: Form) -> Result<(), CallError> {
         Form::Terse => Some(NoScreen::Form("--terse")),
         Form::Text if !io::stdin().is_terminal() => Some(NoScreen::NotATerminal("input")),
         Form::Text if !io::stdout().is_terminal() => Some(NoScreen::NotATerminal("output")),
-        Form::Text => match std::env::var_os("TERM").filter(|term| !term.is_empty()) {
-            None => Some(NoScreen::Nameless),
-            Some(term) if term == "dumb" => Some(NoScreen::Dumb),
-            Some(_) => None,
-        },
+        Form::Text => no_cursor(),
     };
     why.map_or(Ok(()), |why| Err(Failure::NoScreen(why).into()))
 }

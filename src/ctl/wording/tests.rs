@@ -22,6 +22,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     ForgetsOnePeer => (Usage, "forget takes one PEER and nothing else, or IDs of downloads");
     EmptyPath => (Usage, "a path is not empty");
     NotATime => (Usage, "a time is a number with a unit, as 30s, 500ms or 2m");
+    NotAnInterval => (Usage, "--watch takes a time of 100ms or more, as 2s");
     NotPositive => (Usage, "a whole number from 1 on");
     NotARate => (Usage, "a rate is a number of bytes a second, as 5MiB or 500KiB, or 0 for no limit");
     NotAMove => (Usage, "a download is moved to the top, up, down or to the bottom");
@@ -118,6 +119,10 @@ list!(failures: Failure as (ExitCode, &'static str) {
         Usage,
         "top needs a terminal to draw on: TERM is 'dumb', a terminal that cannot move its cursor; 'pyratectl status' and 'pyratectl events' do without"
     );
+    CannotRedraw(NoScreen::NotATerminal("output")) => (
+        Usage,
+        "--watch needs a terminal to draw on: the standard output is none; with --json it prints a document each time"
+    );
     CannotDraw { error: "no".into() } => (FileIo, "cannot draw on the terminal: no");
     CannotWatch { error: "no memory".into() } => (Other, "cannot watch for Ctrl-C: no memory");
     CannotWait { error: "no memory".into() } => (Other, "cannot wait: no memory");
@@ -196,6 +201,7 @@ list!(remarks: Remark as &'static str {
     OutsideSandbox => "outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated";
     Unnamed("1 hidden".into()) => "the daemon keeps no names of further ones: 1 hidden";
     Unverified => "unverified: no source gave a hash, so that what is downloaded cannot be checked";
+    LinesLeft(1) => "and 1 further line";
     NoSearch => "no search is remembered; `pyratectl search` begins one";
     HitsOfOneForgotten => "this search found more hits than are remembered";
     HitsForgotten => "some searches found more hits than are remembered";

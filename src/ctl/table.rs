@@ -10,6 +10,9 @@ const GAP: usize = 2;
 /// The least that a column is cut to, in columns of the terminal: a narrow terminal wraps the rest.
 const CUT_WIDTH_MIN: usize = 16;
 
+/// Cells without a value, as they are shown.
+const SAY_NOTHING: [&str; 2] = ["-", ""];
+
 /// How a row is highlighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -49,7 +52,8 @@ pub(super) struct Table {
 
 impl Table {
     /// A table with these columns. In [`aligned`](Self::aligned), a title that begins with `>` makes its column end at
-    /// the right, and one that begins with `~` allows its cells to be cut.
+    /// the right, and one that begins with `~` allows its cells to be cut; so does one that begins with `/`, whose cells are
+    /// paths: their directories are left out first.
     pub(super) fn new(titles: &[&'static str]) -> Self {
         Self { titles: titles.to_vec(), rows: Vec::new() }
     }
@@ -70,25 +74,31 @@ impl Table {
     }
 
     /// Columns one below the other, each as wide as its widest cell; nothing at all without rows. On a terminal that is
-    /// too narrow, the widest of those columns that may be cut are cut, as far as is needed and sensible; if that does not
-    /// do, the lines are cut at their end.
+    /// too narrow, directories of paths are left out; if that does not do, columns that say nothing as well; then the widest
+    /// of those columns that may be cut are cut, as far as is needed and sensible; and at last the lines at their end.
     pub(super) fn aligned(mut self, look: Look) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
-        for (at, width) in self.widths(look.width).into_iter().enumerate() {
+        if look.width.is_some_and(|width| total_of(&self.floors(look)) > width) {
+            let titled = self.titles.iter().filter(|title| !title.trim().is_empty());
+            let titles: Vec<&str> = titled.copied().collect();
+            SAY_NOTHING.iter().for_each(|empty| self.leave_out(&titles, empty));
+        }
+        for (at, width) in self.widths(look.width, look).into_iter().enumerate() {
             let cells: Vec<&str> = self.rows.iter().map(|(_, cells)| &*cells[at]).collect();
-            let cells: Vec<String> = cut_column(&cells, width, look).into_iter().map(Cow::into_owned).collect();
+            let cells = cut_column(&cells, width, self.titles[at], look);
+            let cells: Vec<String> = cells.into_iter().map(Cow::into_owned).collect();
             self.rows.iter_mut().zip(cells).for_each(|((_, row), cell)| row[at] = cell);
         }
-        let columns = Columns { widths: self.widths(None), titles: self.titles.clone() };
+        let columns = Columns { widths: self.widths(None, look), titles: self.titles.clone() };
         columns.header(look) + &self.rows_in(&columns, look)
     }
 
     /// Columns for these rows, and for further ones that are not known yet, for which they are at least so wide on a terminal:
     /// there a row that is moved to the right loses its end.
     pub(super) fn columns(&self, widths_min: &[usize], look: Look) -> Columns {
-        let mut widths = self.widths(None);
+        let mut widths = self.widths(None, look);
         if look.width.is_some() {
             widths.iter_mut().zip(widths_min).for_each(|(width, &min)| *width = min.max(*width));
         }
@@ -100,16 +110,20 @@ impl Table {
     }
 
     /// How wide each column is to be.
-    fn widths(&self, total_max: Option<usize>) -> Vec<usize> {
-        let widest = |(at, title): (usize, &&str)| {
-            let cells = self.rows.iter().map(|(_, cells)| width_of(&cells[at]));
-            cells.fold(width_of(shown_title(title)), usize::max)
-        };
-        let mut widths: Vec<usize> = self.titles.iter().enumerate().map(widest).collect();
+    fn widths(&self, total_max: Option<usize>, look: Look) -> Vec<usize> {
+        let mut widths = self.widest(|_, cell| width_of(cell));
         let Some(total_max) = total_max else { return widths };
-        let mut total = widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP;
+        let mut total = total_of(&widths);
+        let floors = if total > total_max { self.floors(look) } else { widths.clone() };
         while total > total_max {
-            let cuttable = widths.iter_mut().zip(&self.titles).filter(|(_, title)| title.starts_with('~'));
+            // Directories first.
+            let above = widths.iter_mut().zip(&floors).filter(|(width, floor)| **width > **floor);
+            let Some((width, _)) = above.max_by_key(|(width, _)| **width) else { break };
+            *width -= 1;
+            total -= 1;
+        }
+        while total > total_max {
+            let cuttable = widths.iter_mut().zip(&self.titles).filter(|(_, title)| may_be_cut(title));
             let widest = cuttable.map(|(width, _)| width).max_by_key(|width| **width);
             match widest {
                 Some(width) if *width > CUT_WIDTH_MIN => *width -= 1,
@@ -118,6 +132,23 @@ impl Table {
             total -= 1;
         }
         widths
+    }
+
+    /// How wide the columns are if paths have no directories.
+    fn floors(&self, look: Look) -> Vec<usize> {
+        self.widest(|title, cell| match directories(cell).filter(|_| is_path(title)) {
+            Some(end) => width_of(cell).min(width_of(look.ellipsis()) + width_of(&cell[end..])),
+            None => width_of(cell),
+        })
+    }
+
+    /// The widest cell of each column, or its title.
+    fn widest(&self, width: impl Fn(&str, &str) -> usize) -> Vec<usize> {
+        let widest = |(at, title): (usize, &&'static str)| {
+            let cells = self.rows.iter().map(|(_, cells)| width(title, &cells[at]));
+            cells.fold(width_of(shown_title(title)), usize::max)
+        };
+        self.titles.iter().enumerate().map(widest).collect()
     }
 
     /// Tab-separated values with a header line.
@@ -144,7 +175,7 @@ impl Columns {
     /// For rows that are written before all are known: the last of those columns that may be cut is as wide as the terminal
     /// allows.
     pub(super) fn fitted(titles: Vec<&'static str>, mut widths: Vec<usize>, look: Look) -> Self {
-        let cuttable = titles.iter().rposition(|title| title.starts_with('~'));
+        let cuttable = titles.iter().rposition(|title| may_be_cut(title));
         if let (Some(total), Some(at)) = (look.width, cuttable) {
             let others = widths.iter().sum::<usize>() - widths[at] + widths.len().saturating_sub(1) * GAP;
             widths[at] = total.saturating_sub(others).max(CUT_WIDTH_MIN);
@@ -165,8 +196,8 @@ impl Columns {
     fn side_by_side<C: AsRef<str>>(&self, cells: &[C], look: Look) -> String {
         let mut line = String::new();
         for ((cell, title), &width) in cells.iter().zip(&self.titles).zip(&self.widths) {
-            let may_be_cut = look.width.is_some() && title.starts_with('~');
-            let cell = if may_be_cut { cut(cell.as_ref(), width, look) } else { cell.as_ref().into() };
+            let is_cut = look.width.is_some() && may_be_cut(title);
+            let cell = if is_cut { cut_cell(cell.as_ref(), width, title, look) } else { cell.as_ref().into() };
             let fill = width.saturating_sub(width_of(&cell));
             let (before, after) = if title.starts_with('>') { (fill, GAP) } else { (0, fill + GAP) };
             line.extend(std::iter::repeat_n(' ', before));
@@ -193,15 +224,33 @@ fn styled(line: &str, style: &str, look: Look) -> String {
 }
 
 fn shown_title(title: &str) -> &str {
-    title.trim_start_matches(['>', '~'])
+    title.trim_start_matches(['>', '~', '/'])
+}
+
+fn may_be_cut(title: &str) -> bool {
+    title.starts_with(['~', '/'])
+}
+
+fn is_path(title: &str) -> bool {
+    title.starts_with('/')
+}
+
+/// How wide a row is.
+fn total_of(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP
+}
+
+/// Where the directories of a path end: at the slash before its last component.
+fn directories(path: &str) -> Option<usize> {
+    path.rfind('/').filter(|end| *end > 0)
 }
 
 /// How much of a cut text may be its end, in quarters, the best first: both ends of a name or path say more than its middle.
 const TAIL_QUARTERS: [usize; 3] = [2, 3, 4];
 
 /// The cells of a column, cut to a width so that different cells stay different if possible.
-fn cut_column<'a>(cells: &[&'a str], width_max: usize, look: Look) -> Vec<Cow<'a, str>> {
-    let mut shown: Vec<Cow<'a, str>> = cells.iter().map(|cell| cut(cell, width_max, look)).collect();
+fn cut_column<'a>(cells: &[&'a str], width_max: usize, title: &str, look: Look) -> Vec<Cow<'a, str>> {
+    let mut shown: Vec<Cow<'a, str>> = cells.iter().map(|cell| cut_cell(cell, width_max, title, look)).collect();
     let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, cell) in shown.iter().enumerate().filter(|(at, shown)| **shown != cells[*at]) {
         alike.entry(cell.to_string()).or_default().push(at);
@@ -222,6 +271,23 @@ fn cut_column<'a>(cells: &[&'a str], width_max: usize, look: Look) -> Vec<Cow<'a
         }
     }
     shown
+}
+
+/// A cell of the column with this title, cut.
+fn cut_cell<'a>(text: &'a str, width_max: usize, title: &str, look: Look) -> Cow<'a, str> {
+    if is_path(title) { cut_path(text, width_max, look) } else { cut(text, width_max, look) }
+}
+
+/// A path without so many of its first directories that it takes at most so many columns. Its last component is cut if that
+/// is too long alone.
+fn cut_path(text: &str, width_max: usize, look: Look) -> Cow<'_, str> {
+    let Some(end) = directories(text).filter(|_| width_of(text) > width_max) else { return cut(text, width_max, look) };
+    let room = width_max.saturating_sub(width_of(look.ellipsis()));
+    let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    match slashes.map(|at| &text[at..]).find(|rest| width_of(rest) <= room) {
+        Some(rest) => format!("{}{rest}", look.ellipsis()).into(),
+        None => cut(&text[end + 1..], width_max, look),
+    }
 }
 
 /// A text with so much cut out of its middle that it takes at most so many columns.
@@ -298,138 +364,4 @@ impl Tone {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Table {
-        let mut table = Table::new(&[">ID", "NAME", ">SIZE"]);
-        table.push(Tone::Plain, vec!["7".into(), "héllo ✓".into(), "1 B".into()]);
-        table.push(Tone::Bad, vec!["1234".into(), "日本".into(), "-".into()]);
-        table
-    }
-
-    const PLAIN: Look = Look { colour: false, width: None, ascii: false };
-    const COLOURED: Look = Look { colour: true, ..PLAIN };
-
-    fn at(width: usize) -> Look {
-        Look { width: Some(width), ..PLAIN }
-    }
-
-    #[test]
-    fn columns_align_by_what_the_terminal_shows() {
-        assert_eq!(sample().aligned(PLAIN), "  ID  NAME     SIZE\n   7  héllo ✓   1 B\n1234  日本        -\n");
-    }
-
-    #[test]
-    fn colour_surrounds_whole_lines() {
-        assert_eq!(
-            sample().aligned(COLOURED),
-            "\x1b[1m  ID  NAME     SIZE\x1b[0m\n   7  héllo ✓   1 B\n\x1b[31m1234  日本        -\x1b[0m\n"
-        );
-    }
-
-    #[test]
-    fn rows_that_come_one_by_one_align_where_they_can() {
-        let columns = Columns { titles: vec![">ID", "NAME", ">SIZE"], widths: vec![3, 5, 4] };
-        let row = |cells: [&str; 3]| columns.row(Tone::Plain, &cells.map(str::to_owned), PLAIN);
-        assert_eq!(columns.header(PLAIN), " ID  NAME   SIZE\n");
-        assert_eq!(columns.header(COLOURED), "\x1b[1m ID  NAME   SIZE\x1b[0m\n");
-        assert_eq!(row(["7", "日本", "1 B"]), "  7  日本    1 B\n");
-        assert_eq!(row(["1234", "longer", "-"]), "1234  longer     -\n");
-        assert_eq!(row(["1", "", ""]), "  1\n");
-    }
-
-    #[test]
-    fn a_very_long_cell_is_neither_cut_nor_wrapped_where_no_terminal_is() {
-        let mut table = Table::new(&["~NAME", "X"]);
-        table.push(Tone::Plain, vec!["n".repeat(15_000), "y".into()]);
-        assert!(table.clone().aligned(PLAIN).ends_with(&format!("\n{}  y\n", "n".repeat(15_000))));
-    }
-
-    #[test]
-    fn a_terminal_cuts_the_widest_of_what_may_be_cut_and_no_more_than_it_must() {
-        let mut table = Table::new(&[">ID", "~NAME", "STATE", "~PATH"]);
-        table.push(Tone::Plain, vec!["7".into(), "a".repeat(3800), "retrying".into(), "/short".into()]);
-        table.push(Tone::Plain, vec!["8".into(), "日本".repeat(30) + ".iso", "done".into(), "/b/".repeat(40)]);
-        for width in [60, 80, 200] {
-            let text = table.clone().aligned(at(width));
-            let widest = text.lines().map(measure_text_width).max().unwrap();
-            // A character of two columns may leave one free.
-            assert!((width - 1..=width).contains(&widest), "{widest} of {width}: {text}");
-            assert!(text.contains("retrying") && text.contains("/short") && text.contains(".iso "), "{text}");
-        }
-        for width in 1..60 {
-            for ascii in [false, true] {
-                let text = table.clone().aligned(Look { colour: false, width: Some(width), ascii });
-                assert!(text.lines().all(|line| measure_text_width(line) <= width), "{width}: {text}");
-                assert_eq!((text.lines().count(), !ascii || !text.contains('…')), (3, true));
-            }
-        }
-        // It fits: nothing is cut.
-        let wide = table.clone().aligned(at(5000));
-        assert_eq!(wide, table.clone().aligned(PLAIN));
-    }
-
-    #[test]
-    fn a_row_on_its_own_is_as_wide_as_the_others_and_the_terminal() {
-        let columns = |width| Columns::fitted(vec![">ID", "~NAME", ">SIZE"], vec![3, 10, 4], at(width));
-        let row =
-            |name: &str, width| columns(width).row(Tone::Plain, &["7".into(), name.into(), "1 B".into()], at(width));
-        assert_eq!(row(&"x".repeat(50), 31), format!("  7  {}…{}   1 B\n", "x".repeat(10), "x".repeat(9)));
-        assert_eq!(row("short", 31), format!("  7  short{}   1 B\n", " ".repeat(15)));
-        for width in 1..40 {
-            for line in [row(&"x".repeat(50), width), columns(width).header(at(width))] {
-                assert!(measure_text_width(line.trim_end()) <= width, "{width}: {line}");
-            }
-        }
-    }
-
-    #[test]
-    fn both_ends_of_what_is_cut_remain() {
-        let cut = |text, width| cut(text, width, PLAIN).into_owned();
-        assert_eq!(cut("a long name.iso", 15), "a long name.iso");
-        assert_eq!(cut("a long name.iso", 10), "a lon….iso");
-        assert_eq!(cut("日本日本日本", 8), "日本…本");
-        assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), String::new()));
-        assert_eq!(cut("", 0), "");
-        let ascii = Look { ascii: true, ..PLAIN };
-        assert_eq!(super::cut("a long name.iso", 11, ascii), "a lo....iso");
-        assert_eq!((super::cut("abcde", 4, ascii), super::cut("abcde", 2, ascii)), ("a...".into(), "..".into()));
-    }
-
-    #[test]
-    fn rows_that_differ_look_different_where_they_are_cut() {
-        let series = |middle: &str, end: &str| format!("A series of a very long name, {middle} and its episode {end}");
-        for (names, width) in [
-            ([series("one", "y 19.mkv"), series("one", "y 20.mkv"), series("one", "y 21.mkv")], 16),
-            ([series("one", "y.mkv"), series("two", "y.mkv"), series("six", "y.mkv")], 20),
-            ([series("one", "20.mkv"), series("two", "20.mkv"), series("two", "21.mkv")], 16),
-        ] {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let cut = cut_column(&names, width, PLAIN);
-            let distinct: BTreeSet<_> = cut.iter().collect();
-            assert_eq!(distinct.len(), 3, "{cut:?}");
-            assert!(cut.iter().all(|cell| measure_text_width(cell) <= width), "{cut:?}");
-        }
-        let same = ["n".repeat(40), "n".repeat(40)];
-        let cut = cut_column(&[&same[0], &same[1]], 11, PLAIN);
-        assert_eq!(cut[0], cut[1]);
-    }
-
-    #[test]
-    fn a_column_that_says_nothing_may_be_left_out() {
-        let mut table = sample();
-        table.leave_out(&["NAME", ">SIZE"], "-");
-        assert_eq!(table, sample());
-        table.rows[0].1[2] = "-".into();
-        table.leave_out(&["NAME", ">SIZE"], "-");
-        assert_eq!(table.separated(), ">ID\tNAME\n7\théllo ✓\n1234\t日本\n");
-    }
-
-    #[test]
-    fn nothing_is_nothing_for_people_and_a_header_for_programs() {
-        let table = Table::new(&["id", "name"]);
-        assert_eq!(table.clone().aligned(COLOURED), "");
-        assert_eq!(table.separated(), "id\tname\n");
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use serde::Serialize;
 impl Row for DownloadRow {
     const COLUMNS: &'static [Column<Self>] = &[
         (">ID", |row, _| row.id.to_string()),
-        ("~NAME", |row, _| name(row.name.as_bytes())),
+        ("/NAME", |row, _| name(row.name.as_bytes())),
         ("STATE", |row, _| word(&row.state)),
         (">DONE", |row, _| done_share(row)),
         (">SIZE", |row, _| or_unknown(row.size, size)),

@@ -42,7 +42,7 @@ const HASH_WIDTH_MIN: usize = "being written".len();
 impl Row for HitRow {
     const COLUMNS: &'static [Column<Self>] = &[
         (">ID", |hit, _| hit.id.to_string()),
-        ("~NAME", |hit, _| {
+        ("/NAME", |hit, _| {
             let first = name(hit.name.as_bytes());
             match hit.names.iter().filter(|other| **other != hit.name).count() {
                 0 => first,
@@ -72,7 +72,7 @@ impl Row for HitRow {
 impl Row for ListedRow {
     const COLUMNS: &'static [Column<Self>] = &[
         (">ID", |row, _| row.id.to_string()),
-        ("~NAME", |row, _| name(row.name.as_bytes())),
+        ("/NAME", |row, _| name(row.name.as_bytes())),
         (">SIZE", |row, _| or_unknown(row.size, size)),
         ("HASH", |row, look| vouched(&row.b3, look)),
     ];
@@ -100,7 +100,7 @@ fn tone(b3: &Option<String>) -> Tone {
 
 impl Row for FileRow {
     const COLUMNS: &'static [Column<Self>] = &[
-        ("~NAME", |file, _| name(file.name.as_bytes())),
+        ("/NAME", |file, _| name(file.name.as_bytes())),
         (">SIZE", |file, _| or_unknown(file.size, size)),
         ("HASH", |file, look| match file.being_written {
             true => "being written".into(),

@@ -10,7 +10,7 @@ const REASON_WIDTH_MIN: usize = "another filesystem is mounted there".len();
 
 impl Row for LeftOutRow {
     const COLUMNS: &'static [Column<Self>] =
-        &[("~NAME", |row, _| name(row.name.as_bytes())), ("REASON", |row, _| reason(row.reason).into())];
+        &[("/NAME", |row, _| name(row.name.as_bytes())), ("REASON", |row, _| reason(row.reason).into())];
     const WIDTHS_MIN: &'static [usize] = &[0, REASON_WIDTH_MIN];
     const FIELDS: &'static [Column<Self>] =
         &[("name", |row, _| name(row.name.as_bytes())), ("reason", |row, _| word(&row.reason))];

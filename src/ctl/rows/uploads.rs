@@ -9,7 +9,7 @@ use crate::ctl::text::{name, or_unknown, size, span, word};
 impl Row for UploadRow {
     const COLUMNS: &'static [Column<Self>] = &[
         ("TO", |row, _| row.to.to_string()),
-        ("~NAME", |row, _| name(row.name.as_bytes())),
+        ("/NAME", |row, _| name(row.name.as_bytes())),
         ("STATE", |row, _| word(&row.state)),
         (">SENT", |row, _| size(row.bytes_sent)),
         (">SIZE", |row, _| or_unknown(row.size, size)),

@@ -17,7 +17,7 @@ type TransferColumn = (u16, &'static str, usize, fn(&DownloadRow, Look) -> Strin
 
 const TRANSFER_COLUMNS: [TransferColumn; 9] = [
     (0, ">ID", 3, |row, _| row.id.to_string()),
-    (0, "~NAME", 0, |row, _| name(row.name.as_bytes())),
+    (0, "/NAME", 0, |row, _| name(row.name.as_bytes())),
     (40, "STATE", 9, |row, _| word(&row.state)),
     (100, "DONE", BAR_CELLS + 5, |row, look| bar(row, look)),
     (24, ">DONE", 4, |row, _| done_share(row)),
@@ -32,7 +32,7 @@ type UploadColumn = (u16, &'static str, usize, fn(&Upload, Duration) -> String);
 
 const UPLOAD_COLUMNS: [UploadColumn; 6] = [
     (0, "TO", 15, |row, _| row.to.to_string()),
-    (0, "~NAME", 0, |row, _| upload_name(row)),
+    (0, "/NAME", 0, |row, _| upload_name(row)),
     (50, "STATE", 10, |row, _| upload_state(row)),
     (60, ">SENT", 9, |row, _| or_unknown(row.bytes, size)),
     (40, ">RATE", 10, |row, _| or_unknown(row.rate, |rate| size(rate) + "/s")),

@@ -50,8 +50,9 @@ const MACHINES: &[(&str, &[&str])] = &[
 const VOCABULARY: &[&str] =
     &["time", "id", "name", "network", "fault", "lines", "content", "part", "suggest", "left_out"];
 
-/// What shows results, values and bars to users.
-const WORD_RESULTS: &[&str] = &["src/ctl/rows", "src/ctl/text.rs", "src/ctl/progress.rs", "src/ctl/top/view"];
+/// What shows results, values and bars to users; and `usage`, which reads the sentences of the parser.
+const WORD_RESULTS: &[&str] =
+    &["src/ctl/rows", "src/ctl/text.rs", "src/ctl/progress.rs", "src/ctl/top/view", "src/ctl/usage.rs"];
 
 /// A source file.
 struct Source {

@@ -67,6 +67,16 @@ fn parse(text: &str, form: IdForm, known: &[u32], all: impl FnOnce() -> Vec<u32>
     Ok(chosen)
 }
 
+impl Problem {
+    /// The same where the ids are those of hits.
+    pub(crate) fn of_hits(self) -> Self {
+        match self {
+            Self::NoSuchId { part } | Self::NoIdInRange { part } => Self::NoSuchHit { part },
+            other => other,
+        }
+    }
+}
+
 /// The ids in runs of those that are neighbours among the known ones, such as the rows of one list.
 fn neighbours<'a>(ids: &'a [u32], known: &'a [u32]) -> impl Iterator<Item = &'a [u32]> {
     let mut rest = ids;

@@ -8,7 +8,7 @@ use super::{CallError, DownloadState, RawText};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Makes an enum of a table, here and in `ctl`. A row: a problem and its facts; its code, in which named facts stand for their
@@ -54,6 +54,9 @@ problems! {
     EmptyRange { part: String }: Usage, ("the range {} is empty", Escaped(.part.as_bytes()));
     NoIdInRange { part: String }: NotFound, ("no such ids: {}", Escaped(.part.as_bytes()));
     NoSuchId { part: String }: NotFound, ("no such id: {}", Escaped(.part.as_bytes()));
+    NoSuchHit { part: String }: NotFound,
+        ("no such id: {}; ids of hits end with the daemon, and with hits that make room for newer ones: search again, or see \
+            `pyratectl hits --all`", Escaped(.part.as_bytes()));
     AmbiguousId { part: String, count: usize, examples: Vec<u32> }: Usage,
         ("{} is the beginning of {count} ids ({}, ...); type one whole", Escaped(.part.as_bytes()), join(.examples, ", "));
     NotWhole { part: String, examples: Vec<u32> }: NotFound,
@@ -135,8 +138,7 @@ problems! {
     RefusedForGood { blamed: Option<Blamed> }: NotFound,
         ("refused by every source{}; `pyratectl search` may find others", of_source(.blamed));
     CannotSave { place: PathBuf, fault: DiskFault }: fault.into(),
-        ("cannot save to '{}': {fault}; {}choose another path with `-o`", Escaped::path(.place),
-            instead_of_another_path(*.fault));
+        ("cannot save to '{}': {}choose another path with `-o`", Escaped::path(.place), instead_of_another_path(.place, *.fault));
     NoDescriptor: NoSource, ("{}; it is tried again until cancelled", DiskFault::NoDescriptor);
     DiskStopped { at: PathBuf, fault: DiskFault }: fault.into(),
         ("{}: {fault}; resumes automatically {}", Escaped::path(.at), until(*.fault));
@@ -191,13 +193,20 @@ fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
 }
 
-/// What else helps when nothing can be saved at a path.
-fn instead_of_another_path(fault: DiskFault) -> &'static str {
-    match fault {
-        DiskFault::Exists => "move it away and `pyratectl retry`, or ",
-        DiskFault::Forbidden => "name the directory in `sandbox_writable` and restart pyrated, or ",
+/// Why nothing can be saved at a path, and what else helps.
+fn instead_of_another_path(place: &Path, fault: DiskFault) -> String {
+    let help = match (fault, place.parent()) {
+        (DiskFault::Missing, Some(parent)) => {
+            let parent = Escaped::path(parent);
+            return format!(
+                "the directory '{parent}' is missing; make it, name it with a slash at its end (`-o '{parent}/'`) to have it made, or "
+            );
+        }
+        (DiskFault::Exists, _) => "move it away and `pyratectl retry`, or ",
+        (DiskFault::Forbidden, _) => "name the directory in `sandbox_writable` and restart pyrated, or ",
         _ => "",
-    }
+    };
+    format!("{fault}; {help}")
 }
 
 /// When a download goes on that the disk has stopped.

@@ -1,6 +1,7 @@
 //! The command line of `pyratectl` (pyratectl(1)), read with the table of its commands.
 
 use super::args::{Command, Line, Status};
+use super::usage::{failure, with_help};
 use super::values::{decode, encode};
 use super::wording::Failure;
 use crate::name::Escaped;
@@ -46,6 +47,8 @@ pub(super) enum Early {
         message: String,
         /// `--json` was asked for.
         json: bool,
+        /// Whose arguments are wrong, if that is known.
+        command: Option<&'static str>,
     },
 }
 
@@ -54,20 +57,21 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     let commands = commands();
     let arguments = arrange(&commands, arguments.iter().map(encode).collect());
     let json = arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json");
-    let usage = |message: &str| Early::Usage { message: shown(message), json };
+    let command = commands.first_of(&arguments);
+    let usage = |message: &str| Early::Usage { message: shown(message), json, command };
     if let Some(unknown) = commands.unknown(&arguments) {
-        return Err(Early::Usage { message: unknown.into(), json });
+        return Err(Early::Usage { message: unknown.into(), json, command });
     }
     let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let line = Line::from_args(&["pyratectl"], &borrowed).map_err(|early| match early.status {
-        Ok(()) => Early::Told(early.output),
-        Err(()) => usage(&early.output),
+        Ok(()) => Early::Told(with_help(&early.output)),
+        Err(()) => usage(&failure(early.output.trim(), command).map_or(early.output, String::from)),
     })?;
     if line.version {
         return Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let form = match (line.json, line.terse) {
-        (true, true) => return Err(usage(&String::from(Failure::BothForms))),
+        (true, true) => return Err(Early::Usage { message: Failure::BothForms.into(), json, command: None }),
         (true, false) => Form::Json,
         (false, true) => Form::Terse,
         (false, false) => Form::Text,
@@ -205,6 +209,19 @@ impl Commands {
     /// Whether an option is one of the program itself, which may stand anywhere.
     pub(super) fn is_of_program(&self, option: &str) -> bool {
         self.0.flags.iter().any(|flag| is_called(flag, option))
+    }
+
+    /// The command that arguments which [`arrange`] gave name.
+    fn first_of(&self, arguments: &[String]) -> Option<&'static str> {
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if self.takes_value(argument) {
+                arguments.next();
+            } else if !argument.starts_with('-') {
+                return self.named(argument).map(|command| command.name);
+            }
+        }
+        None
     }
 
     /// The first command or option that does not exist, or argument that the command does not take, in arguments that [`arrange`] gave.

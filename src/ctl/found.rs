@@ -9,7 +9,7 @@ use super::text::name;
 use super::values::SortKey;
 use super::wording::{Failure, Link, NoHit, Remark};
 use crate::control::{
-    CallError, ExitCode, HitRow, IdForm, LAST_SEARCH, LinkRow, LinkState, Request, SearchRow, SearchesReply,
+    CallError, ExitCode, HitRow, IdForm, LAST_SEARCH, LinkRow, LinkState, Problem, Request, SearchRow, SearchesReply,
     StatusReply, WholeNames, parse_ids,
 };
 use std::cmp::Ordering;
@@ -61,7 +61,8 @@ pub(super) fn hits(session: &mut Session, asked: &Hits) -> Result<ExitCode, Call
         return Err(Failure::NoSuchSearch(id).into());
     }
     if !asked.ids.is_empty() && !is_all_of_nothing(&asked.ids, &hits) {
-        let chosen = parse_ids(&asked.ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id))?;
+        let chosen = parse_ids(&asked.ids.join(","), IdForm::Beginnings, hits.iter().map(|hit| hit.id));
+        let chosen = chosen.map_err(Problem::of_hits)?;
         let mut chosen = picked(hits, &chosen, |hit| hit.id);
         order.sort(&mut chosen);
         session.output.show(&Details(chosen))?;

@@ -3,7 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `args`, `values` | the commands, their options and arguments |
-//! | `command_line` | the command line, read; commands and options as a table |
+//! | `command_line`, `usage` | the command line, read; commands and options as a table; what is wrong with it |
 //! | `completion` | what a shell completes |
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `found` | hits and searches: their order, and why there are none |
@@ -41,6 +41,7 @@ mod rows;
 mod table;
 mod text;
 mod top;
+mod usage;
 mod values;
 mod watch;
 mod wording;
@@ -69,10 +70,10 @@ pub fn main() -> process::ExitCode {
     let code = match command_line::parse(&arguments) {
         Ok(options) => run(options),
         Err(Early::Told(text)) => tell(&text),
-        Err(Early::Usage { message, json }) => {
+        Err(Early::Usage { message, json, command }) => {
             let output = Output::new(if json { Form::Json } else { Form::Text });
             output.show_error(&Failure::CommandLine(message).into());
-            remark(Remark::Help);
+            remark(Remark::Help { command });
             ExitCode::Usage
         }
     };
@@ -115,10 +116,6 @@ fn run(options: Options) -> ExitCode {
 
 fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
     let Options { socket, timeout, follow_timeout, command, form } = options;
-    if let Command::Completions(completions) = command {
-        output.write_lines(completion::script(completions.shell))?;
-        return Ok(ExitCode::Done);
-    }
     if let Command::Top(_) = command {
         top::check(form)?;
     }
@@ -129,40 +126,44 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
     if command.watch().is_some() {
         watch::check(form)?;
     }
-    let connection = locate::connect(socket.as_deref(), timeout)?;
-    let session = &mut Session { connection, output, timeout, follow_timeout };
+    let session = || -> Result<Session, CallError> {
+        let connection = locate::connect(socket.as_deref(), timeout)?;
+        Ok(Session { connection, output, timeout, follow_timeout })
+    };
     match command {
-        Command::Status(status) => query::status(session, status.verbose),
-        Command::Peers(peers) => query::peers(session, &peers),
-        Command::Search(search) => work::search(session, &search),
-        Command::Hits(hits) => found::hits(session, &hits),
-        Command::Searches(_) => found::searches(session),
-        Command::List(list) => work::list(session, list.peer),
-        Command::Forget(forget) => queue::forget(session, &forget),
-        Command::Download(download) => download::download(session, download),
-        Command::Downloads(downloads) => queue::downloads(session, &downloads),
-        Command::Follow(follow) => download::follow_again(session, &follow.ids, Voice::Loud),
-        Command::Wait(wait) => download::follow_again(session, &wait.ids, Voice::Silent),
-        Command::Move(order) => download::move_queued(session, order),
-        Command::Pause(pause) => download::order(session, Order::Pause, &pause.ids),
-        Command::Resume(resume) => download::order(session, Order::Resume, &resume.ids),
-        Command::Retry(retry) => download::order(session, Order::Retry, &retry.ids),
-        Command::Cancel(cancel) => download::order(session, Order::Cancel, &cancel.ids),
-        Command::Uploads(uploads) => query::uploads(session, &uploads),
-        Command::Limit(limit) => query::limit(session, &limit),
-        Command::Files(files) if files.left_out => query::left_out(session),
-        Command::Files(_) => query::files(session),
-        Command::Rescan(_) => work::rescan(session),
-        Command::Top(_) => top::top(session),
-        Command::Bootstrap(_) => query::bootstrap(session),
-        Command::Metrics(_) => query::metrics(session),
-        Command::Events(Events { since: Some(since), .. }) => event_log::follow(session, since),
-        Command::Events(_) => query::events(session),
-        Command::Reload(_) => query::reload(session),
-        Command::LogLevel(log) => query::order(session, &Request::LogLevel { level: log.level }),
-        Command::Stop(_) => query::stop(session),
+        Command::Status(status) => query::status(&mut session()?, status.verbose),
+        Command::Peers(peers) => query::peers(&mut session()?, &peers),
+        Command::Search(search) => work::search(&mut session()?, &search),
+        Command::Hits(hits) => found::hits(&mut session()?, &hits),
+        Command::Searches(_) => found::searches(&mut session()?),
+        Command::List(list) => work::list(&mut session()?, list.peer),
+        Command::Forget(forget) => queue::forget(&mut session()?, &forget),
+        Command::Download(download) => download::download(&mut session()?, download),
+        Command::Downloads(downloads) => queue::downloads(&mut session()?, &downloads),
+        Command::Follow(follow) => download::follow_again(&mut session()?, &follow.ids, Voice::Loud),
+        Command::Wait(wait) => download::follow_again(&mut session()?, &wait.ids, Voice::Silent),
+        Command::Move(order) => download::move_queued(&mut session()?, order),
+        Command::Pause(pause) => download::order(&mut session()?, Order::Pause, &pause.ids),
+        Command::Resume(resume) => download::order(&mut session()?, Order::Resume, &resume.ids),
+        Command::Retry(retry) => download::order(&mut session()?, Order::Retry, &retry.ids),
+        Command::Cancel(cancel) => download::order(&mut session()?, Order::Cancel, &cancel.ids),
+        Command::Uploads(uploads) => query::uploads(&mut session()?, &uploads),
+        Command::Limit(limit) => query::limit(&mut session()?, &limit),
+        Command::Files(files) if files.left_out => query::left_out(&mut session()?),
+        Command::Files(_) => query::files(&mut session()?),
+        Command::Rescan(_) => work::rescan(&mut session()?),
+        Command::Top(_) => top::top(&mut session()?),
+        Command::Bootstrap(_) => query::bootstrap(&mut session()?),
+        Command::Metrics(_) => query::metrics(&mut session()?),
+        Command::Events(Events { since: Some(since), .. }) => event_log::follow(&mut session()?, since),
+        Command::Events(_) => query::events(&mut session()?),
+        Command::Reload(_) => query::reload(&mut session()?),
+        Command::LogLevel(log) => query::order(&mut session()?, &Request::LogLevel { level: log.level }),
+        Command::Stop(_) => query::stop(&mut session()?),
         // Needs no daemon.
-        Command::Completions(_) => Ok(ExitCode::Done),
+        Command::Completions(completions) => {
+            output.write_lines(completion::script(completions.shell)).map(|_| ExitCode::Done)
+        }
     }
 }
 

@@ -126,6 +126,11 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     duration(text).ok().filter(|span| *span >= INTERVAL_MIN).ok_or_else(|| Failure::NotAnInterval.into())
 }
 
+/// Reads how many hops a search may go.
+pub(super) fn hops(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| Failure::NotHops.into())
+}
+
 /// Reads a whole number from 1 on.
 pub(super) fn positive(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| Failure::NotPositive.into())

@@ -20,8 +20,13 @@ problems! {
     /// Why a command ends without its result.
     Failure;
 
-    // In the words of the parser.
     CommandLine(String): Usage, ("{0}");
+    NoValue { option: String }: Usage, ("{option} needs a value");
+    Twice { option: String }: Usage, ("{option} is given twice");
+    Missing { command: &'static str, argument: String }: Usage, ("{command} needs a {argument}");
+    BadValue { value: String, of: String, why: String }: Usage, ("\"{value}\" is no value for {of}: {why}");
+    BadArgument { value: String, of: String, why: String }: Usage, ("\"{value}\" is no {of}: {why}");
+    NotHops: Usage, ("a number of hops is from 0 to 255");
     NoCommand { word: String, nearest: Option<&'static str> }: Usage, ("no command \"{word}\"{}", did_you_mean("", .nearest));
     NoOption { option: String, command: Option<&'static str>, nearest: Option<&'static str> }: Usage,
         ("no option \"{option}\"{}{}", .command.map(|name| format!(" of {name}")).unwrap_or_default(),
@@ -73,10 +78,10 @@ problems! {
             added(.ignored));
     AcceptsNone { path: PathBuf }: TimedOut, ("the daemon at {} accepts no connection; it may be busy: try again, or restart it", Escaped::path(.path));
     NoneAnswers { tried: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
-        ("no daemon answers at {}; start one with 'pyrated', or 'systemctl start pyrated'{}", listed(.tried), added(.ignored));
+        ("no daemon answers at {}; start one with `pyrated`, or `systemctl start pyrated`{}", listed(.tried), added(.ignored));
 
     NoScreen(NoScreen): Usage,
-        ("top needs a terminal to draw on: {0}; 'pyratectl status' and 'pyratectl events' do without");
+        ("top needs a terminal to draw on: {0}; `pyratectl status` and `pyratectl events` do without");
     CannotRedraw(NoScreen): Usage,
         ("--watch needs a terminal to draw on: {0}; with --json it prints a document each time");
     CannotDraw { error: String }: FileIo, ("cannot draw on the terminal: {error}");
@@ -160,7 +165,7 @@ pub(crate) enum NoSetting {
 pub(crate) enum BadPosition {
     #[error("{0}")] Io(String),
     #[error("a directory; name a file in it")] NoFile,
-    #[error("in use by another 'pyratectl events --exec'; give each a file of its own with --state")] InUse,
+    #[error("in use by another `pyratectl events --exec`; give each a file of its own with --state")] InUse,
     #[error("not one of 'events --exec'; name another, or remove it: without it, the next event is the first")] Content,
 }
 
@@ -210,30 +215,30 @@ fn added(ignored: &[Ignored]) -> String {
 /// What is said beside a result, and while it is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Remark {
-    #[error("Type 'pyratectl --help' for the commands.")]
-    Help,
+    #[error("Type `pyratectl {}", command.map_or("--help` for the commands.".into(), |it| format!("help {it}` for its arguments.")))]
+    Help { command: Option<&'static str> },
     #[error("pyratectl: {0}")]
     Complaint(String),
 
-    #[error("no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered")]
+    #[error("no peer is known; `pyratectl bootstrap` shows whether a bootstrap node has answered")]
     NoPeer,
-    #[error("no hit is remembered; 'pyratectl search' looks for some")]
+    #[error("no hit is remembered; `pyratectl search` looks for some")]
     NoHit,
-    #[error("no download is remembered; 'pyratectl download' begins one")]
+    #[error("no download is remembered; `pyratectl download` begins one")]
     NoDownload,
-    #[error("no download is in such a state; 'pyratectl downloads' shows all")]
+    #[error("no download is in such a state; `pyratectl downloads` shows all")]
     NoSuchDownload,
     #[error(
-        "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes that"
+        "nothing to forget: no download is over, or those that are keep their data; `pyratectl cancel` removes that"
     )]
     NothingToForget,
-    #[error("no peer fetches anything now; 'pyratectl files' shows what is shared")]
+    #[error("no peer fetches anything now; `pyratectl files` shows what is shared")]
     NoUpload,
-    #[error("no file is shared; put files into the shared directory, then 'pyratectl rescan'")]
+    #[error("no file is shared; put files into the shared directory, then `pyratectl rescan`")]
     NoFile,
     #[error("nothing in the shared directory is left out")]
     NothingLeftOut,
-    #[error("{} of the shared directory left out; 'pyratectl files --left-out' says why", match count {
+    #[error("{} of the shared directory left out; `pyratectl files --left-out` says why", match count {
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),
     })]
@@ -261,7 +266,7 @@ pub(crate) enum Remark {
     #[error("there were more hits than are remembered; --max takes up to 1000, and further words narrow the search")]
     SearchTooWide,
 
-    #[error("the search continues in the daemon; 'pyratectl hits' shows what it finds")]
+    #[error("the search continues in the daemon; `pyratectl hits` shows what it finds")]
     SearchGoesOn,
     #[error("no hit for '{words}'{why}")]
     NoHitFor { words: String, why: NoHit },
@@ -272,7 +277,7 @@ pub(crate) enum Remark {
         WholeNames::TooLong => "has too many words or patterns to be looked for in names",
     })]
     WholeNames { words: String, why: WholeNames },
-    #[error("{}; 'pyratectl hits ID' shows all names and sources of one", count(*.0, "hit"))]
+    #[error("{}; `pyratectl hits ID` shows all names and sources of one", count(*.0, "hit"))]
     Hits(u64),
     #[error("asking {peer}{}", files.map_or_else(String::new, |files| format!(": {}", count(files, "file"))))]
     Listing { peer: SocketAddr, files: Option<u64> },
@@ -280,8 +285,8 @@ pub(crate) enum Remark {
     ListIncomplete(CallError),
 
     #[error(
-        "unfinished downloads continue in the daemon: 'pyratectl downloads {ids}' shows them, 'pyratectl pause {ids}' or \
-         'pyratectl cancel {ids}' stops them"
+        "unfinished downloads continue in the daemon: `pyratectl downloads {ids}` shows them, `pyratectl pause {ids}` or \
+         `pyratectl cancel {ids}` stops them"
     )]
     DownloadsGoOn { ids: String },
     #[error("{} queued: {ids}", count(*.number, "download"))]
@@ -296,7 +301,7 @@ pub(crate) enum Remark {
     GoneMeanwhile,
     #[error("nothing to do: no download is in a state that this changes")]
     NothingToDo,
-    #[error("nothing to follow: no download is unfinished; 'pyratectl downloads' shows all")]
+    #[error("nothing to follow: no download is unfinished; `pyratectl downloads` shows all")]
     NothingToFollow,
     #[error("download {id} is not remembered: {}", why.message)]
     NotRemembered { id: u32, why: CallError },

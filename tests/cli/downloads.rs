@@ -44,7 +44,7 @@ fn downloads_say_where_they_stand() {
           4  d     retrying   0 B        -          -          -  unverified  retry in 42 s: connection refused\n \
           5  e     failed      0%      0 B          -          -  -           connection refused\n \
           6  f     paused     50%  2.0 KiB          -          -  unverified  the disk is full\n \
-          7  g     paused     50%  2.0 KiB          -          -  pending     by the user; 'pyratectl resume 7' resumes it\n \
+          7  g     paused     50%  2.0 KiB          -          -  pending     by the user; `pyratectl resume 7` resumes it\n \
           8  h     done      100%  2.0 KiB          -          -  verified    already have it: /d/h\n",
     );
     let one = "192.0.2.1:63339";
@@ -130,7 +130,7 @@ fn all_of_nothing_is_no_missing_id() {
     }
     for ids in [&[][..], &["all"], &["all,all"]] {
         run(&[&["downloads"], ids].concat(), no_download)
-            .says(0, "no download is remembered; 'pyratectl download' begins one\n");
+            .says(0, "no download is remembered; `pyratectl download` begins one\n");
         run(&[&["downloads", "--json"], ids].concat(), no_download).gives(0, "[]\n");
         // That there is no hit has a code of its own, however it is asked for.
         run(&[&["hits"], ids].concat(), no_hit).says(3, "no hit is remembered");
@@ -160,23 +160,23 @@ fn orders_join_their_ids_and_tell_what_became_of_each() {
             "pause",
             "1 paused: a\\x1b, 50% is kept\n2 is still queued: b\n3 is still active: c\n4 is still retrying: d\n\
              5 is unchanged: e; all bytes are there, and are being checked\n{common}\
-             7 has failed: g: every source refused it; 'pyratectl retry 7' tries it again\n\
-             8 was cancelled: h; 'pyratectl download' starts it again\n9 paused: i, 0% is kept\n",
+             7 has failed: g: every source refused it; `pyratectl retry 7` tries it again\n\
+             8 was cancelled: h; `pyratectl download` starts it again\n9 paused: i, 0% is kept\n",
         ),
         (
             "resume",
-            "1 is still paused: a\\x1b: by the user; 'pyratectl resume 1' resumes it\n\
+            "1 is still paused: a\\x1b: by the user; `pyratectl resume 1` resumes it\n\
              2 queued: b; waits for its turn\n3 continues: c\n4 waits for its sources: d: retry in 5 s\n5 continues: e\n\
-             {common}7 has failed: g: every source refused it; 'pyratectl retry 7' tries it again\n\
-             8 was cancelled: h; 'pyratectl download' starts it again\n\
+             {common}7 has failed: g: every source refused it; `pyratectl retry 7` tries it again\n\
+             8 was cancelled: h; `pyratectl download` starts it again\n\
              9 is still paused: i: the filesystem is read-only\n",
         ),
         (
             "retry",
-            "1 is still paused: a\\x1b: by the user; 'pyratectl resume 1' resumes it\n\
+            "1 is still paused: a\\x1b: by the user; `pyratectl resume 1` resumes it\n\
              2 queued: b; waits for its turn\n3 continues: c\n4 waits for its sources: d: retry in 5 s\n5 continues: e\n\
              {common}7 has failed: g: every source refused it\n\
-             8 was cancelled: h; 'pyratectl download' starts it again\n\
+             8 was cancelled: h; `pyratectl download` starts it again\n\
              9 is still paused: i: the filesystem is read-only\n",
         ),
         (
@@ -270,7 +270,7 @@ fn a_download_that_the_disk_stops_ends_with_the_code_of_the_disk_and_goes_on_by_
 #[test]
 fn a_download_that_a_user_pauses_is_unfinished_and_the_way_on_is_told() {
     let plain = download(1, "a", "paused", 1024);
-    followed(plain.clone()).says(7, "1 paused: a: by the user; 'pyratectl resume 1' resumes it\n");
+    followed(plain.clone()).says(7, "1 paused: a: by the user; `pyratectl resume 1` resumes it\n");
     // What went wrong before is not why it does not go on.
     followed(with(plain, error(6, "connection refused"))).says(7, "1 paused: a: by the user;");
 }

@@ -13,7 +13,7 @@ fn without_a_daemon_the_sockets_tried_and_the_remedy_are_named() {
     let alone = run_alone(&["--json", "status"]);
     alone.says(69, "/run/pyrate/control.sock (");
     alone.says(69, ".local/state/pyrate/control.sock (no such socket)");
-    alone.says(69, "start one with 'pyrated'");
+    alone.says(69, "start one with `pyrated`");
     assert_eq!(alone.json()["error"]["code"], 69);
 
     let named = run_alone(&["--socket", "nowhere\n.sock"]);
@@ -247,7 +247,7 @@ fn usage_errors_are_code_28_and_reach_no_daemon() {
         &["suspend", "1"],
     ] {
         let run = run_alone(arguments);
-        run.says(28, "--help");
+        run.says(28, "\nType `pyratectl ");
         if arguments[0] != "--json" {
             assert_eq!(run.out, "");
         }
@@ -282,7 +282,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
 #[test]
 fn a_live_view_is_refused_where_nothing_can_be_drawn() {
     let run = run_alone(&["top"]);
-    run.says(28, "top needs a terminal to draw on: the standard input is none; 'pyratectl status'");
+    run.says(28, "top needs a terminal to draw on: the standard input is none; `pyratectl status`");
     for form in ["--json", "--terse"] {
         run_alone(&["top", form]).says(28, &format!("{form} asks for a form that programs read"));
     }

@@ -128,7 +128,7 @@ fn a_followed_download_is_bounded_only_by_a_timeout_that_the_user_gives() {
         );
         talk.until_hangup();
     });
-    run.says(2, "'pyratectl pause 2' or 'pyratectl cancel 2'");
+    run.says(2, "`pyratectl pause 2` or `pyratectl cancel 2`");
     assert_eq!(run.json()[1]["state"], "active");
 }
 
@@ -149,7 +149,7 @@ fn an_interrupted_download_goes_on_in_the_daemon() {
     wait_for(daemon);
     line.clear();
     err.read_to_string(&mut line).unwrap();
-    assert!(line.contains("continue in the daemon") && line.contains("'pyratectl cancel 5'"), "{line}");
+    assert!(line.contains("continue in the daemon") && line.contains("`pyratectl cancel 5`"), "{line}");
     assert_eq!((run.code, run.out.lines().count()), (7, 2));
 }
 

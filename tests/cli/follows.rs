@@ -53,7 +53,7 @@ fn a_search_of_which_nothing_is_waited_for_returns_at_once() {
     let script = |talk: &mut Talk| drop(talk.answer("search", json!({"search": 1})));
     let text = run(&["search", "x", "--wait", "0"], script);
     text.gives(0, "");
-    text.says(0, "'pyratectl hits' shows");
+    text.says(0, "`pyratectl hits` shows");
     run(&["search", "x", "--wait", "0", "--json"], script).gives(0, "[]\n");
 }
 

@@ -32,9 +32,11 @@ fn is_described(name: &str) -> bool {
     tagged.map(|line| line.to_owned() + " ").any(|line| line.contains(&format!(" {wanted} ")))
 }
 
-/// The commands, as the help lists them.
+/// The commands, as the help lists them, which begins with itself.
 fn commands() -> Vec<String> {
-    entries(&run_alone(&["--help"]).out, "Commands:")
+    let mut listed = entries(&run_alone(&["--help"]).out, "Commands:");
+    assert_eq!(listed.remove(0), "help");
+    listed
 }
 
 #[test]

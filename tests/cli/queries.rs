@@ -38,7 +38,7 @@ fn peers_are_a_table() {
     assert_eq!(json.json()[1]["last_seen"], Value::Null);
     let [text, terse, json] = forms(&["peers"], |talk| drop(talk.answer("peers", json!([]))));
     text.gives(0, "");
-    text.says(0, "no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered\n");
+    text.says(0, "no peer is known; `pyratectl bootstrap` shows whether a bootstrap node has answered\n");
     terse.gives(0, "addr\tsource\tstate\tlast_seen\tp1\tneighbour\n");
     assert_eq!((terse.err.as_str(), json.err.as_str()), ("", ""));
     json.gives(0, "[]\n");
@@ -129,7 +129,7 @@ fn hits_that_all_have_a_hash_need_no_explanation() {
 fn no_hits_remembered_is_code_3() {
     let [text, terse, json] = forms(&["hits"], |talk| drop(talk.answer("hits", json!({"hits": [], "next": null}))));
     text.gives(3, "");
-    text.says(3, "no hit is remembered; 'pyratectl search' looks for some\n");
+    text.says(3, "no hit is remembered; `pyratectl search` looks for some\n");
     terse.gives(3, "id\tname\tsize\tb3\tsources\tnames\n");
     json.gives(3, "[]\n");
 }
@@ -178,9 +178,9 @@ fn row_of_growing() -> Value {
 fn people_are_told_that_there_is_nothing_to_show() {
     let [text, terse, json] = forms(&["files"], |talk| drop(talk.answer("files", json!({"files": [], "next": null}))));
     text.gives(0, "");
-    text.says(0, "no file is shared; put files into the shared directory, then 'pyratectl rescan'\n");
+    text.says(0, "no file is shared; put files into the shared directory, then `pyratectl rescan`\n");
     let nothing = |talk: &mut Talk| drop(talk.answer("downloads", json!({"downloads": [], "next": null})));
-    run(&["downloads"], nothing).says(0, "no download is remembered; 'pyratectl download' begins one\n");
+    run(&["downloads"], nothing).says(0, "no download is remembered; `pyratectl download` begins one\n");
     // Programs see it.
     terse.gives(0, "name\tsize\tb3\n");
     json.gives(0, "[]\n");

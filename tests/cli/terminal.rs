@@ -121,7 +121,7 @@ fn a_hit_is_shown_when_it_comes() {
         (
             0,
             "unverified: no source gave a hash, so that what is downloaded cannot be checked\n\
-             3 hits; 'pyratectl hits ID' shows all names and sources of one\n"
+             3 hits; `pyratectl hits ID` shows all names and sources of one\n"
         )
     );
 }

@@ -158,7 +158,7 @@ fn what_users_copy_stands_on_one_line_where_it_fits() {
     {
         let whole = on_terminal(400, arguments, Some(script));
         let narrow = on_terminal(40, arguments, Some(script));
-        for value in [PATH, "'pyratectl hits ID'", "192.0.2.1:63339", "boot.example:21168"] {
+        for value in [PATH, "`pyratectl hits ID`", "192.0.2.1:63339", "boot.example:21168"] {
             assert_eq!(whole.contains(value), narrow.contains(value), "{arguments:?}: {narrow}");
         }
     }

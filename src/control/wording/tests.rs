@@ -37,6 +37,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
     EmptyRange { part: "4-2".into() } => (Usage, "the range 4-2 is empty");
     NoIdInRange { part: "4-6".into() } => (NotFound, "no such ids: 4-6");
     NoSuchId { part: "7".into() } => (NotFound, "no such id: 7");
+    NoSuchHit { part: "4-6".into() } => (
+        NotFound,
+        "no such id: 4-6; ids of hits end with the daemon, and with hits that make room for newer ones: search again, or see \
+         `pyratectl hits --all`"
+    );
     AmbiguousId { part: "1".into(), count: 3, examples: vec![12, 13] } => (
         Usage, "1 is the beginning of 3 ids (12, 13, ...); type one whole"
     );
@@ -176,6 +181,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Exists,
         "cannot save to '/a b/\\xff': a file of that name exists already; move it away and `pyratectl retry`, or choose \
          another path with `-o`"
+    );
+    CannotSave { place: "/a/b/c".into(), fault: DiskFault::Missing } => (
+        FileIo,
+        "cannot save to '/a/b/c': the directory '/a/b' is missing; make it, name it with a slash at its end (`-o '/a/b/'`) to have \
+         it made, or choose another path with `-o`"
     );
     CannotSave { place: path(), fault: DiskFault::Denied } => (
         FileIo, r"cannot save to '/a b/\xff': permission denied; choose another path with `-o`"

@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help"),
-    note = "'pyratectl help COMMAND' explains a command. Without a command: status. Options of the program may also stand after the command.",
+    note = "`pyratectl help COMMAND` explains a command. Without a command: status. Options of the program may also stand after the command.",
     note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that answers of
 control_socket in ~/.config/pyrate/pyrated.toml or /etc/pyrate/pyrated.toml, $XDG_RUNTIME_DIR/pyrate/control.sock,
 ~/.local/state/pyrate/control.sock and /run/pyrate/control.sock.",

@@ -1,6 +1,6 @@
 //! Commands that look for files.
 
-use crate::ctl::values::{BytesArg, SortKey, duration, peer, positive, sort_key};
+use crate::ctl::values::{BytesArg, SortKey, duration, hops, peer, positive, sort_key};
 use argh::{ArgsInfo, FromArgs};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -47,7 +47,7 @@ path:WORD for a directory; each with a - before it for the opposite. Quote < and
         pub(in crate::ctl) max: u32,
 
         /// how many hops the search may go (max_ttl of the daemon)
-        #[argh(option, arg_name = "hops")]
+        #[argh(option, arg_name = "hops", from_str_fn(hops))]
         pub(in crate::ctl) ttl: Option<u8>,
 
         /// order of the hits: sources (most first), size (largest first) or name; as they came unless given

@@ -148,9 +148,28 @@ fn usage_errors_say_what_is_wrong() {
         assert!(message.contains(told), "{line}: {message}");
     }
     let raw = [OsString::from_vec(b"a\xff\x1b".to_vec())];
-    let Err(Early::Usage { message, json: false }) = parse(&raw) else { panic!() };
+    let Err(Early::Usage { message, json: false, .. }) = parse(&raw) else { panic!() };
     assert!(message.contains("a\\xff\\x1b"), "{message}");
     assert!(matches!(parsed("dance --json"), Err(Early::Usage { json: true, .. })));
+}
+
+#[test]
+fn arguments_that_are_wrong_are_named_in_a_sentence() {
+    for (line, told) in [
+        ("list", "list needs a PEER"),
+        ("list 1.2.3.4:0", "\"1.2.3.4:0\" is no PEER: a peer is an address or host name"),
+        ("log-level loud", "\"loud\" is no LEVEL: a level is one of"),
+        ("search x --ttl 300", "\"300\" is no value for --ttl: a number of hops is from 0 to 255"),
+        ("search x --wait", "--wait needs a value"),
+        ("search x --max 1 --max 2", "--max is given twice"),
+        ("list -- -x:y:", "\"-x:y:\" is no PEER"),
+    ] {
+        let message = usage(line);
+        assert!(message.starts_with(told), "{line}: {message}");
+        let command = line.split(' ').next();
+        assert!(matches!(parsed(line), Err(Early::Usage { command: of, .. }) if of == command), "{line}");
+    }
+    assert!(matches!(parsed("--timeout x"), Err(Early::Usage { command: None, .. })));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn remark_of_state(row: &DownloadRow) -> String {
         },
         DownloadState::Paused => match error {
             Some(error) if is_stopped_by_disk(row) => error,
-            _ => format!("by the user; 'pyratectl resume {}' resumes it", row.id),
+            _ => format!("by the user; `pyratectl resume {}` resumes it", row.id),
         },
         DownloadState::Queued if error.is_none() => {
             or_unknown(row.place, |place| format!("number {place} in the queue"))
@@ -137,9 +137,9 @@ impl Order {
             (Self::Move, state) => format!("{id} is {}: {name}", word(&state)),
             (_, Done) => format!("{id} is done already: {name}: {remark}"),
             (Self::Cancel, Cancelled) => format!("{id} cancelled: {name}; its data is removed"),
-            (_, Cancelled) => format!("{id} was cancelled: {name}; 'pyratectl download' starts it again"),
+            (_, Cancelled) => format!("{id} was cancelled: {name}; `pyratectl download` starts it again"),
             (Self::Resume | Self::Pause, Failed) => {
-                format!("{id} has failed: {name}: {remark}; 'pyratectl retry {id}' tries it again")
+                format!("{id} has failed: {name}: {remark}; `pyratectl retry {id}` tries it again")
             }
             (Self::Retry | Self::Cancel, Failed) => format!("{id} has failed: {name}: {remark}"),
             (Self::Pause, Paused) => format!("{id} paused: {name}, {} is kept", done_share(row)),

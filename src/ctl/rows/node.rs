@@ -82,7 +82,7 @@ impl Show for StatusReply {
         lines.push(("Sharing", self.sharing_line()));
         if !self.left_out.is_empty() {
             let line = left_out_line(&self.left_out);
-            lines.push(("Left out", format!("{line}; 'pyratectl files --left-out' names them")));
+            lines.push(("Left out", format!("{line}; `pyratectl files --left-out` names them")));
         }
         lines.extend(self.share_error.iter().map(|error| ("", name(error.message.as_bytes()))));
         let waiting = |number: u64| if number > 0 { format!(", {number} waiting") } else { String::new() };

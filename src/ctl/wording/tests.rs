@@ -5,6 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 list!(failures: Failure as (ExitCode, &'static str) {
     CommandLine("of\ntwo lines".into()) => (Usage, "of\ntwo lines");
+    NoValue { option: "--wait".into() } => (Usage, "--wait needs a value");
+    Twice { option: "--wait".into() } => (Usage, "--wait is given twice");
+    Missing { command: "list", argument: "PEER".into() } => (Usage, "list needs a PEER");
+    BadValue { value: "x".into(), of: "--ttl".into(), why: "a number".into() } => (Usage, "\"x\" is no value for --ttl: a number");
+    BadArgument { value: "x".into(), of: "PEER".into(), why: "a name".into() } => (Usage, "\"x\" is no PEER: a name");
+    NotHops => (Usage, "a number of hops is from 0 to 255");
     NoCommand { word: "dance".into(), nearest: None } => (Usage, "no command \"dance\"");
     NoCommand { word: "paus".into(), nearest: Some("pause") } => (Usage, "no command \"paus\"; did you mean \"pause\"?");
     NoOption { option: "--jsn".into(), command: Some("hits"), nearest: Some("json") } =>
@@ -73,7 +79,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     );
     Position { path: path(), why: BadPosition::InUse } => (
         FileIo,
-        r"the state file '/a b/\xff': in use by another 'pyratectl events --exec'; give each a file of its own with --state"
+        r"the state file '/a b/\xff': in use by another `pyratectl events --exec`; give each a file of its own with --state"
     );
     Position { path: path(), why: BadPosition::Content } => (
         FileIo,
@@ -94,30 +100,30 @@ list!(failures: Failure as (ExitCode, &'static str) {
     AcceptsNone { path: path() } => (TimedOut, r"the daemon at /a b/\xff accepts no connection; it may be busy: try again, or restart it");
     NoneAnswers { tried: tried(), ignored: vec![] } => (
         NoDaemon,
-        "no daemon answers at /a (no such socket), /b (nothing listens); start one with 'pyrated', or 'systemctl start \
-         pyrated'"
+        "no daemon answers at /a (no such socket), /b (nothing listens); start one with `pyrated`, or `systemctl start \
+         pyrated`"
     );
     NoneAnswers { tried: tried(), ignored: ignored() } => (
         NoDaemon,
-        "no daemon answers at /a (no such socket), /b (nothing listens); start one with 'pyrated', or 'systemctl start \
-         pyrated'; /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
+        "no daemon answers at /a (no such socket), /b (nothing listens); start one with `pyrated`, or `systemctl start \
+         pyrated`; /c is ignored: not a regular file; /d is ignored: longer than 9 bytes"
     );
 
     NoScreen(NoScreen::NotATerminal("output")) => (
         Usage,
-        "top needs a terminal to draw on: the standard output is none; 'pyratectl status' and 'pyratectl events' do without"
+        "top needs a terminal to draw on: the standard output is none; `pyratectl status` and `pyratectl events` do without"
     );
     NoScreen(NoScreen::Form("--json")) => (
         Usage,
-        "top needs a terminal to draw on: --json asks for a form that programs read; 'pyratectl status' and 'pyratectl events' do without"
+        "top needs a terminal to draw on: --json asks for a form that programs read; `pyratectl status` and `pyratectl events` do without"
     );
     NoScreen(NoScreen::Nameless) => (
         Usage,
-        "top needs a terminal to draw on: TERM is not set; 'pyratectl status' and 'pyratectl events' do without"
+        "top needs a terminal to draw on: TERM is not set; `pyratectl status` and `pyratectl events` do without"
     );
     NoScreen(NoScreen::Dumb) => (
         Usage,
-        "top needs a terminal to draw on: TERM is 'dumb', a terminal that cannot move its cursor; 'pyratectl status' and 'pyratectl events' do without"
+        "top needs a terminal to draw on: TERM is 'dumb', a terminal that cannot move its cursor; `pyratectl status` and `pyratectl events` do without"
     );
     CannotRedraw(NoScreen::NotATerminal("output")) => (
         Usage,
@@ -181,21 +187,22 @@ list!(answers: Unexpected as &'static str {
 });
 
 list!(remarks: Remark as &'static str {
-    Help => "Type 'pyratectl --help' for the commands.";
+    Help { command: None } => "Type `pyratectl --help` for the commands.";
+    Help { command: Some("search") } => "Type `pyratectl help search` for its arguments.";
     Complaint("no".into()) => "pyratectl: no";
-    NoPeer => "no peer is known; 'pyratectl bootstrap' shows whether a bootstrap node has answered";
-    NoHit => "no hit is remembered; 'pyratectl search' looks for some";
-    NoDownload => "no download is remembered; 'pyratectl download' begins one";
-    NoSuchDownload => "no download is in such a state; 'pyratectl downloads' shows all";
-    NothingToForget => "nothing to forget: no download is over, or those that are keep their data; 'pyratectl cancel' removes \
+    NoPeer => "no peer is known; `pyratectl bootstrap` shows whether a bootstrap node has answered";
+    NoHit => "no hit is remembered; `pyratectl search` looks for some";
+    NoDownload => "no download is remembered; `pyratectl download` begins one";
+    NoSuchDownload => "no download is in such a state; `pyratectl downloads` shows all";
+    NothingToForget => "nothing to forget: no download is over, or those that are keep their data; `pyratectl cancel` removes \
         that";
-    NothingToFollow => "nothing to follow: no download is unfinished; 'pyratectl downloads' shows all";
+    NothingToFollow => "nothing to follow: no download is unfinished; `pyratectl downloads` shows all";
     Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
-    NoUpload => "no peer fetches anything now; 'pyratectl files' shows what is shared";
-    NoFile => "no file is shared; put files into the shared directory, then 'pyratectl rescan'";
+    NoUpload => "no peer fetches anything now; `pyratectl files` shows what is shared";
+    NoFile => "no file is shared; put files into the shared directory, then `pyratectl rescan`";
     NothingLeftOut => "nothing in the shared directory is left out";
-    LeftOut { count: 1 } => "1 entry of the shared directory left out; 'pyratectl files --left-out' says why";
-    LeftOut { count: 2 } => "2 entries of the shared directory left out; 'pyratectl files --left-out' says why";
+    LeftOut { count: 1 } => "1 entry of the shared directory left out; `pyratectl files --left-out` says why";
+    LeftOut { count: 2 } => "2 entries of the shared directory left out; `pyratectl files --left-out` says why";
     LinksNotFollowed =>
         "symbolic links are not followed; 'follow_symlinks = true' in the configuration has the next start follow them";
     OutsideSandbox => "outside of the sandbox: name the directories in 'sandbox_readable', and restart pyrated";
@@ -208,7 +215,7 @@ list!(remarks: Remark as &'static str {
     FilesForgotten => "the peer shares more files than are remembered";
     SearchTooWide =>
         "there were more hits than are remembered; --max takes up to 1000, and further words narrow the search";
-    SearchGoesOn => "the search continues in the daemon; 'pyratectl hits' shows what it finds";
+    SearchGoesOn => "the search continues in the daemon; `pyratectl hits` shows what it finds";
     NoHitFor { words: "a b".into(), why: NoHit::Unknown } =>
         "no hit for 'a b'; fewer or shorter words find more, `pyratectl peers` shows who is asked";
     NoHitFor { words: "a".into(), why: NoHit::Running } =>
@@ -233,13 +240,13 @@ list!(remarks: Remark as &'static str {
          are found";
     WholeNames { words: "a".into(), why: crate::control::WholeNames::TooLong } =>
         "'a' has too many words or patterns to be looked for in names: only files of exactly this name are found";
-    Hits(1) => "1 hit; 'pyratectl hits ID' shows all names and sources of one";
+    Hits(1) => "1 hit; `pyratectl hits ID` shows all names and sources of one";
     Listing { peer: peer(), files: None } => "asking [2001:db8::1]:9";
     Listing { peer: peer(), files: Some(2) } => "asking [2001:db8::1]:9: 2 files";
     ListIncomplete(CallError::new(TimedOut, "timed out")) => "the list is incomplete: timed out";
     DownloadsGoOn { ids: "2,4-6".into() } =>
-        "unfinished downloads continue in the daemon: 'pyratectl downloads 2,4-6' shows them, 'pyratectl pause 2,4-6' or \
-         'pyratectl cancel 2,4-6' stops them";
+        "unfinished downloads continue in the daemon: `pyratectl downloads 2,4-6` shows them, `pyratectl pause 2,4-6` or \
+         `pyratectl cancel 2,4-6` stops them";
     State { id: 7, state: "done".into(), name: "a".into(), more: ": /a".into() } => "7 done: a: /a";
     SourceLost { download: 7, addr: peer(), loss: Loss::Corrupt, then: Then::Others(1) } =>
         "7: [2001:db8::1]:9 sent wrong bytes; continuing with 1 other";

@@ -114,7 +114,7 @@ impl DownloadMachine {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|hit| hit.id().0);
-                let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last)?;
+                let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last).map_err(Problem::of_hits)?;
                 if ids.is_empty() {
                     return Err(Problem::NoHits);
                 }

@@ -133,7 +133,7 @@ impl Output {
     /// A result as people see it at a terminal, or the remark `none` if it has no row; no line is wider than that.
     pub(super) fn rendered<T: Show + ?Sized>(self, result: &T, none: &Remark) -> String {
         let text = if result.is_empty() { none.to_string() } else { result.people(self.look) };
-        wrapped(&text, self.look.width).into()
+        wrapped(&text, self.look.width)
     }
 
     /// A line as far as it fits on the terminal.

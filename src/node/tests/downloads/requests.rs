@@ -210,7 +210,9 @@ fn a_bad_output_path_fails_a_download_that_is_still_queued() {
         let failed = row(&mut rig, n);
         let error = failed.error.unwrap();
         assert_eq!((failed.state, error.code), (DownloadState::Failed, code as i32));
-        assert!(error.message.contains(&format!("'{path}'")) && error.message.contains(&fault.to_string()), "{error}");
+        let told =
+            if fault == DiskFault::Missing { "the directory '/tmp' is missing".into() } else { fault.to_string() };
+        assert!(error.message.contains(&format!("'{path}'")) && error.message.contains(&told), "{error}");
     }
     // The part file of the first one is ordered already; its result changes nothing.
     rig.handle(Event::PartOpened { download: TransferId(1), outcome: Err(DiskFault::Missing) });

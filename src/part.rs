@@ -2,6 +2,8 @@
 
 use crate::id::{ContentHash, FilesystemId};
 use crate::name::FileName;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Where a download is to be saved.
@@ -21,6 +23,25 @@ pub enum Target {
         /// A safe component (`FileName::safe_component`), for a directory.
         name: FileName,
     },
+    /// Exactly here beneath a directory: `DiskFault::Exists` when something else is there. Directories on the way are created; none
+    /// of them may be a symbolic link.
+    Within {
+        /// Must exist: one that is missing may be on a filesystem that is not mounted.
+        directory: PathBuf,
+        /// Safe components (`FileName::safe_component`) with `/` between them.
+        path: FileName,
+    },
+}
+
+impl Target {
+    /// The path that is known without looking at the disk: of the file, or of what it may turn out to lie in or beside.
+    pub(crate) fn path(&self) -> PathBuf {
+        let beneath = |directory: &PathBuf, name: &FileName| directory.join(OsStr::from_bytes(name.as_bytes()));
+        match self {
+            Self::Exact { path, .. } => path.clone(),
+            Self::Suggested { directory, name } | Self::Within { directory, path: name } => beneath(directory, name),
+        }
+    }
 }
 
 /// Which part file: the same for a download as long as it lives, across restarts, but for its filesystem.

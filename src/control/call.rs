@@ -59,6 +59,14 @@ pub enum Request {
         #[serde(default)]
         after: u32,
     },
+    /// One page of the files of a directory, whose rows `downloads` does not show. None once the directory is done.
+    DirectoryFiles {
+        /// Of the directory.
+        id: u32,
+        /// Rows with a greater id.
+        #[serde(default)]
+        after: u32,
+    },
     /// Follow these downloads, as if this client had begun them.
     Follow {
         /// Download ids, as users type them.
@@ -170,7 +178,7 @@ pub const LAST_SEARCH: u32 = 0;
 pub enum Selector {
     /// Hits, as users type their ids: `2,4-6`; `all` stands for those of the last search or list.
     Hits(String),
-    /// A file of one peer by name.
+    /// A file of one peer by name; or a directory, with all that is beneath it, by a name that ends in `/`.
     File { peer: SocketAddr, name: RawText },
     /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from the sources that a search
     /// finds.

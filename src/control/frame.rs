@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 28] = [
+const METHODS: [(&str, &[&str]); 29] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -38,6 +38,7 @@ const METHODS: [(&str, &[&str]); 28] = [
     ("forget", &["peer"]),
     ("download", &["what", "output"]),
     ("downloads", &["after"]),
+    ("directory_files", &["id", "after"]),
     ("follow", &["ids"]),
     ("pause", &["ids"]),
     ("resume", &["ids"]),

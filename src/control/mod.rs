@@ -43,9 +43,9 @@ pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
 pub use notice::Notice;
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
-    BootstrapReply, ChecksReply, DownloadRow, DownloadState, DownloadsReply, FilesReply, ForgottenReply, HitsReply,
-    LinkRow, LinkState, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow, SearchStarted, SourceRow,
-    SourceState, WholeNames,
+    BootstrapReply, ChecksReply, DirectoryPart, DownloadRow, DownloadState, DownloadsReply, FilesReply, ForgottenReply,
+    HitsReply, LinkRow, LinkState, MissingRow, PeerRow, PeerSource, PeerState, RegistryPage, RegistryRow,
+    SearchStarted, SourceRow, SourceState, WholeNames,
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use search_rows::{SearchRow, SearchesReply};

@@ -158,6 +158,32 @@ pub struct DownloadRow {
     /// Its place in the queue, from 1, while it is [`Queued`](DownloadState::Queued); `None` in notices.
     #[serde(default)]
     pub place: Option<u64>,
+    /// Of a directory; then the fields above are those of all its files together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<Box<DirectoryPart>>,
+    /// Of a file of a directory: the id of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<u32>,
+}
+
+/// What the row of a directory has beside that of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DirectoryPart {
+    /// Files that the peer has listed beneath it.
+    pub files: u64,
+    pub files_done: u64,
+    /// Files that could not be had until now.
+    pub files_missing: u64,
+    /// The first 100 of them.
+    pub missing: Vec<MissingRow>,
+}
+
+/// A file of a directory that could not be had until now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MissingRow {
+    /// The name in the share of the peer.
+    pub name: RawText,
+    pub error: Option<super::CallError>,
 }
 
 /// A source of a download.

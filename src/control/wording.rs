@@ -4,9 +4,9 @@
 //! A sentence is one line, escaped, without a full stop; after a semicolon it says what the user can do, or what happens next.
 
 use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Unfinished, Usage};
-use super::{CallError, DownloadState, RawText};
+use super::{CallError, DownloadState, ExitCode, RawText};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
-use crate::name::{Escaped, FILE_NAME_BYTES_MAX};
+use crate::name::{Escaped, FILE_NAME_BYTES_MAX, FileName};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -110,6 +110,7 @@ problems! {
         ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
             makes room");
     NoIdLeft: Other, ("no id is left for another download");
+    TooManyDirectories(usize): Other, ("{0} directories are unfinished; `pyratectl cancel` makes room");
     PlaceTaken { same_file: bool, id: u32, place: PathBuf }: Exists,
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
             if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, Escaped::path(.place));
@@ -124,6 +125,24 @@ problems! {
             with them");
     StillEnding { id: u32 }: Unfinished, ("the part file of download {id} is still being closed; try again");
     OrderBrokenOff(usize): Other, ("the daemon is leaving; {0} downloads were not dealt with");
+
+    DirectoryNotListed { peer: SocketAddr, fault: DialFault }: fault.into(),
+        ("cannot list {peer}: {fault}; it is asked again until cancelled");
+    ListCut { peer: SocketAddr }: Other, ("the list of {peer} is longer than this node takes; download its files by their names");
+    NothingBeneath { name: FileName, peer: SocketAddr }: NotFound,
+        ("{peer} shares nothing beneath \"{name}\"; `pyratectl list {peer}` shows what it shares");
+    DirectoryTooLarge { files: usize, max: usize, room: usize }: Other,
+        ("the directory has too many files ({files} or more): at most {max} may be unfinished, {room} more than now; name \
+            directories beneath it, or `pyratectl cancel` others first");
+    FilesMissing { missing: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
+        ("{missing} of {files} files cannot be had{}; the peer is asked again until cancelled", for_example(.name, .error));
+    FilesNotSaved { failed: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
+        ("{failed} of {files} files cannot be saved{}; the others are there; `pyratectl retry` tries again",
+            for_example(.name, .error));
+    NamesLeftOut { files: u64, example: RawText }: FileIo,
+        ("{files} names of the peer cannot be those of files beneath a directory (\"{}\"); all others are there",
+            Escaped(.example.as_bytes()));
+    NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
 
     SearchesSoon: NoSource, ("no source is known; searches soon");
     NobodyToAsk: NoSource, ("no source is known, and no neighbour to ask; searches again until cancelled");
@@ -191,6 +210,19 @@ fn join(ids: &[u32], between: &str) -> String {
 
 fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
+}
+
+/// The first of several files, and what is wrong with it.
+fn for_example(name: &Option<RawText>, error: &Option<Box<Problem>>) -> String {
+    let name = name.as_ref().map(|name| format!("\"{}\"", Escaped(name.as_bytes())));
+    let error = error.as_ref().map(ToString::to_string);
+    let parts: Vec<String> = name.into_iter().chain(error).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(": ")) }
+}
+
+fn of_first(error: &Option<Box<Problem>>) -> ExitCode {
+    let code = error.as_ref().map(|error| CallError::from(Problem::clone(error)).code);
+    ExitCode::ALL.into_iter().find(|known| Some(i32::from(*known as u8)) == code).unwrap_or(NoSource)
 }
 
 /// Why nothing can be saved at a path, and what else helps.

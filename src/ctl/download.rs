@@ -154,6 +154,8 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
             let ids = parse_ids_with_all(ids, IdForm::Beginnings, &KnownIds::from_iter(known), last);
             Ok(ids.is_ok_and(|ids| ids.len() > 1))
         }
+        // A directory.
+        [Selector::File { name, .. }] if name.as_bytes().ends_with(b"/") => Ok(true),
         _ => Ok(what.len() > 1),
     }
 }
@@ -332,6 +334,9 @@ fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
     let rows = || downloads.values().filter(|row| row.state != DownloadState::Cancelled);
     let several = downloads.len() > 1;
     let what = match rows().next() {
+        Some(DownloadRow { directory: Some(part), name, state: DownloadState::Active, .. }) if !several => {
+            format!("{} of {} files  {}", part.files_done, part.files, text::name(name.as_bytes()))
+        }
         Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
         Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
         _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()),

@@ -101,6 +101,19 @@ pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Ve
     }
 }
 
+/// The downloads of the files of a directory, page by page.
+pub(super) fn directory_files(session: &mut Session, id: u32) -> Result<Vec<DownloadRow>, CallError> {
+    let (mut rows, mut after) = (Vec::new(), 0);
+    loop {
+        let page: DownloadsReply = session.call(&Request::DirectoryFiles { id, after })?;
+        rows.extend(page.downloads);
+        match page.next {
+            Some(next) if next > after => after = next,
+            _ => return Ok(rows),
+        }
+    }
+}
+
 /// The downloads with a greater id than this, page by page.
 pub(super) fn downloads_after(session: &mut Session, mut after: u32) -> Result<Vec<DownloadRow>, CallError> {
     let mut rows = Vec::new();

@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::{Downloads, Forget};
 use super::output::remark;
-use super::query::{downloads_after, is_all_of_nothing, order, picked};
+use super::query::{directory_files, downloads_after, is_all_of_nothing, order, picked};
 use super::rows::{AllOrSome, Details};
 use super::values::Forgettable;
 use super::watch;
@@ -19,7 +19,15 @@ pub(super) fn downloads(session: &mut Session, wanted: &Downloads) -> Result<Exi
             rows.retain(|row| wanted.includes(row));
         } else if !wanted.ids.is_empty() && !is_all_of_nothing(&wanted.ids, &rows) {
             let chosen = parse_ids(&wanted.ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
-            return Ok(AllOrSome::Some(Details(picked(rows, &chosen, |row| row.id))));
+            let mut shown = Vec::new();
+            for row in picked(rows, &chosen, |row| row.id) {
+                let directory = row.directory.is_some().then_some(row.id);
+                shown.push(row);
+                if let Some(id) = directory {
+                    shown.append(&mut directory_files(session, id)?);
+                }
+            }
+            return Ok(AllOrSome::Some(Details(shown)));
         }
         Ok(AllOrSome::All(rows))
     })

@@ -36,7 +36,7 @@ problems! {
     OneTooMany { argument: String, command: &'static str }: Usage, ("\"{argument}\" is one argument too many for {command}");
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText: Usage, ("search needs a TEXT");
-    NothingNamed: Usage, ("download needs an ID, PEER/NAME or b3=HASH");
+    NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/ or b3=HASH");
     IdsAndStates: Usage, ("downloads takes IDs, or --active, --failed and --finished, not both");
     ForgetsNothing: Usage, ("forget needs an ID, --finished or a PEER");
     ForgetsOnePeer: Usage, ("forget takes one PEER and nothing else, or IDs of downloads");
@@ -58,7 +58,7 @@ problems! {
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
     NoNameAfterPeer: Usage, ("no name follows the peer");
     NothingToDownload: Usage,
-        ("name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)");
+        ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), or a content (b3=HASH)");
     OutputTaken: Usage,
         ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
     SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");

@@ -1,8 +1,10 @@
 //! Every bound and every span of time that this module keeps to, by name.
 
+mod directories;
 mod search_waits;
 mod searches;
 
+pub(super) use self::directories::*;
 pub(super) use self::search_waits::*;
 pub(super) use self::searches::*;
 use std::time::Duration;

@@ -92,17 +92,19 @@ enum Turn {
     Answers,
     Hashing,
     Orders,
+    Directories,
 }
 
 impl Turn {
-    const ALL: [Self; 4] = [Self::Scan, Self::Answers, Self::Hashing, Self::Orders];
+    const ALL: [Self; 5] = [Self::Scan, Self::Answers, Self::Hashing, Self::Orders, Self::Directories];
 
     fn next(self) -> Self {
         match self {
             Self::Scan => Self::Answers,
             Self::Answers => Self::Hashing,
             Self::Hashing => Self::Orders,
-            Self::Orders => Self::Scan,
+            Self::Orders => Self::Directories,
+            Self::Directories => Self::Scan,
         }
     }
 }
@@ -191,7 +193,7 @@ impl Node {
 
     /// How many downloads are remembered, by state.
     pub fn downloads_by_state(&self) -> BTreeMap<DownloadState, u64> {
-        self.download.downloads.count_by_state()
+        self.download.count_by_state()
     }
 
     fn calls(&mut self) -> Calls<'_> {
@@ -221,6 +223,7 @@ impl Node {
             Turn::Answers => self.search.has_work(),
             Turn::Hashing => self.share.has_hash_work(),
             Turn::Orders => !self.download.orders.is_empty(),
+            Turn::Directories => self.download.has_directory_work(),
         }
     }
 
@@ -272,6 +275,7 @@ impl Node {
                     self.download.reply(&mut self.cx, client, call, outcome);
                 }
             }
+            Turn::Directories => download.work_on_directories(&mut Net { cx, network }),
         }
         self.turn = self.turn.next();
         self.finish_turn();
@@ -289,7 +293,7 @@ impl Node {
             self.run_steps();
             let Self { cx, network, upload, download, .. } = self;
             upload.give_turns(cx);
-            download.drive_downloads(&mut Net { cx, network });
+            download.drive_all(&mut Net { cx, network });
             if !cx.out.has_steps() {
                 break;
             }

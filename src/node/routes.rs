@@ -28,7 +28,12 @@ impl Node {
             Event::DialEnded { exchange, outcome } => self.on_dial_ended(exchange, outcome),
             Event::SearchReport { peer, report } => search.on_report(&mut Net { cx, network }, peer, &report),
             Event::StreamEnded { peer } => search.on_stream_ended(&mut Net { cx, network }, peer),
-            Event::ListBatch { exchange, files } => search.on_list_batch(&mut Net { cx, network }, exchange, files),
+            Event::ListBatch { exchange, files } => match cx.exchanges.dial(exchange).map(|dial| dial.purpose) {
+                Some(Purpose::Directory(id)) => {
+                    download.on_directory_lines(&mut Net { cx, network }, id, exchange, files);
+                }
+                _ => search.on_list_batch(&mut Net { cx, network }, exchange, files),
+            },
             Event::FetchResumed { exchange, bytes } => download.on_fetch_resumed(exchange, bytes),
             Event::FetchHeld { exchange } => download.on_fetch_held(cx, exchange),
             Event::FetchProgress { exchange, bytes } => download.on_fetch_progress(cx, exchange, bytes),
@@ -123,6 +128,7 @@ impl Node {
             Purpose::Hits(open) => search.on_answer_ended(&mut Net { cx, network }, open),
             Purpose::FirstContact => download.on_contact_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::Newcomer => search.on_newcomer_dial_ended(&mut Net { cx, network }, to, &outcome),
+            Purpose::Directory(id) => download.on_directory_listed(&mut Net { cx, network }, id, exchange, outcome),
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
             Purpose::Fetch => download.on_fetch_ended(&mut Net { cx, network }, exchange, outcome),
             Purpose::Forward(open) => search.on_forward_ended(&mut Net { cx, network }, to, open, &outcome),

@@ -32,6 +32,7 @@ impl Node {
             NodeTimer::TurnWaited { exchange } => upload.on_turn_waited(cx, exchange),
             NodeTimer::RangesIdle(run) => upload.on_run_idle(cx, run),
             NodeTimer::Retry(id) => download.on_retry_timer(cx, id),
+            NodeTimer::Directory(id) => download.on_directory_timer(cx, id),
             NodeTimer::Look(id) => download.downloads.mark_dirty(id),
             NodeTimer::Probe(id) => download.probe_disk(cx, id),
             NodeTimer::Pace => download.on_pace_timer(cx),

@@ -12,6 +12,7 @@
 //! | `volume` | stable numbers of filesystems |
 //! | `part` | part files and their journals |
 //! | `place`, `disk` | the directory and the names of a download; the system calls that change them |
+//! | `descent` | the directories on the way to a file of a directory that is downloaded |
 //! | `claim` | renaming without replacing, on any filesystem |
 //! | `mount` | which filesystem a directory was on |
 //! | `orphans` | part files that belong to no download |
@@ -26,6 +27,7 @@
 mod beneath;
 mod cache;
 mod claim;
+mod descent;
 mod disk;
 mod durable;
 mod hasher;

@@ -2,13 +2,14 @@
 //!
 //! Never follows a symbolic link at these names, or touches a part file that another process holds.
 
+use super::descent::{self, Missing};
 use super::disk::{self, BLOCK_BYTES, fault};
 use super::durable::{OPEN_FLAGS, Replacing};
 use super::mount::filesystem_of;
 use super::{file_type, stat_at};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
-use crate::name::{COMPONENT_BYTES_MAX, cut, split_extension};
+use crate::name::{COMPONENT_BYTES_MAX, FileName, cut, split_extension};
 use crate::part::{PartSpec, Target};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
@@ -43,6 +44,8 @@ pub(in crate::store) struct Place {
     name: Vec<u8>,
     number_max: u32,
     token: u32,
+    /// How many directories the directory lies beneath the one that its target names.
+    depth: u32,
 }
 
 pub(super) enum Final {
@@ -66,13 +69,14 @@ impl Place {
                 let (parent, last) = split(path).ok_or(DiskFault::Missing)?;
                 Self::at(parent, last, 0, token)
             }
+            Target::Within { directory, path } => Self::within(directory, path.as_bytes(), Missing::Created, token),
         }
     }
 
     /// The directory that [`Place::open`] would open.
     pub(super) fn directory_of(spec: &PartSpec) -> &Path {
         match &spec.target {
-            Target::Suggested { directory, .. } => directory,
+            Target::Suggested { directory, .. } | Target::Within { directory, .. } => directory,
             Target::Exact { path, .. } if names_directory(path) || path.is_dir() => path,
             Target::Exact { path, .. } => path.parent().unwrap_or(path),
         }
@@ -93,6 +97,9 @@ impl Place {
                 };
                 beside.into_iter().chain(inside).collect()
             }
+            Target::Within { directory, path } => {
+                vec![Self::within(directory, path.as_bytes(), Missing::Refused, token)]
+            }
         }
     }
 
@@ -103,7 +110,29 @@ impl Place {
         if name.len() > COMPONENT_BYTES_MAX {
             return Err(fault(Errno::ENAMETOOLONG));
         }
-        Ok(Self { directory: handle, directory_path: directory.to_owned(), name: name.to_vec(), number_max, token })
+        let (directory_path, name) = (directory.to_owned(), name.to_vec());
+        Ok(Self { directory: handle, directory_path, name, number_max, token, depth: 0 })
+    }
+
+    /// The place of a target beneath a directory, with the directories on the way to it.
+    /// Errors: [`DiskFault::NotDirectory`] if one of them is something else, or a symbolic link; otherwise as the system reports.
+    pub(super) fn within(base: &Path, path: &[u8], missing: Missing, token: u32) -> Result<Self, DiskFault> {
+        let (above, name) = descent::split(path)?;
+        let mut place = Self::at(base, name, 0, token)?;
+        place.directory = descent::descend(place.directory, above, missing)?;
+        let above = Path::new(OsStr::from_bytes(above));
+        place.directory_path.extend(above);
+        place.depth = above.components().count() as u32;
+        Ok(place)
+    }
+
+    /// Removes the directories on the way to a target beneath a directory, as far as they are empty.
+    pub(super) fn remove_empty(base: &Path, path: &FileName) {
+        if let Ok((above, name)) = descent::split(path.as_bytes())
+            && let Ok(at_base) = Self::at(base, name, 0, 0)
+        {
+            descent::remove_empty(&at_base.directory, above);
+        }
     }
 
     pub(in crate::store) fn directory(&self) -> BorrowedFd<'_> {
@@ -131,8 +160,9 @@ impl Place {
         filesystem_of(&self.directory)
     }
 
-    pub(super) fn directory_path(&self) -> &Path {
-        &self.directory_path
+    /// The directory whose mount is remembered: the one that the target names.
+    pub(super) fn base_path(&self) -> &Path {
+        self.directory_path.ancestors().nth(self.depth as usize).unwrap_or(&self.directory_path)
     }
 
     /// Whether the name of the part file exists.

@@ -237,6 +237,7 @@ impl Disk {
                 candidates.into_iter().find_map(at).ok_or(DiskFault::Exists)
             }
             Target::Exact { path, .. } => at(path.clone()).ok_or(DiskFault::Exists),
+            Target::Within { directory, path } => at(directory.join(path.to_string())).ok_or(DiskFault::Exists),
         }
     }
 
@@ -267,6 +268,7 @@ pub(crate) fn part_key(spec: &PartSpec) -> PartKey {
     match &spec.target {
         Target::Suggested { directory, name } => (numbered(directory, name, 0), spec.token),
         Target::Exact { path, .. } => (path.clone(), spec.token),
+        Target::Within { directory, path } => (directory.join(path.to_string()), spec.token),
     }
 }
 

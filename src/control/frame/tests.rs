@@ -24,6 +24,7 @@ fn requests() -> Vec<Request> {
             output: Some(RawText::new(&b"/tmp/x"[..])),
         },
         Request::Downloads { after: 9 },
+        Request::DirectoryFiles { id: 7, after: 3 },
         Request::Follow { ids: "all".into() },
         Request::Pause { ids: "2,4-6".into() },
         Request::Resume { ids: "7".into() },

@@ -139,6 +139,37 @@ list!(problems: Problem as (ExitCode, &'static str) {
         "another file is to be saved there: download 4 saves to '/a b/\\xff'; wait until it is done, or `pyratectl cancel \
          4` it first"
     );
+    TooManyDirectories(9) => (Other, "9 directories are unfinished; `pyratectl cancel` makes room");
+    DirectoryNotListed { peer: peer(), fault: DialFault::TimedOut } => (
+        TimedOut, "cannot list [2001:db8::1]:9: timed out; it is asked again until cancelled"
+    );
+    ListCut { peer: peer() } => (
+        Other, "the list of [2001:db8::1]:9 is longer than this node takes; download its files by their names"
+    );
+    NothingBeneath { name: file_name(b"a/\xff/"), peer: peer() } => (
+        NotFound,
+        r#"[2001:db8::1]:9 shares nothing beneath "a/\xff/"; `pyratectl list [2001:db8::1]:9` shows what it shares"#
+    );
+    DirectoryTooLarge { files: 9, max: 10, room: 2 } => (
+        Other,
+        "the directory has too many files (9 or more): at most 10 may be unfinished, 2 more than now; name directories \
+         beneath it, or `pyratectl cancel` others first"
+    );
+    FilesMissing { missing: 2, files: 9, name: Some(text(b"a\n")), error: Some(Box::new(Problem::NotThere(peer()))) } => (
+        NotFound,
+        r#"2 of 9 files cannot be had ("a\n": no such file at [2001:db8::1]:9); the peer is asked again until cancelled"#
+    );
+    FilesMissing { missing: 2, files: 9, name: None, error: None } => (
+        NoSource, "2 of 9 files cannot be had; the peer is asked again until cancelled"
+    );
+    FilesNotSaved { failed: 1, files: 9, name: Some(text(b"a")), error: None } => (
+        NoSource, r#"1 of 9 files cannot be saved ("a"); the others are there; `pyratectl retry` tries again"#
+    );
+    NamesLeftOut { files: 2, example: text(b"a/../\x1b") } => (
+        FileIo,
+        r#"2 names of the peer cannot be those of files beneath a directory ("a/../\x1b"); all others are there"#
+    );
+    NameLeftOut => (FileIo, "this cannot be the name of a file beneath the directory");
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
     MoveOne => (Usage, "move takes one id");
     NotQueued { id: 7, state: DownloadState::Active } => (
@@ -329,6 +360,10 @@ fn peer() -> SocketAddr {
 
 fn path() -> PathBuf {
     std::ffi::OsStr::from_bytes(b"/a b/\xff").into()
+}
+
+fn file_name(bytes: &[u8]) -> FileName {
+    FileName::from_bytes(bytes).unwrap()
 }
 
 fn text(bytes: &[u8]) -> RawText {

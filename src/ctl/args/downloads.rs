@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
 pub(in crate::ctl) struct Download {
-    /// ids of hits (7, 2,4-6, all), PEER/NAME, or b3=HASH
+    /// ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, or b3=HASH
     #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
     pub(in crate::ctl) what: Vec<Selector>,
 

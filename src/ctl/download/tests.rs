@@ -23,6 +23,8 @@ fn row(shares: &[SourceRow]) -> DownloadRow {
         retry_in_s: None,
         not_remembered: None,
         place: None,
+        directory: None,
+        part_of: None,
     }
 }
 

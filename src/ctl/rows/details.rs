@@ -1,8 +1,8 @@
 //! Single hits and downloads, with everything that is known of them. Programs get the usual rows.
 
-use super::downloads::{done_share, remark};
+use super::downloads::{done_share, files, remark};
 use super::{Row, Show};
-use crate::control::{DownloadRow, DownloadState, HitRow, SourceRow, SourceState};
+use crate::control::{DownloadRow, DownloadState, HitRow, MissingRow, SourceRow, SourceState};
 use crate::ctl::table::{Look, Table, Tone};
 use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
 use crate::ctl::wrap::beside;
@@ -74,11 +74,18 @@ impl Show for Details<DownloadRow> {
             let mut fields = vec![("State", state_line(row)), ("Check", check_line(row))];
             fields.extend(row.b3.as_ref().map(|b3| ("Hash", name(b3.as_bytes()))));
             fields.extend(row.path.as_ref().map(|path| ("Path", name(path.as_bytes()))));
+            if let Some(part) = &row.directory {
+                fields.push(("Files", files(part)));
+                // The rest are among the files below.
+                fields.extend(part.missing.iter().take(MISSING_SHOWN).map(|file| ("Missing", missing(file))));
+            }
             if row.state != DownloadState::Done || row.already {
                 fields.push(("Remark", remark(row)));
             }
             fields.retain(|(_, value)| value != UNKNOWN);
-            block(row.id, row.name.as_bytes(), fields, look) + &sources(row, look)
+            let heading = block(row.id, row.name.as_bytes(), fields, look);
+            // The sources of a directory are those of its files.
+            if row.directory.is_some() { heading } else { heading + &sources(row, look) }
         };
         self.0.iter().map(block).collect::<Vec<_>>().join("\n")
     }
@@ -86,6 +93,15 @@ impl Show for Details<DownloadRow> {
     fn table(&self) -> Table {
         self.0[..].table()
     }
+}
+
+/// Names of missing files in the block of their directory.
+const MISSING_SHOWN: usize = 10;
+
+/// A missing file, and why it is.
+fn missing(file: &MissingRow) -> String {
+    let error = file.error.as_ref().map_or_else(String::new, |error| format!(": {}", error.message));
+    name(file.name.as_bytes()) + &error
 }
 
 /// A heading and fields below it; the title of a field that is the same as the one above is left out.
@@ -122,6 +138,8 @@ fn state_line(row: &DownloadRow) -> String {
 
 fn check_line(row: &DownloadRow) -> String {
     match row.state {
+        _ if row.directory.is_some() && row.verified => "verified: each file is what its hash says",
+        state if row.directory.is_some() && state != DownloadState::Done => UNKNOWN,
         _ if row.verified => "verified: the content is what its hash says",
         DownloadState::Failed | DownloadState::Cancelled => UNKNOWN,
         DownloadState::Done => return unverified(row),
@@ -133,6 +151,9 @@ fn check_line(row: &DownloadRow) -> String {
 
 /// Why a finished download is not verified, and whose file it is as far as that is known.
 pub(in crate::ctl) fn unverified(row: &DownloadRow) -> String {
+    if row.directory.is_some() {
+        return "unverified: of some files no hash was known".into();
+    }
     let senders: Vec<_> = row.shares.iter().filter(|share| share.bytes > 0).collect();
     match senders[..] {
         [sender] => format!("unverified: no hash was known; all of it is from {}", sender.addr),

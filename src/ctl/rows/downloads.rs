@@ -1,9 +1,9 @@
 //! Downloads: the queue, and the outcome of an order to some of them.
 
 use super::{Column, Row, Show, addresses, hash, number};
-use crate::control::{DownloadRow, DownloadState, ExitCode, ForgottenReply};
+use crate::control::{DirectoryPart, DownloadRow, DownloadState, ExitCode, ForgottenReply};
 use crate::ctl::table::{Look, Table, Tone};
-use crate::ctl::text::{UNKNOWN, name, or_unknown, ranges, size, span, word};
+use crate::ctl::text::{UNKNOWN, count, name, or_unknown, ranges, size, span, word};
 use serde::Serialize;
 
 impl Row for DownloadRow {
@@ -71,6 +71,8 @@ pub(in crate::ctl) fn done_share(row: &DownloadRow) -> String {
 fn check(row: &DownloadRow) -> &'static str {
     match row.state {
         _ if row.verified => "verified",
+        // Each of its files is checked alone.
+        state if row.directory.is_some() && state != DownloadState::Done => UNKNOWN,
         DownloadState::Failed | DownloadState::Cancelled => UNKNOWN,
         DownloadState::Done => "unverified",
         _ if row.b3.is_some() => "pending",
@@ -110,11 +112,20 @@ fn remark_of_state(row: &DownloadRow) -> String {
             Some(error) if is_stopped_by_disk(row) => error,
             _ => format!("by the user; `pyratectl resume {}` resumes it", row.id),
         },
-        DownloadState::Queued if error.is_none() => {
+        DownloadState::Queued if error.is_none() && row.directory.is_none() => {
             or_unknown(row.place, |place| format!("number {place} in the queue"))
         }
-        _ => or_unknown(error, |error| error),
+        _ => or_unknown(error.or_else(|| row.directory.as_deref().map(files)), |error| error),
     }
+}
+
+/// How many files of a directory are there.
+pub(in crate::ctl) fn files(part: &DirectoryPart) -> String {
+    let missing = match part.files_missing {
+        0 => String::new(),
+        missing => format!(", {missing} missing"),
+    };
+    format!("{} of {}{missing}", part.files_done, count(part.files, "file"))
 }
 
 /// What a user orders some downloads to do.

@@ -21,7 +21,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     OneTooMany { argument: "x".into(), command: "status" } => (Usage, "\"x\" is one argument too many for status");
     BothForms => (Usage, "--json and --terse exclude one another");
     NoText => (Usage, "search needs a TEXT");
-    NothingNamed => (Usage, "download needs an ID, PEER/NAME or b3=HASH");
+    NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/ or b3=HASH");
     NoId { command: "pause" } => (Usage, "pause needs an ID");
     IdsAndStates => (Usage, "downloads takes IDs, or --active, --failed and --finished, not both");
     ForgetsNothing => (Usage, "forget needs an ID, --finished or a PEER");
@@ -56,7 +56,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NotAHash => (Usage, "b3= is followed by 64 hex digits");
     NoNameAfterPeer => (Usage, "no name follows the peer");
     NothingToDownload => (
-        Usage, "name ids of hits (7, 2,4-6, all), a file of a peer (192.0.2.7:63339/NAME), or a content (b3=HASH)"
+        Usage, "name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), or a content (b3=HASH)"
     );
     OutputTaken => (
         Usage,

@@ -3,7 +3,7 @@
 use crate::control::{CallError, EventRow, RawText};
 use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::name::FileName;
-use crate::node::contract::{DownloadRecord, PartSpec, RecordState, SourceRecord, Target};
+use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState, SourceRecord, Target};
 use crate::store::RECORD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,6 +46,16 @@ struct Form {
     exact: bool,
     /// The name of the file there.
     as_name: RawText,
+    /// `as_name` is a path beneath the directory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    within: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<DirectoryForm>,
+    /// Of a file of a directory: the id of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    member_of: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<DoneForm>,
     /// Of the part file; earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filesystem: Option<String>,
@@ -74,6 +84,18 @@ struct FailedForm {
 }
 
 #[derive(Serialize, Deserialize)]
+struct DoneForm {
+    verified: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DirectoryForm {
+    /// Missing until all its files have records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct SourceForm {
     addr: SocketAddr,
     /// The newest name. Earlier versions read only this one.
@@ -93,6 +115,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
     let (place, exact, as_name) = match &record.spec.target {
         Target::Suggested { directory, name } => (path(directory), false, text(name)),
         Target::Exact { path: at, name } => (path(at), true, text(name)),
+        Target::Within { directory, path: name } => (path(directory), false, text(name)),
     };
     let source = |source: &SourceRecord| {
         let (name, older) = source.names.split_first()?;
@@ -117,6 +140,19 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         place,
         exact,
         as_name,
+        within: matches!(record.spec.target, Target::Within { .. }),
+        directory: match record.kind {
+            RecordKind::Directory { files } => Some(DirectoryForm { files }),
+            RecordKind::File | RecordKind::Member { .. } => None,
+        },
+        member_of: match record.kind {
+            RecordKind::Member { of } => Some(of.0),
+            RecordKind::File | RecordKind::Directory { .. } => None,
+        },
+        done: match record.state {
+            RecordState::Done { verified } => Some(DoneForm { verified }),
+            _ => None,
+        },
         filesystem: record.spec.filesystem.map(|id| id.to_string()),
         sources: record.sources.iter().filter_map(source).collect(),
         events: event_values(&record.events),
@@ -159,6 +195,7 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     let as_name = name(&form.as_name)?;
     let target = match form.exact {
         true => Target::Exact { path: at, name: as_name },
+        false if form.within => Target::Within { directory: at, path: as_name },
         false => Target::Suggested { directory: at, name: as_name },
     };
     let source = |source: &SourceForm| {
@@ -177,6 +214,11 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             token: form.token,
             filesystem: form.filesystem.as_deref().and_then(FilesystemId::parse),
         },
+        kind: match (form.directory, form.member_of) {
+            (Some(DirectoryForm { files }), _) => RecordKind::Directory { files },
+            (None, Some(of)) => RecordKind::Member { of: TransferId(of) },
+            (None, None) => RecordKind::File,
+        },
         name: name(&form.name)?,
         size: form.size,
         b3: match &form.b3 {
@@ -186,6 +228,7 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         learnt_from: form.learnt_from,
         state: match form.failed {
             _ if form.dropped => RecordState::Dropped,
+            _ if form.done.is_some() => RecordState::Done { verified: form.done.is_some_and(|done| done.verified) },
             Some(FailedForm { keeps_part }) => RecordState::Failed { keeps_part },
             None if form.paused => RecordState::Paused,
             None => RecordState::Waiting,
@@ -233,8 +276,18 @@ mod tests {
             (RecordState::Failed { keeps_part: true }, Some(error.clone())),
             (RecordState::Failed { keeps_part: false }, Some(error)),
             (RecordState::Dropped, None),
+            (RecordState::Done { verified: true }, None),
+            (RecordState::Done { verified: false }, None),
         ];
-        for (target, b3) in [(suggested, Some(ContentHash([7; 32]))), (exact, None)] {
+        let within = Target::Within { directory: "/a".into(), path: name(b"d/\xfe/x") };
+        let member = RecordKind::Member { of: TransferId(3) };
+        for (target, b3, kind) in [
+            (suggested, Some(ContentHash([7; 32])), RecordKind::File),
+            (exact, None, RecordKind::File),
+            (within.clone(), None, RecordKind::Directory { files: None }),
+            (within.clone(), None, RecordKind::Directory { files: Some(7) }),
+            (within, None, member),
+        ] {
             let addr = "[2001:db8::1]:9".parse().unwrap();
             let source = |names, is_chosen| SourceRecord { addr, names, p1: true, is_chosen };
             let several = vec![name(b"c"), name(b"b\xff"), name(b"a")];
@@ -257,6 +310,7 @@ mod tests {
                     place: if b3.is_some() { 9 } else { -5 },
                     sources: sources.clone(),
                     events: b3.map(|_| event(7)).into_iter().collect(),
+                    kind,
                 };
                 assert_eq!(decode(9, &encode(&record)), Some(Recalled::Download(Box::new(record))));
             }
@@ -315,6 +369,7 @@ mod tests {
             place: 1,
             sources: (0..64).map(source).collect(),
             events: Vec::new(),
+            kind: RecordKind::File,
         };
         let bytes = encode(&record);
         let kept = decode_download(1, &bytes).unwrap().sources;

@@ -66,6 +66,7 @@ struct Pending {
 fn part_file(spec: &PartSpec) -> (u32, Vec<PathBuf>) {
     let directories = match &spec.target {
         Target::Suggested { directory, .. } => vec![directory.clone()],
+        Target::Within { .. } => spec.target.path().parent().map(Path::to_owned).into_iter().collect(),
         Target::Exact { path, .. } => path.ancestors().take(2).map(Path::to_owned).collect(),
     };
     (spec.token, directories)

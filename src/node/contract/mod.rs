@@ -50,7 +50,8 @@ pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
 pub use action::{Action, Expect, Portion};
 pub use event::{DialOutcome, Dialled, DiskOutcome, Event, Response};
 pub use transfer::{
-    DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordState, Remembered, RememberedPeers, SourceRecord,
+    DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordKind, RecordState, Remembered, RememberedPeers,
+    SourceRecord,
 };
 
 use std::net::{IpAddr, SocketAddr};

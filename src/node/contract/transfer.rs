@@ -89,6 +89,22 @@ pub struct DownloadRecord {
     pub sources: Vec<SourceRecord>,
     /// What the event log has of it.
     pub events: Vec<Rc<EventRow>>,
+    pub kind: RecordKind,
+}
+
+/// What a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    File,
+    /// A file of a directory.
+    Member {
+        of: TransferId,
+    },
+    /// A directory.
+    Directory {
+        /// So many members have records; `None` until all that the peer has listed have one.
+        files: Option<u64>,
+    },
 }
 
 /// The state of a download for the next run.
@@ -101,6 +117,11 @@ pub enum RecordState {
     Failed {
         /// Its part file is kept; otherwise it is removed.
         keeps_part: bool,
+    },
+    /// A member is done, while its directory is not.
+    Done {
+        /// Its content is that of the hash that was known.
+        verified: bool,
     },
     /// It is over, and only its part file is still to be removed.
     Dropped,

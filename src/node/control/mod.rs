@@ -126,6 +126,9 @@ impl Calls<'_> {
             }
             Request::Forget { peer } => self.network.call_forget(self.cx, canonical(peer)).map(|()| Reply::Done {}),
             Request::Downloads { after } => Ok(Reply::Downloads(self.download.call_downloads(self.cx, after))),
+            Request::DirectoryFiles { id, after } => {
+                self.download.call_directory_files(self.cx, id, after).map(Reply::Downloads)
+            }
             Request::Follow { ids } => self.download.call_follow(self.cx, client, &ids).map(Reply::Downloads),
             Request::Uploads { after } => {
                 Ok(Reply::Uploads(self.upload.call_uploads(self.cx, self.share, after.as_ref())))

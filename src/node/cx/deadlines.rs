@@ -36,6 +36,8 @@ pub(in crate::node) enum NodeTimer {
     RangesIdle(RunId),
     /// Sources of a download can be tried again.
     Retry(TransferId),
+    /// The peer of a directory is asked for its list again.
+    Directory(TransferId),
     Look(TransferId),
     /// Try again the disk that stopped a download.
     Probe(TransferId),

@@ -42,6 +42,15 @@ use std::rc::Rc;
 pub(super) enum Wanted {
     Hit(HitId),
     Named(Box<DownloadRequest>),
+    Directory(Box<DirectoryRequest>),
+}
+
+/// A directory that a user wants.
+#[derive(Debug)]
+pub(super) struct DirectoryRequest {
+    /// Ends in `/`.
+    pub(super) name: FileName,
+    pub(super) peer: SocketAddr,
 }
 
 /// One file that a user wants.
@@ -66,6 +75,7 @@ impl DownloadMachine {
         let request = match wanted {
             Wanted::Hit(id) => self.request_of_hit(search, id),
             Wanted::Named(request) => Some(*request),
+            Wanted::Directory(request) => return self.begin_directory(net, *request, output).map(Some),
         };
         let Some(request) = request else { return Ok(None) };
         self.check_room(1)?;
@@ -93,6 +103,8 @@ impl DownloadMachine {
         match wanted {
             Wanted::Hit(id) => self.request_of_hit(search, *id).map_or(Ok(()), |request| check(&request)),
             Wanted::Named(request) => check(request),
+            // What is there already is found when its files are opened.
+            Wanted::Directory(_) => Ok(()),
         }
     }
 
@@ -122,6 +134,9 @@ impl DownloadMachine {
             }
             Selector::File { peer, name } => {
                 let peer = net.network.peer_of_user(net.cx, *peer)?;
+                if name.as_bytes().ends_with(b"/") {
+                    return Ok(vec![Wanted::Directory(Box::new(self.read_directory(net, peer, name)?))]);
+                }
                 let name =
                     FileName::from_bytes(name.as_bytes()).ok_or_else(|| Problem::NoFileName { name: name.clone() })?;
                 net.network.learn_peer(net.cx, peer, PeerSource::User);
@@ -231,6 +246,9 @@ impl DownloadMachine {
     /// A file can be made at the place, or cannot. An error that says nothing of the place is left to the part file, which
     /// meets it as well.
     pub(in crate::node) fn on_target_probed(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<PathBuf>) {
+        if self.directories.contains(id) {
+            return self.on_directory_probed(cx, id, outcome);
+        }
         let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
         let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
         match outcome {
@@ -259,7 +277,7 @@ impl Downloads {
     /// the latest hash of that name.
     fn all_fulfilling(&self, request: &DownloadRequest) -> Vec<(TransferId, &Download)> {
         if let Some(b3) = request.b3 {
-            return self.of_content(b3).collect();
+            return self.of_content(b3).filter(|(_, row)| row.directory.is_none()).collect();
         }
         let mut found: Vec<(TransferId, &Download)> = Vec::new();
         for wanted in &request.sources {
@@ -283,7 +301,7 @@ impl Downloads {
         if let Some((id, row)) = found.first() {
             return Err(Problem::PlaceTaken { same_file: true, id: id.0, place: row.place() });
         }
-        match self.iter().find(|(_, row)| !row.life().is_over() && row.occupies(target)) {
+        match self.iter().find(|(_, row)| row.directory.is_none() && !row.life().is_over() && row.occupies(target)) {
             Some((id, row)) => Err(Problem::PlaceTaken { same_file: false, id: id.0, place: row.place() }),
             None => Ok(()),
         }
@@ -293,6 +311,9 @@ impl Downloads {
 impl Download {
     /// Whether nothing says that what is wanted of a source, without a hash, is another file than this one.
     fn may_be(&self, request: &DownloadRequest, wanted: &Source) -> bool {
+        if self.directory.is_some() {
+            return false;
+        }
         let same = self.sources.iter().find(|source| source.addr == wanted.addr);
         // Who was found by the name alone may have anything under it.
         let may_be_other = |source: &Source| source.origin == Origin::Name || source.names.has_disproved(&wanted.names);
@@ -305,10 +326,7 @@ impl Download {
 
     /// Where it saves to, as far as it is known.
     pub(super) fn place(&self) -> PathBuf {
-        match (&self.path, &self.spec.target) {
-            (Some(path), _) | (None, Target::Exact { path, .. }) => path.clone(),
-            (None, Target::Suggested { directory, name }) => directory.join(OsStr::from_bytes(name.as_bytes())),
-        }
+        self.path.clone().unwrap_or_else(|| self.spec.target.path())
     }
 
     /// Whether it saves its file to this target: under this path, or in this directory. Where the final path is not
@@ -317,6 +335,8 @@ impl Download {
         let inside = |directory: &Path, path: &Path| path.parent() == Some(directory);
         match (target, &self.path, &self.spec.target) {
             (_, _, own) if own == target => true,
+            // Only directories have such targets, and their files are no downloads of their own.
+            (Target::Within { .. }, _, _) | (_, _, Target::Within { .. }) => false,
             (Target::Exact { path, .. }, Some(own), _) => own == path || inside(path, own),
             (Target::Suggested { directory, .. }, Some(own), _) => inside(directory, own),
             (Target::Exact { path, .. }, None, Target::Exact { path: own, .. }) => own == path || inside(path, own),

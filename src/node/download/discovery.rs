@@ -272,8 +272,9 @@ impl Download {
         }
         self.name = told.clone();
         self.claimed_size = self.claimed_size.or(size);
-        let (Target::Suggested { name, .. } | Target::Exact { name, .. }) = &mut self.spec.target;
-        *name = told.safe_component();
+        if let Target::Suggested { name, .. } | Target::Exact { name, .. } = &mut self.spec.target {
+            *name = told.safe_component();
+        }
         // In a directory it is another by that.
         self.path = None;
     }

@@ -10,6 +10,7 @@ use crate::control::{ForgottenReply, IdForm, Problem};
 use crate::id::TransferId;
 use crate::node::contract::Action;
 use crate::node::cx::Cx;
+use std::collections::BTreeSet;
 
 impl Download {
     /// It is over, and has left nothing on the disk but its file.
@@ -32,8 +33,13 @@ impl Download {
 impl DownloadMachine {
     /// Either all that are named are forgotten or none; `all` means those that may be.
     pub(in crate::node) fn call_forget(&self, ids: &str) -> Result<Order, Problem> {
-        let ids = self.read_ids(ids, IdForm::Whole, Download::may_be_forgotten)?;
-        let refused = ids.iter().find_map(|id| self.downloads.get(*id)?.why_not_forgotten(*id));
+        let ids =
+            self.read_ids(ids, IdForm::Whole, Download::may_be_forgotten, |id| self.directory_may_be_forgotten(id))?;
+        let why = |id: &TransferId| match self.downloads.get(*id) {
+            Some(row) => row.why_not_forgotten(*id),
+            None => self.why_directory_stays(*id),
+        };
+        let refused = ids.iter().find_map(why);
         refused.map_or(Ok(Order::apply(Command::Forget, ids)), Err)
     }
 
@@ -53,8 +59,11 @@ impl DownloadMachine {
             .filter(|(_, row)| row.may_be_forgotten())
             .partition(|(_, row)| row.recorded.durable >= row.recorded.revision);
         let problem = kept.iter().find_map(|(_, row)| row.recorded.problem.clone());
-        let gone = gone.into_iter().map(|(id, _)| id).collect();
+        let mut gone: BTreeSet<TransferId> = gone.into_iter().map(|(id, _)| id).collect();
         self.downloads.remove_finished(&gone);
+        let (directories, kept) = self.remove_forgotten_directories(ids);
+        gone.extend(directories);
+        let problem = problem.or(kept);
         match problem {
             Some(problem) => Err(problem),
             None => Ok(ForgottenReply { forgotten: gone.into_iter().map(|id| id.0).collect() }),

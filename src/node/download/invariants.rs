@@ -27,6 +27,7 @@ struct Before {
 impl DownloadMachine {
     pub(in crate::node) fn check_invariants(&self, cx: &Cx) {
         self.downloads.check_invariants();
+        self.directories.check_invariants(&self.downloads);
         self.check_precedence(cx);
         self.first_contacts.check_invariants();
         if cx.is_running() {
@@ -47,7 +48,7 @@ impl DownloadMachine {
 
     pub(super) fn check_precedence(&self, cx: &Cx) {
         for (id, revision) in cx.out.needs() {
-            let recorded = self.downloads.get(id).map(|row| &row.recorded);
+            let recorded = self.recorded(id);
             let is_told = recorded.is_none_or(|recorded| recorded.durable >= revision || recorded.problem.is_some());
             assert!(is_told, "no answer leaves before the record of {id:?} is on the disk");
         }

@@ -37,6 +37,11 @@ impl DownloadMachine {
         }
         let is_over = life.is_over();
         let Some(old) = self.downloads.set_life(id, life) else { return };
+        if let Some(row) = self.downloads.get(id)
+            && let Some(directory) = row.directory
+        {
+            self.directories.on_member_life(directory, &old, row.life());
+        }
         cx.cancel_timer(old.timer());
         let ended = self.downloads.get(id).and_then(|row| row.life().logged_as());
         if let Some(kind) = ended.filter(|kind| old.logged_as() != Some(*kind)) {
@@ -77,6 +82,9 @@ impl DownloadMachine {
             return;
         }
         download.notified_at = Some(cx.now);
+        if let Some(directory) = download.directory {
+            return self.tell_directory_progress(cx, directory);
+        }
         let Some(row) = self.downloads.row(cx, id) else { return };
         cx.notify(Topic::Download(id), || Notice::Download { download: row });
     }
@@ -139,6 +147,8 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return true };
         let keeps = match download.life() {
             Life::Active => return false,
+            // Its directory counts it after a restart, too.
+            Life::Done { .. } if download.directory.is_some() => return false,
             Life::Done { .. } | Life::Cancelled { .. } => false,
             Life::Failed { .. } => download.part().is_worth_keeping(),
             Life::Queued { .. } | Life::Waiting { .. } | Life::Paused | Life::Blocked { .. } => true,
@@ -384,7 +394,9 @@ impl DownloadMachine {
 
     fn pause_for_disk(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &download.spec.target;
+        let (Target::Suggested { directory: at, .. }
+        | Target::Within { directory: at, .. }
+        | Target::Exact { path: at, .. }) = &download.spec.target;
         let why = Problem::DiskStopped { at: at.clone(), fault };
         let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
         download.disk_failures = download.disk_failures.saturating_add(1);

@@ -21,7 +21,11 @@ impl Life {
 impl DownloadMachine {
     /// Logs what a download has come to. It is to be remembered next.
     pub(super) fn log_event(&self, cx: &mut Cx, id: TransferId, kind: EventKind) {
-        let Some(row) = self.downloads.row(cx, id) else { return };
+        if self.downloads.get(id).is_some_and(|row| row.directory.is_some()) {
+            // The log has its directory.
+            return;
+        }
+        let Some(row) = self.row(cx, id) else { return };
         cx.log_event(id, kind, |event| EventRow {
             download: Some(row.id),
             name: row.name,

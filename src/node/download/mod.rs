@@ -8,12 +8,15 @@
 //! A fetch has three forms: the order, a `Task`, which the picker gives and the loop carries out; the exchange, a `Fetch`; and
 //! the outcome, a `FetchOutcome` on how the exchange has ended.
 //!
+//! A directory is one download for its user, and a machine of its own over those of its files (`directories`).
+//!
 //! Calls `network`, and reads the hits of `search`. Bulk bytes never pass through here: the loop is told what to fetch, and
 //! tells the outcome.
 
 mod begin;
 mod claims;
 mod crawling;
+mod directories;
 mod discovery;
 mod endgame;
 mod fetch;
@@ -23,6 +26,7 @@ mod forgetting;
 mod invariants;
 mod lifecycle;
 mod logging;
+mod milestones;
 mod moving;
 mod names;
 mod orders;
@@ -30,6 +34,7 @@ mod part;
 mod picker;
 mod rate_cap;
 mod remembering;
+mod rows;
 mod source;
 mod source_faults;
 mod state;
@@ -42,6 +47,7 @@ pub(super) use orders::{Command, Order, TEXT_BLOAT_MAX, page};
 
 use super::limits::{SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
 use super::rate_limit::{Allowances, Tariff};
+use directories::Directories;
 use first_contact::FirstContacts;
 use orders::Running;
 pub(super) use remembering::Outcome;
@@ -51,6 +57,7 @@ use table::Downloads;
 
 pub(super) struct DownloadMachine {
     pub(super) downloads: Downloads,
+    directories: Directories,
     pub(super) first_contacts: FirstContacts,
     remembering: Remembering,
     /// The orders in progress; the first is carried out.
@@ -64,7 +71,15 @@ pub(super) struct DownloadMachine {
 impl Default for DownloadMachine {
     fn default() -> Self {
         let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST };
-        let (downloads, first_contacts, remembering, orders) = Default::default();
-        Self { downloads, first_contacts, remembering, orders, stuck_seeks: Allowances::new(stuck, 1), orphans: (0, 0) }
+        let (downloads, directories, first_contacts, remembering, orders) = Default::default();
+        Self {
+            downloads,
+            directories,
+            first_contacts,
+            remembering,
+            orders,
+            stuck_seeks: Allowances::new(stuck, 1),
+            orphans: (0, 0),
+        }
     }
 }

@@ -11,8 +11,11 @@ use crate::node::cx::Cx;
 impl DownloadMachine {
     /// Moves a queued download. It is in its new place when the node answers, and the answer waits for the disk.
     pub(in crate::node) fn call_move(&mut self, cx: &mut Cx, id: &str, to: MoveTo) -> Result<Outcome, Problem> {
-        let ids = self.read_ids(id, IdForm::Whole, |row| matches!(row.life(), Life::Queued { .. }))?;
+        let ids = self.read_ids(id, IdForm::Whole, |row| matches!(row.life(), Life::Queued { .. }), |_| false)?;
         let [id] = ids[..] else { return Err(Problem::MoveOne) };
+        if let Some(state) = self.directories.state(id) {
+            return Err(Problem::NotQueued { id: id.0, state });
+        }
         let Some(row) = self.downloads.get(id) else { return Err(Problem::MoveOne) };
         if !matches!(row.life(), Life::Queued { .. }) {
             return Err(Problem::NotQueued { id: id.0, state: row.state() });

@@ -115,7 +115,7 @@ impl DownloadMachine {
             Command::Retry => row.life().may_be_retried(),
             Command::Forget => row.life().is_over(),
         };
-        Ok(Order::apply(command, self.read_ids(ids, form, applies)?))
+        Ok(Order::apply(command, self.read_ids(ids, form, applies, |id| self.may_order(command, id))?))
     }
 
     pub(in crate::node) fn call_follow(
@@ -124,14 +124,10 @@ impl DownloadMachine {
         client: ClientId,
         ids: &str,
     ) -> Result<DownloadsReply, Problem> {
-        let ids = self.read_ids(ids, IdForm::Beginnings, |row| !row.life().is_over())?;
+        let is_unfinished = |id| !self.directories.is_over(id);
+        let ids = self.read_ids(ids, IdForm::Beginnings, |row| !row.life().is_over(), is_unfinished)?;
         self.follow_downloads(cx, client, &ids);
         Ok(self.downloads_reply(cx, &ids))
-    }
-
-    pub(in crate::node) fn call_downloads(&self, cx: &Cx, after: u32) -> DownloadsReply {
-        let (downloads, next) = page(self.downloads.after(cx, TransferId(after)), download_bytes);
-        DownloadsReply { downloads, next, ids: Vec::new() }
     }
 
     /// Carries an order out, as far as one slice goes. Returns the answer if that was all.
@@ -201,11 +197,19 @@ impl DownloadMachine {
             match &mut order.left {
                 Left::Apply { command, ids } => {
                     let Some(id) = ids.pop() else { break };
+                    if self.directories.contains(id) {
+                        // What is next is the same for its members.
+                        ids.extend(self.order_directory(net.cx, *command, id));
+                        continue;
+                    }
                     match command {
                         Command::Pause => self.pause_download(net.cx, id),
                         Command::Resume => self.resume_download(net.cx, id),
                         Command::Retry => self.retry_download(net.cx, id),
-                        Command::Cancel => self.cancel_download(net.cx, id),
+                        Command::Cancel => {
+                            self.cancel_download(net.cx, id);
+                            self.release_cancelled(net.cx, id);
+                        }
                         Command::Forget => self.forget_download(net.cx, id),
                     }
                 }
@@ -299,16 +303,21 @@ impl DownloadMachine {
         ids: &str,
         form: IdForm,
         applies: impl Fn(&Download) -> bool,
+        applies_to_directory: impl Fn(TransferId) -> bool,
     ) -> Result<Vec<TransferId>, Problem> {
-        let applying = self.downloads.iter().filter(|(_, row)| applies(row)).map(|(id, _)| id.0);
-        let ids = parse_ids_with_all(ids, form, &self.downloads.ids().collect(), applying)?;
+        let files = self.downloads.iter().filter(|(_, row)| row.directory.is_none() && applies(row));
+        let directories = self.directories.iter().map(|(id, _)| id).filter(|id| applies_to_directory(*id));
+        let applying = files.map(|(id, _)| id).chain(directories).map(|id| id.0);
+        let known = self.downloads.ids().chain(self.directories.iter().map(|(id, _)| id.0)).collect();
+        let ids = parse_ids_with_all(ids, form, &known, applying)?;
         Ok(ids.into_iter().map(TransferId).collect())
     }
 
     /// Reports these downloads to a client from now on, as far as they are unfinished.
     pub(super) fn follow_downloads(&mut self, cx: &mut Cx, client: ClientId, ids: &[TransferId]) {
         for &id in ids {
-            if self.downloads.get(id).is_some_and(|row| !row.life().is_over()) {
+            let is_unfinished = self.downloads.get(id).is_some_and(|row| !row.life().is_over());
+            if is_unfinished || !self.directories.is_over(id) {
                 cx.subscriptions.subscribe(Topic::Download(id), client);
             }
         }
@@ -317,7 +326,7 @@ impl DownloadMachine {
     pub(super) fn downloads_reply(&self, cx: &Cx, ids: &[TransferId]) -> DownloadsReply {
         let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
         let places = self.downloads.queued.places();
-        let row = |id: TransferId| Some(DownloadRow { place: places.get(&id).copied(), ..self.downloads.row(cx, id)? });
+        let row = |id: TransferId| Some(DownloadRow { place: places.get(&id).copied(), ..self.row(cx, id)? });
         let rows = ids.iter().filter_map(|id| Some((id.0, row(*id)?)));
         let (downloads, next) = page(rows, download_bytes);
         DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
@@ -325,9 +334,11 @@ impl DownloadMachine {
 }
 
 /// What a row takes as a line of JSON, at most.
-fn download_bytes(row: &DownloadRow) -> usize {
+pub(super) fn download_bytes(row: &DownloadRow) -> usize {
     let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
-    500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
+    let missing = row.directory.iter().flat_map(|part| &part.missing);
+    let missing: usize = missing.map(|row| 500 + row.name.as_bytes().len() * TEXT_BLOAT_MAX).sum();
+    missing + 500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
 }
 
 /// What a source's share takes as a line of JSON, at most, roughly.

@@ -6,13 +6,15 @@
 
 use super::DownloadMachine;
 use super::part::PartFile;
-use super::state::{Download, Life, Want};
+use super::state::{Download, Life, Recorded, Want};
 use crate::control::{CallError, CallId, EventKind, EventRow, Problem, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordState};
+use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordKind, RecordState};
 use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
-use crate::node::limits::{DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX};
+use crate::node::limits::{
+    DIRECTORIES_MAX, DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX,
+};
 use crate::node::network::Net;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,9 +78,14 @@ impl DownloadMachine {
         for record in &records {
             cx.recall_events(record.id, record.events.clone());
         }
-        for record in records.into_iter().take(DOWNLOADS_MAX) {
+        let directories = self.recall_directories(&records);
+        for mut record in records.into_iter().take(DOWNLOADS_MAX + DIRECTORIES_MAX) {
             let id = record.id;
             self.downloads.note_given(id.0);
+            if matches!(record.kind, RecordKind::Directory { .. }) {
+                continue;
+            }
+            self.align_member(&mut record);
             if matches!(record.state, RecordState::Dropped | RecordState::Failed { keeps_part: false }) {
                 cx.out.act(Action::DropPart { download: id, spec: record.spec.clone() });
             }
@@ -87,9 +94,34 @@ impl DownloadMachine {
                 continue;
             }
             if self.downloads.get(id).is_none() {
+                let kind = record.kind;
                 self.downloads.insert(id, Download::recalled(record));
+                if let RecordKind::Member { of } = kind {
+                    self.recall_member(of, id);
+                }
             }
         }
+        self.resume_directories(cx, directories);
+    }
+
+    pub(super) fn next_revision(&mut self) -> u64 {
+        self.remembering.revisions += 1;
+        self.remembering.revisions
+    }
+
+    /// What is known of the records of a download or a directory, and whether it is over.
+    fn recorded_mut(&mut self, id: TransferId) -> Option<(&mut Recorded, bool)> {
+        if self.directories.contains(id) {
+            let is_over = self.directories.is_over(id);
+            return Some((self.directories.recorded_mut(id)?, is_over));
+        }
+        let download = self.downloads.get_mut(id)?;
+        let is_over = download.life().is_over();
+        Some((&mut download.recorded, is_over))
+    }
+
+    pub(super) fn recorded(&self, id: TransferId) -> Option<&Recorded> {
+        self.directories.recorded(id).or_else(|| Some(&self.downloads.get(id)?.recorded))
     }
 
     /// Makes room by the download that was over first and owes nothing. What it has kept is not kept without it.
@@ -107,9 +139,8 @@ impl DownloadMachine {
 
     /// Remembers a download as it is now.
     pub(super) fn remember_download(&mut self, cx: &mut Cx, id: TransferId) {
+        let revision = self.next_revision();
         let Some(download) = self.downloads.get_mut(id) else { return };
-        self.remembering.revisions += 1;
-        let revision = self.remembering.revisions;
         download.recorded.revision = revision;
         let record: Box<DownloadRecord> = Box::new(download.record(id, cx.event_log.of(id)));
         cx.event_log.on_record_ordered(id, revision);
@@ -124,7 +155,7 @@ impl DownloadMachine {
         call: CallId,
         (what, ids): (Answering, Vec<TransferId>),
     ) {
-        let rows = ids.iter().filter_map(|id| Some((*id, &self.downloads.get(*id)?.recorded)));
+        let rows = ids.iter().filter_map(|id| Some((*id, self.recorded(*id)?)));
         let unwritten = rows.filter(|(_, recorded)| recorded.durable < recorded.revision);
         let needs: Needs = unwritten.map(|(id, recorded)| (id, recorded.revision)).collect();
         if needs.is_empty() {
@@ -167,9 +198,7 @@ impl DownloadMachine {
         if outcome.is_ok() {
             cx.on_events_recorded(id, revision);
         }
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_over = download.life().is_over();
-        let recorded = &mut download.recorded;
+        let Some((recorded, is_over)) = self.recorded_mut(id) else { return };
         match outcome {
             Ok(()) => {
                 recorded.accepted = true;
@@ -177,9 +206,13 @@ impl DownloadMachine {
                 if recorded.durable >= recorded.revision {
                     recorded.problem = None;
                 }
+                if self.directories.contains(id) {
+                    self.directories.mark_dirty(id);
+                }
                 // The answers tell what has its turn now.
                 self.start_downloads(cx);
                 self.settle_answers(cx, id, revision);
+                self.release_cancelled(cx, id);
             }
             Err(fault) if recorded.accepted || is_over => {
                 recorded.problem = Some(Problem::ChangeNotRemembered { fault });
@@ -216,12 +249,17 @@ impl DownloadMachine {
         let (mut refused, mut calls) = (BTreeSet::from([id]), Vec::new());
         while let Some(number) = self.needing_any(&refused) {
             let Some(answer) = self.take_answer(cx, number) else { break };
-            let is_new = |id: &TransferId| self.downloads.get(*id).is_some_and(|row| !row.recorded.accepted);
+            let is_new = |id: &TransferId| self.recorded(*id).is_some_and(|recorded| !recorded.accepted);
             refused.extend(answer.needs.keys().copied().filter(is_new));
             calls.push((answer.client, answer.call));
         }
         for id in refused {
-            if calls.is_empty() {
+            if self.directories.contains(id) {
+                match calls.is_empty() {
+                    true => self.fail_directory(cx, id, Problem::NotRemembered { fault }),
+                    false => self.withdraw_directory(cx, id),
+                }
+            } else if calls.is_empty() {
                 // Its call was answered before this was known.
                 self.fail_download(cx, id, Problem::NotRemembered { fault });
             } else {
@@ -248,8 +286,8 @@ impl DownloadMachine {
     pub(in crate::node) fn on_record_overdue(&mut self, cx: &mut Cx, number: u64) {
         let Some(answer) = self.take_answer(cx, number) else { return };
         for id in answer.needs.keys() {
-            if let Some(download) = self.downloads.get_mut(*id) {
-                download.recorded.problem.get_or_insert(Problem::RecordOverdue);
+            if let Some((recorded, _)) = self.recorded_mut(*id) {
+                recorded.problem.get_or_insert(Problem::RecordOverdue);
             }
         }
         self.answer(cx, answer.client, answer.call, (answer.what, &answer.ids), answer.needs);
@@ -274,7 +312,7 @@ impl Download {
             id,
             spec: self.spec.clone(),
             name: self.name.clone(),
-            size: self.size(),
+            size: self.progress().1.or(self.size()),
             b3: self.want.b3(),
             learnt_from: match self.want {
                 Want::NamedContent { from, .. } => Some(from),
@@ -286,11 +324,13 @@ impl Download {
             place: self.place,
             sources,
             events,
+            kind: self.record_kind(),
         }
     }
 
     fn state_to_record(&self) -> (RecordState, Option<CallError>) {
         let state = match self.life() {
+            Life::Done { verified, .. } if self.directory.is_some() => RecordState::Done { verified: *verified },
             Life::Done { .. } | Life::Cancelled { .. } => RecordState::Dropped,
             Life::Failed { .. } => RecordState::Failed { keeps_part: self.part().is_worth_keeping() },
             Life::Paused => RecordState::Paused,

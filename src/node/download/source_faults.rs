@@ -298,6 +298,10 @@ impl DownloadMachine {
 
     pub(super) fn tell_source_lost(&mut self, cx: &mut Cx, id: TransferId, at: usize) {
         let Some(source) = self.downloads.source(id, at) else { return };
+        if self.downloads.get(id).is_some_and(|row| row.directory.is_some()) {
+            // The row of the directory says what its files wait for.
+            return;
+        }
         let notice = Notice::SourceLost { download: id.0, source: source.row(cx.now) };
         cx.notify(Topic::Download(id), || notice);
     }

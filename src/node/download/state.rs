@@ -12,8 +12,8 @@ use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
-use crate::name::{Escaped, FileName};
-use crate::node::contract::{DownloadRecord, PartSpec, RecordState};
+use crate::name::FileName;
+use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState};
 use crate::node::limits::{HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use crate::node::network::canonical;
 use crate::time::Instant;
@@ -53,6 +53,8 @@ pub(super) struct Download {
     pub(super) seek: Seek,
     /// When those who follow it were last told how it stands.
     pub(super) notified_at: Option<Instant>,
+    /// The directory of which it is a member.
+    pub(super) directory: Option<TransferId>,
 }
 
 /// What a download does, changed by `set_life` alone. How far an active one is shows in its [`PartFile`].
@@ -229,6 +231,7 @@ impl Download {
             disk_failures: 0,
             seek: Seek::default(),
             notified_at: None,
+            directory: None,
         }
     }
 
@@ -246,7 +249,7 @@ impl Download {
         let sources = sources.filter_map(|source| Source::recalled(source, claim, record.b3.is_some())).collect();
         let shown = (record.bytes_done, size.filter(|size| *size >= record.bytes_done));
         let part = match record.state {
-            RecordState::Failed { keeps_part: false } => PartFile::Absent,
+            RecordState::Failed { keeps_part: false } | RecordState::Done { .. } => PartFile::Absent,
             _ => PartFile::Kept(Held::Recalled(record.bytes_done)),
         };
         let recorded = Recorded::recalled(record.state, record.error.clone());
@@ -255,9 +258,15 @@ impl Download {
             RecordState::Waiting => Life::Queued { waited: problem },
             RecordState::Paused => Life::Paused,
             RecordState::Failed { .. } => Life::Failed { why: problem.unwrap_or(Problem::Unknown), shown },
+            RecordState::Done { verified } => {
+                let (path, size) = (record.spec.target.path(), size.unwrap_or_default());
+                Life::Done { path, size, found: record.b3, verified, already: false }
+            }
             RecordState::Dropped => Life::Cancelled { shown },
         };
-        Self { life, part, recorded, place: record.place, ..Self::new(record.name, record.spec, want, size, sources) }
+        let directory = if let RecordKind::Member { of } = record.kind { Some(of) } else { None };
+        let new = Self::new(record.name, record.spec, want, size, sources);
+        Self { life, part, recorded, place: record.place, directory, ..new }
     }
 
     pub(super) fn life(&self) -> &Life {
@@ -408,36 +417,6 @@ impl Download {
             Life::Done { .. } => DownloadState::Done,
             Life::Failed { .. } => DownloadState::Failed,
             Life::Cancelled { .. } => DownloadState::Cancelled,
-        }
-    }
-
-    fn log_state(&self, id: TransferId, before: DownloadState) {
-        let now = self.state();
-        if now != before {
-            log::debug!(id = id.0, before:%, now:%; "a download has changed");
-        }
-    }
-
-    /// Logs the states in which a download rests.
-    pub(super) fn log_milestone(&self, id: TransferId, old: &Life) {
-        let (id, name) = (id.0, &self.name);
-        match &self.life {
-            Life::Done { path, size, verified, .. } => {
-                let (path, sources) = (Escaped::path(path), self.sources.len());
-                log::info!(id, name:%, size, verified, sources, path:%; "download finished");
-            }
-            Life::Failed { why, .. } => {
-                log::warn!(id, name:%, error:% = why; "download failed");
-            }
-            // It fails at once if there is nobody to ask.
-            Life::Waiting { .. } if self.seek.outgoing == Outgoing::Last => {}
-            Life::Waiting { why, .. } if !old.is_waiting() => {
-                log::warn!(id, name:%, error:% = why; "download waits");
-            }
-            Life::Blocked { why, .. } if !matches!(old, Life::Paused | Life::Blocked { .. }) => {
-                log::warn!(id, name:%, error:% = why; "download paused");
-            }
-            _ => {}
         }
     }
 }

@@ -5,16 +5,14 @@ use super::rate_cap::RateCap;
 use super::source::{Contact, Fetch, Source, Standing};
 use super::state::{Download, Life};
 use super::turn_order::{QueueKey, TurnOrder};
-use crate::control::{DownloadRow, DownloadState, RawText};
+use crate::control::{DownloadRow, DownloadState};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::cx::Cx;
 use crate::node::limits::{DOWNLOADS_MAX, FETCH_RATE_MIN, FETCHES_MAX, FETCHES_PER_DOWNLOAD_MAX};
-use crate::node::network::whole_seconds;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +24,8 @@ pub(in crate::node) struct Downloads {
     active: BTreeSet<TransferId>,
     /// Those that are over, in the order in which they ended.
     finished: VecDeque<TransferId>,
+    /// Files of directories that are over; they stay as long as their directory.
+    ended_members: BTreeSet<TransferId>,
     /// Which unfinished downloads have this name of this peer as a source: several, if its content has changed.
     by_source: BTreeSet<(Rc<FileName>, SocketAddr, TransferId)>,
     /// Which unfinished downloads want this content: several, if some were asked for by name.
@@ -50,12 +50,13 @@ impl Downloads {
 
     /// Those in the queue, those that wait for their sources, and those that are paused.
     pub(in crate::node) fn waiting(&self) -> usize {
-        self.rows.len() - self.active.len() - self.finished.len()
+        self.rows.len() - self.active.len() - self.finished.len() - self.ended_members.len()
     }
 
     pub(in crate::node) fn count_by_state(&self) -> BTreeMap<DownloadState, u64> {
         let mut counts = BTreeMap::new();
-        self.rows.values().for_each(|row| *counts.entry(row.state()).or_default() += 1);
+        let files = self.rows.values().filter(|row| row.directory.is_none());
+        files.for_each(|row| *counts.entry(row.state()).or_default() += 1);
         counts
     }
 
@@ -71,8 +72,9 @@ impl Downloads {
         self.rows.get_mut(&id)
     }
 
+    /// Those that users know: not of the files of directories.
     pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
-        self.rows.keys().map(|id| id.0)
+        self.rows.iter().filter(|(_, row)| row.directory.is_none()).map(|(id, _)| id.0)
     }
 
     /// Ids of the active ones, ascending.
@@ -80,11 +82,12 @@ impl Downloads {
         self.active.iter().copied().collect()
     }
 
-    /// Rows after an id, ascending.
+    /// Rows after an id, ascending, but for the files of directories.
     pub(super) fn after(&self, cx: &Cx, after: TransferId) -> impl Iterator<Item = (u32, DownloadRow)> {
         let first = after.0.checked_add(1).map(TransferId);
         let places = self.queued.places();
         let rows = first.map(|first| self.rows.range(first..)).into_iter().flatten();
+        let rows = rows.filter(|(_, row)| row.directory.is_none());
         let (now, cap) = (cx.now, self.rate_cap(cx));
         rows.map(move |(id, download)| {
             (id.0, DownloadRow { place: places.get(id).copied(), ..download.row(*id, now, cap) })
@@ -95,7 +98,7 @@ impl Downloads {
         Some(self.rows.get(&id)?.row(id, cx.now, self.rate_cap(cx)))
     }
 
-    fn rate_cap(&self, cx: &Cx) -> RateCap {
+    pub(super) fn rate_cap(&self, cx: &Cx) -> RateCap {
         let limit = cx.config.download_limit;
         let measuring = if limit > 0 { usize::MAX } else { 0 };
         let rates = self.active.iter().take(measuring).filter_map(|id| self.rows.get(id)?.measured_rate(cx.now));
@@ -144,7 +147,7 @@ impl Downloads {
         let is_over = download.life().is_over();
         self.rows.insert(id, download);
         if is_over {
-            self.finished.push_back(id);
+            self.note_over(id);
         } else {
             self.index_sources(id);
         }
@@ -158,6 +161,18 @@ impl Downloads {
             (row.stood_back, row.place) = (0, place);
             self.queued.insert(row.queue_key(id));
         }
+    }
+
+    fn note_over(&mut self, id: TransferId) {
+        match self.rows.get(&id) {
+            Some(row) if row.directory.is_some() => drop(self.ended_members.insert(id)),
+            _ => self.finished.push_back(id),
+        }
+    }
+
+    /// Takes a file of a directory that is over out of the table.
+    pub(super) fn take_member(&mut self, id: TransferId) -> Option<Download> {
+        self.ended_members.remove(&id).then(|| self.rows.remove(&id)).flatten()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -326,7 +341,7 @@ impl Downloads {
             row.check_invariants(*id);
         }
         let finished = self.rows.values().filter(|row| row.life().is_over()).count();
-        assert_eq!(finished, self.finished.len(), "the finished downloads are listed");
+        assert_eq!(finished, self.finished.len() + self.ended_members.len(), "the finished downloads are listed");
         let indexed = self.by_source.iter().map(|(_, _, id)| id).chain(self.by_content.iter().map(|(_, id)| id));
         for id in indexed {
             assert!(self.rows.get(id).is_some_and(|row| !row.life().is_over()), "{id:?} is unfinished");
@@ -361,9 +376,10 @@ impl Downloads {
             self.dirty.extend(self.active.iter().copied());
         }
         if is_over && !old.is_over() {
-            self.finished.push_back(id);
+            self.note_over(id);
             self.unindex_sources(id);
         } else if old.is_over() && !is_over {
+            self.ended_members.remove(&id);
             self.finished.retain(|finished| *finished != id);
             self.index_sources(id);
         }
@@ -377,65 +393,4 @@ fn source_keys(id: TransferId, download: &Download) -> impl Iterator<Item = (Rc<
         .sources
         .iter()
         .flat_map(move |source| source.names.iter().map(move |name| (Rc::clone(name), source.addr, id)))
-}
-
-impl Download {
-    /// Bytes per second, as measured, while it fetches.
-    pub(super) fn measured_rate(&self, now: Instant) -> Option<u64> {
-        self.open()?.rate.per_second(now, self.received)
-    }
-
-    /// How it stands now.
-    pub(super) fn row(&self, id: TransferId, now: Instant, cap: RateCap) -> DownloadRow {
-        let retry_at = if let Life::Waiting { until, .. } = self.life() { Some(*until) } else { None };
-        let checked = self.part().found();
-        let (path, found, verified, already) = match self.life() {
-            Life::Done { path, found, verified, already, .. } => (Some(path), *found, *verified, *already),
-            _ => (self.path.as_ref(), checked.map(|it| it.b3), checked.is_some_and(|it| it.verified), false),
-        };
-        let (bytes_done, size) = self.progress();
-        let rate = self.measured_rate(now).map(|rate| cap.of(rate));
-        let mut shares: Vec<_> = self.sources.iter().map(|source| source.row(now)).collect();
-        let measured = shares.iter().filter_map(|share| share.rate).fold(0, u64::saturating_add);
-        // Of what the download gets, if it is held back at all.
-        let limit = if cap.limit == 0 { 0 } else { rate.unwrap_or(cap.limit).max(1) };
-        let of_sources = RateCap { limit, measured };
-        shares.iter_mut().for_each(|share| share.rate = share.rate.map(|rate| of_sources.of(rate)));
-        DownloadRow {
-            id: id.0,
-            name: RawText::new(self.name.as_bytes()),
-            path: path.map(|path| RawText::new(path.as_os_str().as_bytes())),
-            state: self.state(),
-            bytes_done,
-            size,
-            rate,
-            b3: self.want.b3().or(found).map(|hash| hash.to_string()),
-            verified,
-            sources: self.sources.iter().map(|source| source.addr).collect(),
-            shares,
-            eta_s: self.eta_s(size, rate),
-            already,
-            error: self.life().problem().cloned().map(Into::into),
-            retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
-            not_remembered: self.recorded.problem.clone().map(|problem| Box::new(problem.into())),
-            place: None,
-        }
-    }
-
-    /// Seconds until it is done, if it goes on as in the last seconds.
-    fn eta_s(&self, size: Option<u64>, rate: Option<u64>) -> Option<u64> {
-        // What comes as a stream counts from its beginning, also where an earlier one got further.
-        let done = match self.content() {
-            Some(content) => content.bytes_verified() + self.bytes_in_flight(),
-            None => self.stream()?.0,
-        };
-        Some(size?.saturating_sub(done).div_ceil(rate.filter(|rate| *rate > 0)?))
-    }
-
-    /// Bytes of groups that have begun to come in.
-    fn bytes_in_flight(&self) -> u64 {
-        let fetches = self.sources.iter().filter_map(|source| source.fetch());
-        let groups = fetches.filter(|fetch| fetch.task.left().is_some() && !fetch.twice);
-        groups.map(Fetch::in_flight).sum()
-    }
 }

@@ -35,8 +35,9 @@ pub(crate) use finish::PartCheck;
 pub(crate) use sync::{SyncDue, SyncJob, Synced};
 
 use super::claim;
+use super::descent::Missing;
 use super::disk::{self, BLOCK_BYTES, fault};
-use super::mount::{DirectoryMount, KnownMounts, may_be_same};
+use super::mount::{DirectoryMount, KnownMounts, filesystem_of, may_be_same};
 use super::place::{Final, Held, JournalFile, Place};
 use super::reserve::{Room, Watch};
 use super::usable::tell_sandbox;
@@ -54,6 +55,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// How often opening a part file is tried while directories on the way to it are removed.
+const OPEN_TRIES_MAX: u32 = 4;
 
 /// Which part file, and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,10 +99,10 @@ pub(crate) enum PartOpened {
 }
 
 impl PartRequest {
-    /// Where the part file is, or the exact path of the download.
+    /// The directory of the part file, or one that exists above it.
     pub(crate) fn directory(&self) -> &Path {
         match &self.spec.target {
-            Target::Suggested { directory, .. } => directory,
+            Target::Suggested { directory, .. } | Target::Within { directory, .. } => directory,
             Target::Exact { path, .. } => path.parent().unwrap_or(path),
         }
     }
@@ -111,18 +115,33 @@ impl PartRequest {
     /// be mounted; [`DiskFault::Full`] if the size would use the reserve; `EBUSY` if another process holds the part file;
     /// otherwise as the system reports.
     pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
-        self.try_open().map_err(|fault| tell_sandbox(fault, Place::directory_of(&self.spec)))
+        let mut opened = self.try_open();
+        let mut tries = 1;
+        while tries < OPEN_TRIES_MAX
+            && matches!(opened, Err(DiskFault::Missing))
+            && matches!(self.spec.target, Target::Within { .. })
+        {
+            // A directory on the way was empty, and was removed with what another download had there.
+            opened = self.try_open();
+            tries += 1;
+        }
+        opened.map_err(|fault| tell_sandbox(fault, Place::directory_of(&self.spec)))
     }
 
     fn try_open(&self) -> Result<PartOpened, DiskFault> {
+        if let Target::Within { directory, path } = &self.spec.target {
+            // Before directories are created in it.
+            self.check_mount(directory)?;
+            let here = filesystem_of(File::open(directory)?)?;
+            if self.spec.filesystem.is_some_and(|before| !may_be_same(before, here))
+                && Place::within(directory, path.as_bytes(), Missing::Refused, 0).is_err()
+            {
+                return Err(DiskFault::NotMounted);
+            }
+        }
         let place = Place::open(&self.spec)?;
         let filesystem = place.filesystem()?;
-        let directory = place.directory_path();
-        if let Some(known) = self.known.get(directory)
-            && known.is_missing_at(directory)?
-        {
-            return Err(DiskFault::EmptyMountPoint);
-        }
+        self.check_mount(place.base_path())?;
         if self.spec.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
             return Err(DiskFault::NotMounted);
         }
@@ -147,7 +166,7 @@ impl PartRequest {
                 State::stream(None)
             }
         };
-        let mount = DirectoryMount::of(place.directory_path()).ok();
+        let mount = DirectoryMount::of(place.base_path()).ok();
         Ok(PartOpened::Ready(PartFile {
             place,
             held,
@@ -158,6 +177,13 @@ impl PartRequest {
             watch: Watch::default(),
             looks: 0,
         }))
+    }
+
+    fn check_mount(&self, directory: &Path) -> Result<(), DiskFault> {
+        match self.known.get(directory) {
+            Some(known) if known.is_missing_at(directory)? => Err(DiskFault::EmptyMountPoint),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -217,7 +243,7 @@ impl PartFile {
 
     /// The directory and its mount, if this is known.
     pub(crate) fn directory(&self) -> Option<(&Path, &DirectoryMount)> {
-        Some((self.place.directory_path(), self.mount.as_ref()?))
+        Some((self.place.base_path(), self.mount.as_ref()?))
     }
 
     pub(crate) fn outline(&self) -> Option<&Arc<Outline>> {

@@ -2,7 +2,9 @@
 
 use super::PartRequest;
 use crate::fault::DiskFault;
+use crate::name::FileName;
 use crate::part::Target;
+use crate::store::descent::Missing;
 use crate::store::disk::fault;
 use crate::store::place::{Place, names_directory};
 use crate::store::usable::{make_directory, tell_sandbox};
@@ -12,7 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl PartRequest {
     /// The final path of a download to this target. Creates the directory for several files, and one that is named with
@@ -29,13 +31,12 @@ impl PartRequest {
     fn try_target(&self) -> Result<PathBuf, DiskFault> {
         match &self.spec.target {
             Target::Suggested { directory, .. } => make_directory(directory)?,
+            Target::Within { directory, path } => return self.try_within(directory, path),
             Target::Exact { path, .. } if names_directory(path) => make_directory(path)?,
             Target::Exact { .. } => {}
         }
         let place = Place::open(&self.spec)?;
-        let access = AccessFlags::W_OK | AccessFlags::X_OK;
-        faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
-        self.try_to_create(&place)?;
+        self.try_to_write(&place)?;
         let taken = |name: &Vec<u8>| match stat_at(place.directory(), name) {
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(fault(errno)),
@@ -51,6 +52,24 @@ impl PartRequest {
             }
         }
         Err(DiskFault::Exists)
+    }
+
+    /// Whether directories can be created at the target of a directory, which may be there already.
+    fn try_within(&self, directory: &Path, path: &FileName) -> Result<PathBuf, DiskFault> {
+        make_directory(directory)?;
+        let place = Place::within(directory, path.as_bytes(), Missing::Refused, self.spec.token)?;
+        self.try_to_write(&place)?;
+        match stat_at(place.directory(), path.last_component()) {
+            Ok(found) if file_type(&found) != SFlag::S_IFDIR => Err(DiskFault::Exists),
+            Ok(_) | Err(Errno::ENOENT) => Ok(place.path_of(path.last_component())),
+            Err(errno) => Err(fault(errno)),
+        }
+    }
+
+    fn try_to_write(&self, place: &Place) -> Result<(), DiskFault> {
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        faccessat(place.directory(), OsStr::new("."), access, AtFlags::AT_EACCESS).map_err(fault)?;
+        self.try_to_create(place)
     }
 
     /// Creates a hidden file and removes it, since the mode of a directory is not enough for `/proc` and similar filesystems. A
@@ -69,11 +88,9 @@ impl PartRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::FileName;
     use crate::part::PartSpec;
     use crate::store::not_tested::not_tested;
     use std::fs;
-    use std::path::Path;
 
     fn name() -> FileName {
         FileName::from_bytes(b"a").unwrap()

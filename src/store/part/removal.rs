@@ -21,7 +21,14 @@ impl PartRequest {
                 Err(fault) => return Err(fault),
             }
         }
-        let (Target::Suggested { directory: at, .. } | Target::Exact { path: at, .. }) = &self.spec.target;
+        let (Target::Suggested { directory: at, .. }
+        | Target::Within { directory: at, .. }
+        | Target::Exact { path: at, .. }) = &self.spec.target;
+        if let Target::Within { directory, path } = &self.spec.target
+            && was_there
+        {
+            Place::remove_empty(directory, path);
+        }
         match self.spec.filesystem {
             Some(before) if !was_there && !may_be_same(before, filesystem_above(at)?) => Err(DiskFault::NotMounted),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 mod broken;
 mod crash;
+mod directories;
 mod disk;
 mod filesystems;
 mod finish;

@@ -1,7 +1,7 @@
 //! The exchanges that this node begins.
 
 use super::commands::{Command, QueueFull, Rank};
-use crate::id::{ExchangeId, QueryId, SearchId};
+use crate::id::{ExchangeId, QueryId, SearchId, TransferId};
 use crate::node::contract::{Action, Expect};
 use crate::node::cx::Cx;
 use crate::node::ids::{CallBackId, LinkId, OpenId};
@@ -23,6 +23,8 @@ pub(in crate::node) enum Purpose {
     Announcement,
     Newcomer,
     List(SearchId),
+    /// The list of which a directory is a part.
+    Directory(TransferId),
     Forward(Option<OpenId>),
     Hits(Option<OpenId>),
     Fetch,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::SourceState;
 use crate::fault::RefusalReason;
-use crate::node::contract::{PartSpec, RecordState, SourceRecord};
+use crate::node::contract::{PartSpec, RecordKind, RecordState, SourceRecord};
 
 const OTHER: ContentHash = ContentHash([8; 32]);
 
@@ -152,6 +152,7 @@ fn which_sources_were_chosen_is_known_after_a_restart() {
             bytes_done: 0,
             sources: vec![source(1, first_is_chosen), source(2, !first_is_chosen)],
             events: Vec::new(),
+            kind: RecordKind::File,
         };
         let config = NodeConfig { bootstraps: Vec::new(), ..config() };
         let remembered = Remembered {

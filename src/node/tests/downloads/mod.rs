@@ -7,6 +7,7 @@ mod contacts;
 mod contents;
 mod crawling;
 mod crowding;
+mod directories;
 mod disks;
 mod events;
 mod forgetting;
@@ -140,6 +141,7 @@ fn open(rig: &mut Rig) {
         let path = match target {
             Target::Suggested { directory, name } => directory.join(name.to_string()),
             Target::Exact { path, .. } => path,
+            Target::Within { directory, path } => directory.join(path.to_string()),
         };
         rig.handle(Event::PartOpened {
             download,

@@ -3,7 +3,7 @@
 use super::names::{name_asked, names_asked};
 use super::*;
 use crate::control::SourceState;
-use crate::node::contract::{PartSpec, RecordState, SourceRecord};
+use crate::node::contract::{PartSpec, RecordKind, RecordState, SourceRecord};
 
 /// A download of `PEER/NAME` from a peer that speaks `p1` and has sent the hash and the last group.
 fn named(size: u64) -> Rig {
@@ -178,6 +178,7 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         bytes_done: 7 * MIB,
         sources,
         events: Vec::new(),
+        kind: RecordKind::File,
     };
     let config = NodeConfig { bootstraps: Vec::new(), ..config() };
     let remembered = Remembered {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::{CallError, ExitCode};
 use crate::node::Node;
-use crate::node::contract::{PartSpec, RecordState, SourceRecord};
+use crate::node::contract::{PartSpec, RecordKind, RecordState, SourceRecord};
 use crate::time::Instant;
 
 pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> DownloadRecord {
@@ -22,6 +22,7 @@ pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> Do
         place: i64::from(id),
         sources: vec![source(1, true), source(2, false)],
         events: Vec::new(),
+        kind: RecordKind::File,
     }
 }
 

@@ -7,6 +7,7 @@ mod failing;
 mod final_names;
 mod groups;
 mod opening;
+mod within;
 
 use super::*;
 use crate::content::{ContentHasher, GROUP_BYTES, group_span};

@@ -1,0 +1,89 @@
+//! The list of the peer, of which a directory is a part.
+
+use super::plan::Plan;
+use super::state::Stage;
+use crate::control::Problem;
+use crate::id::{ExchangeId, TransferId};
+use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::exchanges::Purpose;
+use crate::node::download::DownloadMachine;
+use crate::node::limits::{DOWNLOADS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use crate::node::network::Net;
+use crate::node::speech::Evidence;
+use crate::wire::{Listed, Message};
+
+impl DownloadMachine {
+    /// Asks the peer of a directory for its list.
+    pub(super) fn ask_for_list(&mut self, net: &mut Net, id: TransferId) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let plan = Plan::new(directory.name.clone(), directory.root.clone(), directory.members.keys());
+        // Base programs ignore what follows `5:`.
+        let messages = vec![Message::ListFiles { p1: true }];
+        match net.cx.dial_peer(directory.peer, messages, Expect::FileList, Purpose::Directory(id)) {
+            Ok(exchange) => self.set_stage(net.cx, id, Stage::Listing { exchange, plan }),
+            Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
+        }
+    }
+
+    pub(in crate::node) fn on_directory_lines(
+        &mut self,
+        net: &mut Net,
+        id: TransferId,
+        exchange: ExchangeId,
+        files: Vec<Listed>,
+    ) {
+        let room = self.downloads.room();
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        let peer = directory.peer;
+        let Some(plan) = directory.plan_mut(exchange) else { return };
+        let evidence = match files.iter().any(|file| file.attributes.is_some()) {
+            true => Evidence::Attributes,
+            false => Evidence::PlainList,
+        };
+        for file in files {
+            plan.take(file);
+        }
+        let files = plan.added();
+        net.network.note_evidence(net.cx, peer, evidence);
+        if files > room {
+            net.cx.out.act(Action::Abort { exchange });
+            let why = Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room };
+            self.set_stage(net.cx, id, Stage::Failed { why });
+        }
+    }
+
+    pub(in crate::node) fn on_directory_listed(
+        &mut self,
+        net: &mut Net,
+        id: TransferId,
+        exchange: ExchangeId,
+        outcome: DialOutcome,
+    ) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        let (peer, name) = (directory.peer, directory.name.clone());
+        if directory.plan_mut(exchange).is_none() {
+            return;
+        }
+        match outcome {
+            Ok(Dialled { response: Response::FileList { truncated: false }, .. }) => {}
+            Ok(_) => return self.set_stage(net.cx, id, Stage::Failed { why: Problem::ListCut { peer } }),
+            Err(fault) => return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault }),
+        }
+        let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
+        if plan.is_empty() {
+            return self.set_stage(net.cx, id, Stage::Failed { why: Problem::NothingBeneath { name, peer } });
+        }
+        let (files, left_out) = plan.into_added();
+        directory.left_out = left_out;
+        self.directories.at_work.insert(id);
+        self.set_stage(net.cx, id, Stage::Adding(files));
+    }
+
+    /// Asks again after a while.
+    fn wait_for_list(&mut self, net: &mut Net, id: TransferId, why: Problem) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.waits = directory.waits.saturating_add(1);
+        let wait = net.cx.rng.back_off(directory.waits, SOURCE_REST_MIN, SOURCE_REST_MAX);
+        self.set_directory_waiting(net.cx, id, wait, why);
+    }
+}

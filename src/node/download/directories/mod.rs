@@ -1,0 +1,32 @@
+//! Directories: each is one download to its user, made of one download for each of its files.
+//!
+//! | stage | what happens | then |
+//! |---|---|---|
+//! | queued | its record is written, and the place that the user has named is probed | listing |
+//! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, waiting, failed |
+//! | adding | each file of the plan becomes a member, a slice at a time (`members`) | fetching |
+//! | fetching | the members are fetched like all downloads; only they do so | done, waiting, failed |
+//! | waiting | the list was not to be had, or files were refused: it is asked for again (`judging`) | queued |
+//! | paused | by the user; so are its members | fetching, queued |
+//! | done, failed, cancelled | over | queued, if the user retries one that has failed |
+//!
+//! A member is a row of the table of downloads (`Download::directory`), which its user never sees as a row of its own. Whatever
+//! becomes of it, `set_life` reports to its directory, which counts its members by what they do (`tally`).
+//!
+//! The record of a directory is written before those of its members and says how many these are, once all have records. A member
+//! that is done keeps its record until its directory is over. So a restart knows which files are there; where fewer members come
+//! back than the record says, the list is asked for again. What was ordered of a directory is in its own record: a restart
+//! brings its members into line with it.
+
+mod judging;
+mod listing;
+mod members;
+mod orders;
+mod plan;
+mod remembering;
+mod rows;
+mod state;
+mod table;
+mod tally;
+
+pub(super) use table::Directories;

@@ -1,0 +1,181 @@
+//! One directory: what it is, what is done for it, and what is known of its records.
+
+use super::plan::{LeftOut, Plan, Planned};
+use super::tally::{Doing, Tally};
+use crate::control::{CallError, DownloadState, Problem};
+use crate::id::{ExchangeId, TransferId};
+use crate::name::FileName;
+use crate::node::contract::{PartSpec, RecordState, Target};
+use crate::node::download::state::{NamedPlace, Recorded};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(in crate::node::download) struct Directory {
+    /// In the share of the peer; ends in `/`.
+    pub(super) name: FileName,
+    pub(super) peer: SocketAddr,
+    /// All of it is saved in this directory, under this name.
+    pub(super) base: PathBuf,
+    pub(super) root: FileName,
+    pub(super) named_place: NamedPlace,
+    stage: Stage,
+    /// Its files, by their names in the share of the peer.
+    pub(super) members: BTreeMap<FileName, TransferId>,
+    pub(super) tally: Tally,
+    /// Of the last list.
+    pub(super) left_out: LeftOut,
+    /// All files of a list are members.
+    pub(super) is_listed: bool,
+    /// Times in a row that it had to wait; and how many members were done the last time.
+    pub(super) waits: u32,
+    pub(super) done_before: u64,
+    pub(in crate::node::download) recorded: Recorded,
+    /// When those who follow it were last told how it stands, and in which state it was.
+    pub(super) notified: Option<(Instant, DownloadState)>,
+}
+
+/// What is done for a directory, changed by `set_stage` alone.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Queued,
+    Listing {
+        exchange: ExchangeId,
+        plan: Plan,
+    },
+    /// The last is next.
+    Adding(Vec<Planned>),
+    Fetching,
+    Waiting {
+        until: Instant,
+        timer: TimerId,
+        why: Problem,
+    },
+    Paused,
+    Done(Summary),
+    Failed {
+        why: Problem,
+    },
+    Cancelled(Summary),
+}
+
+/// What is shown of a directory that has no members any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Summary {
+    pub(super) files: u64,
+    pub(super) files_done: u64,
+    pub(super) bytes_done: u64,
+    pub(super) size: Option<u64>,
+    pub(super) verified: bool,
+    pub(super) already: bool,
+    pub(super) sources: Vec<SocketAddr>,
+}
+
+impl Stage {
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed { .. } | Self::Cancelled(_))
+    }
+}
+
+impl Directory {
+    pub(super) fn new(name: FileName, peer: SocketAddr, base: PathBuf) -> Self {
+        let root = root_of(&name);
+        Self {
+            name,
+            peer,
+            base,
+            root,
+            named_place: NamedPlace::Good,
+            stage: Stage::Queued,
+            members: BTreeMap::new(),
+            tally: Tally::default(),
+            left_out: LeftOut::default(),
+            is_listed: false,
+            waits: 0,
+            done_before: 0,
+            recorded: Recorded::default(),
+            notified: None,
+        }
+    }
+
+    pub(super) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stage.is_over()
+    }
+
+    /// Called by `set_stage` alone, and where an earlier run is taken up.
+    pub(super) fn replace_stage(&mut self, stage: Stage) -> Stage {
+        std::mem::replace(&mut self.stage, stage)
+    }
+
+    pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<&mut Plan> {
+        match &mut self.stage {
+            Stage::Listing { exchange, plan } if *exchange == of => Some(plan),
+            _ => None,
+        }
+    }
+
+    pub(super) fn adding_mut(&mut self) -> Option<&mut Vec<Planned>> {
+        if let Stage::Adding(files) = &mut self.stage { Some(files) } else { None }
+    }
+
+    /// Where it is saved.
+    pub(super) fn spec(&self) -> PartSpec {
+        let target = Target::Within { directory: self.base.clone(), path: self.root.clone() };
+        PartSpec { target, token: 0, filesystem: None }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.spec().target.path()
+    }
+
+    pub(super) fn files(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    /// How it stands, as users see it.
+    pub(super) fn state(&self) -> DownloadState {
+        let has = |doing| self.tally.count(doing) > 0;
+        match &self.stage {
+            Stage::Done(_) => DownloadState::Done,
+            Stage::Failed { .. } => DownloadState::Failed,
+            Stage::Cancelled(_) => DownloadState::Cancelled,
+            Stage::Paused => DownloadState::Paused,
+            _ if has(Doing::Active) => DownloadState::Active,
+            Stage::Queued => DownloadState::Queued,
+            Stage::Listing { .. } | Stage::Adding(_) => DownloadState::Active,
+            _ if has(Doing::Queued) => DownloadState::Queued,
+            Stage::Waiting { .. } => DownloadState::Retrying,
+            Stage::Fetching if has(Doing::Waiting) => DownloadState::Retrying,
+            Stage::Fetching if has(Doing::Blocked) => DownloadState::Paused,
+            Stage::Fetching => DownloadState::Active,
+        }
+    }
+
+    /// What the next run is to know.
+    pub(super) fn state_to_record(&self) -> (RecordState, Option<CallError>) {
+        match &self.stage {
+            Stage::Done(_) | Stage::Cancelled(_) => (RecordState::Dropped, None),
+            Stage::Failed { why } => (RecordState::Failed { keeps_part: false }, Some(why.clone().into())),
+            Stage::Paused => (RecordState::Paused, None),
+            _ => (RecordState::Waiting, None),
+        }
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.recorded.state.as_ref() != Some(&self.state_to_record())
+    }
+}
+
+/// The name under which a directory is saved.
+fn root_of(name: &FileName) -> FileName {
+    let bytes = name.as_bytes();
+    let trimmed = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    FileName::from_bytes(trimmed).unwrap_or_else(|| name.clone()).safe_component()
+}

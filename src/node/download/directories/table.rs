@@ -1,0 +1,120 @@
+//! The table of directories.
+
+use super::state::Directory;
+use super::tally::Tally;
+use crate::control::DownloadState;
+use crate::id::TransferId;
+use crate::name::FileName;
+use crate::node::download::state::{Life, Recorded};
+use crate::node::download::table::Downloads;
+use crate::node::limits::DIRECTORIES_MAX;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+
+#[derive(Default)]
+pub(in crate::node::download) struct Directories {
+    rows: BTreeMap<TransferId, Directory>,
+    /// Those to be looked at before the event is over.
+    dirty: BTreeSet<TransferId>,
+    /// Those whose members are being made or released, in slices.
+    pub(super) at_work: BTreeSet<TransferId>,
+}
+
+impl Directories {
+    pub(super) fn get(&self, id: TransferId) -> Option<&Directory> {
+        self.rows.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TransferId) -> Option<&mut Directory> {
+        self.rows.get_mut(&id)
+    }
+
+    pub(in crate::node::download) fn contains(&self, id: TransferId) -> bool {
+        self.rows.contains_key(&id)
+    }
+
+    pub(in crate::node::download) fn iter(&self) -> impl Iterator<Item = (TransferId, &Directory)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    pub(in crate::node::download) fn recorded(&self, id: TransferId) -> Option<&Recorded> {
+        Some(&self.rows.get(&id)?.recorded)
+    }
+
+    pub(in crate::node::download) fn recorded_mut(&mut self, id: TransferId) -> Option<&mut Recorded> {
+        Some(&mut self.rows.get_mut(&id)?.recorded)
+    }
+
+    pub(in crate::node::download) fn state(&self, id: TransferId) -> Option<DownloadState> {
+        Some(self.rows.get(&id)?.state())
+    }
+
+    pub(in crate::node::download) fn is_over(&self, id: TransferId) -> bool {
+        self.rows.get(&id).is_none_or(Directory::is_over)
+    }
+
+    pub(super) fn insert(&mut self, id: TransferId, directory: Directory) {
+        self.rows.insert(id, directory);
+        self.mark_dirty(id);
+    }
+
+    pub(super) fn remove(&mut self, id: TransferId) -> Option<Directory> {
+        self.dirty.remove(&id);
+        self.at_work.remove(&id);
+        self.rows.remove(&id)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows.len() >= DIRECTORIES_MAX
+    }
+
+    /// The unfinished one that is the same.
+    pub(super) fn same(&self, name: &FileName, peer: SocketAddr, base: &Path) -> Option<TransferId> {
+        let is_same = |row: &Directory| row.name == *name && row.peer == peer && row.base == base && !row.is_over();
+        self.rows.iter().find(|(_, row)| is_same(row)).map(|(id, _)| *id)
+    }
+
+    pub(in crate::node::download) fn mark_dirty(&mut self, id: TransferId) {
+        self.dirty.insert(id);
+    }
+
+    pub(in crate::node::download) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(super) fn next_dirty(&mut self) -> Option<TransferId> {
+        self.dirty.pop_first()
+    }
+
+    pub(in crate::node::download) fn has_work(&self) -> bool {
+        !self.at_work.is_empty()
+    }
+
+    /// A member does something else than before.
+    pub(in crate::node::download) fn on_member_life(&mut self, id: TransferId, old: &Life, new: &Life) {
+        let Some(directory) = self.rows.get_mut(&id) else { return };
+        directory.tally.remove(&Tally::of(old));
+        directory.tally.add(&Tally::of(new));
+        self.mark_dirty(id);
+    }
+
+    pub(in crate::node::download) fn check_invariants(&self, downloads: &Downloads) {
+        assert!(self.rows.len() <= DIRECTORIES_MAX, "the directories are bounded");
+        let mut members = 0;
+        for (id, directory) in &self.rows {
+            let mut tally = Tally::default();
+            for member in directory.members.values() {
+                let row = downloads.get(*member).filter(|row| row.directory == Some(*id));
+                assert!(row.is_some(), "{member:?} is a file of {id:?}");
+                row.into_iter().for_each(|row| tally.add(&Tally::of(row.life())));
+            }
+            assert_eq!(tally, directory.tally, "{id:?} counts what its files do");
+            members += directory.members.len();
+        }
+        let marked = downloads.iter().filter(|(_, row)| row.directory.is_some()).count();
+        assert_eq!(members, marked, "each file of a directory is known to it");
+        assert!(self.dirty.is_empty(), "what is to be done for directories is done before the event is over");
+        assert!(self.at_work.iter().all(|id| self.rows.contains_key(id)), "what is at work is there");
+    }
+}

@@ -1,0 +1,15 @@
+//! The bounds of directories that are downloaded as one ([`download`](crate::node::download)). Their files count towards
+//! [`DOWNLOADS_MAX`](super::DOWNLOADS_MAX).
+
+use std::time::Duration;
+
+/// Directories remembered; beyond, the oldest that is over is forgotten.
+pub(in crate::node) const DIRECTORIES_MAX: usize = 1_000;
+/// Directories within each other; what lies deeper is left out.
+pub(in crate::node) const DIRECTORY_DEPTH_MAX: usize = 64;
+/// Names of missing files that are shown of a directory.
+pub(in crate::node) const DIRECTORY_NAMES_SHOWN: usize = 100;
+/// First wait before the list is asked for again because files were refused; doubles.
+pub(in crate::node) const DIRECTORY_RETRY_MIN: Duration = Duration::from_secs(60);
+/// Longest such wait.
+pub(in crate::node) const DIRECTORY_RETRY_MAX: Duration = Duration::from_secs(60 * 60);

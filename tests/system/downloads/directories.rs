@@ -1,0 +1,179 @@
+//! A directory is one download, over kills, hostile lists and orders (pyratectl(1), `download`).
+
+use crate::harness::{
+    Daemon, Dice, Fake, LIMIT, Reading, Setup, await_hashed, pause, pyratectl, relative_files, until,
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+/// Files beneath `music/live/` at a source, and one beside it.
+fn source(dice: &mut Dice, files: usize, bytes: usize) -> (Daemon, BTreeMap<Vec<u8>, Vec<u8>>) {
+    let mut contents = BTreeMap::new();
+    let mut setup = Setup::peer().shares("music/other.bin", "not this one");
+    for number in 0..files {
+        let name = format!("{}/{number:02}.bin", ["one", "two/deep", "three"][number % 3]);
+        // Few are larger than a group.
+        let content = dice.bytes(if number % 7 == 0 { bytes } else { bytes / 100 });
+        setup = setup.shares(format!("music/live/{name}"), &content);
+        contents.insert(format!("live/{name}").into_bytes(), content);
+    }
+    let source = setup.start();
+    await_hashed(&source);
+    (source, contents)
+}
+
+fn assert_saved(asker: &Daemon, contents: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let root = asker.downloads_directory();
+    assert_eq!(relative_files(&root), contents.keys().cloned().collect());
+    for (name, content) in contents {
+        let path = root.join(std::str::from_utf8(name).expect("our names are text"));
+        assert!(std::fs::read(&path).expect("it is there") == *content, "{}", path.display());
+    }
+}
+
+fn of(source: &Daemon, directory: &str) -> String {
+    format!("{}/{directory}", source.listen())
+}
+
+#[test]
+fn a_directory_is_one_download() {
+    let (source, contents) = source(&mut Dice::new(), 20, 3 << 20);
+    let asker = Setup::peer().start();
+    let run = pyratectl(&asker, ["--json", "download", &of(&source, "music/live/")]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let rows = run.json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+    let row = &rows[0];
+    assert_eq!((&row["state"], &row["verified"], &row["already"]), (&json!("done"), &json!(true), &json!(false)));
+    assert_eq!((&row["directory"]["files"], &row["directory"]["files_done"]), (&json!(20), &json!(20)));
+    let bytes: usize = contents.values().map(Vec::len).sum();
+    assert_eq!((&row["bytes_done"], &row["size"]), (&json!(bytes), &json!(bytes)));
+    assert_eq!(row["path"], asker.downloads_directory().join("live").to_str().expect("a path in UTF-8"));
+    assert_saved(&asker, &contents);
+    assert_eq!(asker.pages("downloads", "downloads").len(), 1);
+    // Again: all of it is there.
+    let again = pyratectl(&asker, ["--json", "download", &of(&source, "music/live/")]).json();
+    assert_eq!((&again[0]["state"], &again[0]["already"]), (&json!("done"), &json!(true)));
+    let missing = pyratectl(&asker, ["download", &of(&source, "music/dead/")]);
+    assert_eq!(missing.code, 3, "{missing:?}");
+    assert!(missing.stderr.contains("shares nothing beneath"), "{missing:?}");
+}
+
+#[test]
+fn kills_in_the_middle_lose_nothing_and_report_one_end() {
+    let mut dice = Dice::replayed_by("PYRATE_CRASH_SEED");
+    let (mut source, contents) = source(&mut dice, 30, 4 << 20);
+    source.stop();
+    source.reconfigure("upload_limit", &(4 << 20).to_string());
+    source.start_again();
+    await_hashed(&source);
+    let mut asker = Setup::peer().start();
+    let id = asker.begin_download(source.listen(), "music/live/");
+    let mut done_before = 0;
+    for _ in 0..8 {
+        pause(Duration::from_millis(dice.below(400)));
+        asker.end_by(Signal::SIGKILL);
+        asker.start_again();
+        let rows = asker.pages("downloads", "downloads");
+        if rows.is_empty() {
+            break;
+        }
+        assert_eq!((rows.len(), &rows[0]["id"]), (1, &json!(id)), "{rows:?}");
+        let done = rows[0]["directory"]["files_done"].as_u64().expect("a number");
+        assert!(done >= done_before, "files that were there are forgotten: {rows:?}");
+        done_before = done;
+    }
+    let mut control = asker.control();
+    control.call("events", json!({})).expect("events are sent");
+    source.reconfigure("upload_limit", "0");
+    source.call("reload", Value::Null);
+    let mut ends = 0;
+    let is_over = !asker.pages("downloads", "downloads").iter().any(|row| row["state"] != "done");
+    while ends == 0 && !is_over {
+        ends += control.notice("the directory is done", |notice| {
+            let row = &notice["download"];
+            assert!(row.is_null() || row["id"] == id, "nobody hears of its files: {notice}");
+            (row["state"] == "done").then_some(1)
+        });
+    }
+    let row = asker.await_download(id, "done");
+    assert_eq!(row["verified"], true, "{row}");
+    assert_saved(&asker, &contents);
+    until("nothing is remembered of it", LIMIT, || {
+        asker.stop();
+        asker.start_again();
+        asker.pages("downloads", "downloads").is_empty()
+    });
+}
+
+#[test]
+fn orders_act_on_all_of_it() {
+    let (mut source, contents) = source(&mut Dice::new(), 12, 4 << 20);
+    source.stop();
+    source.reconfigure("upload_limit", &(1 << 20).to_string());
+    source.start_again();
+    let mut asker = Setup::peer().start();
+    let elsewhere = asker.home().join("elsewhere");
+    let place = format!("{}/", elsewhere.display());
+    let begun = pyratectl(&asker, ["--json", "download", "--detach", "-o", &place, &of(&source, "music/live/")]);
+    assert_eq!(begun.code, 0, "{begun:?}");
+    let id = begun.json()[0]["id"].as_u64().expect("an id");
+    assert_eq!(begun.json()[0]["path"], format!("{place}live"));
+    until("bytes come", LIMIT, || asker.download(id)["bytes_done"].as_u64() > Some(0));
+    let paused = pyratectl(&asker, ["--json", "pause", &id.to_string()]).json();
+    assert_eq!((&paused[0]["state"], paused.as_array().map(Vec::len)), (&json!("paused"), Some(1)));
+    asker.end_by(Signal::SIGKILL);
+    asker.start_again();
+    assert_eq!(asker.download(id)["state"], "paused");
+    let shown = pyratectl(&asker, ["--json", "downloads", &id.to_string()]).json();
+    let files: Vec<&Value> = shown.as_array().expect("rows").iter().filter(|row| row["part_of"] == id).collect();
+    assert_eq!(files.len(), contents.len(), "{shown}");
+    assert!(files.iter().all(|row| row["state"] == "paused" || row["state"] == "done"), "{shown}");
+    let told = pyratectl(&asker, ["downloads", &id.to_string()]);
+    assert!(told.stdout.contains("of 12 files"), "{told:?}");
+    pyratectl(&asker, ["resume", &id.to_string()]);
+    until("it goes on", LIMIT, || asker.download(id)["state"] == "active");
+    pyratectl(&asker, ["cancel", &id.to_string()]);
+    assert_eq!(asker.download(id)["state"], "cancelled");
+    let is_part = |name: &Vec<u8>| name.windows(11).any(|part| part == b"pyrate-part");
+    until("its part files go", LIMIT, || !relative_files(&elsewhere).iter().any(is_part));
+    until("it is forgotten", LIMIT, || {
+        asker.stop();
+        asker.start_again();
+        asker.pages("downloads", "downloads").is_empty()
+    });
+}
+
+#[test]
+fn a_hostile_list_writes_nothing_outside_of_the_directory() {
+    let list = "d/good\nd/../../escaped\nd//etc/escaped\nd/x\nd/x/y\nd/\n../escaped\n/escaped\nd/.\nd/..\n";
+    let peer = Fake::serve(Reading::Whole, move |mut visit| {
+        let answer = if visit.message.starts_with(b"5:") { list.as_bytes() } else { b"bytes" };
+        let _ = visit.stream.write_all(answer);
+    });
+    let asker = Setup::peer().start();
+    let elsewhere = asker.home().join("outside");
+    std::fs::create_dir(&elsewhere).expect("a directory");
+    std::os::unix::fs::symlink(&elsewhere, asker.downloads_directory().join("link")).expect("a link");
+    let run = pyratectl(&asker, ["--json", "download", &format!("{}/d/", peer.addr)]);
+    assert_eq!(run.code, 17, "{run:?}");
+    let row = &run.json()[0];
+    assert_eq!((&row["state"], &row["directory"]["files_done"]), (&json!("failed"), &json!(2)), "{row}");
+    let saved = relative_files(&asker.downloads_directory());
+    let expected = [&b"d/good"[..], b"d/x"].map(<[u8]>::to_vec);
+    assert!(expected.iter().all(|name| saved.contains(name)), "{saved:?}");
+    assert!(!saved.iter().any(|name| name.ends_with(b"escaped")), "{saved:?}");
+    assert!(!asker.home().join("escaped").exists());
+    // A link of the user's in the place of the directory is not followed.
+    let linked = Fake::serve(Reading::Whole, |mut visit| {
+        let answer: &[u8] = if visit.message.starts_with(b"5:") { b"link/a\n" } else { b"bytes" };
+        let _ = visit.stream.write_all(answer);
+    });
+    let id = asker.begin_download(linked.addr, "link/");
+    let stopped = asker.await_download(id, "paused");
+    assert_eq!(stopped["error"]["code"], 17, "{stopped}");
+    assert!(relative_files(&elsewhere).is_empty());
+}

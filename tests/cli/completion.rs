@@ -286,6 +286,23 @@ fn no_name_with_a_control_byte_is_offered() {
     });
 }
 
+#[test]
+fn directories_of_a_peer_are_offered_before_what_is_in_them() {
+    let fake = Fake::new();
+    let names = ["music/live/a.flac", "music/b.flac", "c"];
+    let hits: Vec<Value> = (1..).zip(names).map(|(id, name)| hit(id, name, Some(5), &[PEER])).collect();
+    fake.serve_all(json!({ "hits": { "hits": hits, "next": null } }));
+    let arguments = ["--complete", "zsh", "download", &format!("{PEER}/")];
+    let offered = || {
+        let shown = lines(finish(fake.command_here(&arguments).spawn().unwrap()));
+        let words = shown.iter().filter_map(|line| line.split_once(&format!("{PEER}/")));
+        words.map(|(_, rest)| rest.split('\t').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let mut expected = vec!["music/", "music/live/"];
+    expected.extend(names);
+    comes_to(&expected.into_iter().map(str::to_owned).collect::<Vec<_>>(), "names", offered);
+}
+
 /// The least time that a run takes, of several on a busy machine, and what it writes each time.
 fn timed(fake: &Fake, expected: &str) {
     let mut least = Duration::MAX;

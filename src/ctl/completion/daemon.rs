@@ -11,6 +11,7 @@ use crate::ctl::rows::{is_stopped_by_disk, what};
 use crate::ctl::text::{name, size, word};
 use crate::name::unescaped;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -82,7 +83,12 @@ impl Daemon {
                 peers.iter().map(|peer| Candidate::new(format!("{}{suffix}", peer.addr), word(&peer.state))).collect()
             }
             Question::Names { peer } => match literal(peer) {
-                Some(addr) => self.hits(None)?.iter().flat_map(|hit| names_at(addr, peer, hit)).collect(),
+                Some(addr) => {
+                    let files: Vec<_> = self.hits(None)?.iter().flat_map(|hit| names_at(addr, peer, hit)).collect();
+                    let directories: BTreeSet<&str> = files.iter().flat_map(|file| above(&file.word, peer)).collect();
+                    let directories = directories.into_iter().map(|word| Candidate::new(word, "directory"));
+                    directories.chain(files.iter().cloned()).collect()
+                }
                 None => Vec::new(),
             },
             Question::Contents => {
@@ -149,6 +155,12 @@ fn literal(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     let ip = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PEER_PORT));
     text.parse().or(ip).ok()
+}
+
+/// The directories on the way to a name at a peer, as they are typed.
+fn above<'a>(word: &'a str, peer: &str) -> impl Iterator<Item = &'a str> {
+    let of_peer = peer.len() + 1;
+    word.match_indices('/').filter_map(move |(at, _)| word.get(..=at)).filter(move |above| above.len() > of_peer)
 }
 
 /// The names under which a peer has a content, as far as a hit tells: of several names only the first is known to be at one

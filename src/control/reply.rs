@@ -148,7 +148,7 @@ pub struct DownloadRow {
     /// A file of the same content was there already; it was left as it is.
     pub already: bool,
     /// Why it failed or waits; its code is what `pyratectl download` exits with.
-    pub error: Option<super::CallError>,
+    pub error: Option<Box<super::CallError>>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).
     pub retry_in_s: Option<u64>,
     /// Why its state could not be written to the state directory, so that a restart will not know of it; `None` if it was

@@ -114,7 +114,7 @@ impl From<DownloadRow> for Progress {
             rate: row.rate,
             verified: row.verified,
             sources: row.sources,
-            error: row.error.map(Error::of_download),
+            error: row.error.map(|error| Error::of_download(*error)),
         }
     }
 }

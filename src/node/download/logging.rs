@@ -34,7 +34,7 @@ impl DownloadMachine {
             b3: row.b3,
             verified: row.verified,
             state: row.state,
-            error: row.error,
+            error: row.error.map(|error| *error),
             ..event
         });
     }

@@ -128,7 +128,7 @@ fn states_causes_and_progress_survive_a_restart() {
     let cause = (ExitCode::Checksum, "every source sent wrong bytes");
     let (mut rig, shown) = row_after(failed, Some(cause), 3 * MIB);
     assert_eq!((shown.state, shown.bytes_done, shown.size), (DownloadState::Failed, 3 * MIB, Some(4 * MIB)));
-    assert_eq!(shown.error, Some(CallError::new(cause.0, cause.1)));
+    assert_eq!(shown.error, Some(Box::new(CallError::new(cause.0, cause.1))));
     assert!(opened(&mut rig).is_empty() && dropped(&mut rig) == 0);
     // The same may be requested again, and a retry continues with the groups that are there.
     order(&mut rig, Request::Retry { ids: "1".into() });

@@ -173,7 +173,7 @@ fn a_refusal_by_every_source_ends_a_download() {
     assert_eq!((row.state, row.error.clone().unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
     assert_eq!(
         (record.state, record.error),
-        (crate::node::contract::RecordState::Failed { keeps_part: false }, row.error)
+        (crate::node::contract::RecordState::Failed { keeps_part: false }, row.error.map(|error| *error))
     );
 }
 

@@ -112,7 +112,7 @@ fn a_program_is_run_for_each_new_event_until_it_succeeds_and_the_next_run_goes_o
     let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
     until("both are done", || position(&state) == done(6));
     let second = finish(fake.command_here(&arguments).spawn().unwrap());
-    second.says(17, "in use by another 'pyratectl events --exec'");
+    second.says(17, "in use by another `pyratectl events --exec`");
     let run = end(client, daemon);
     run.says(0, "event 5: ");
     assert!(run.err.contains("hook exited with 3; it is run again in 1s") && run.out.is_empty(), "{run:?}");

@@ -78,7 +78,7 @@ fn status_counts_what_is_left_out() {
         talk.answer("status", with(status(), counts()));
     });
     let line = "Left out   7 entries: 1 symbolic link, 3 hidden, 1 with another filesystem mounted, 2 being written; \
-                'pyratectl files --left-out' names them\n";
+                `pyratectl files --left-out` names them\n";
     assert!(text.out.contains(line), "{text:?}");
     assert!(terse.out.ends_with("\t7\n"), "{terse:?}");
     assert_eq!(json.json()["left_out"], counts()["left_out"]);
@@ -93,7 +93,7 @@ fn a_rescan_says_how_to_see_what_is_left_out() {
     };
     let [text, terse, json] = forms(&["rescan"], script);
     text.gives(0, "3 files shared\n");
-    text.says(0, "2 entries of the shared directory left out; 'pyratectl files --left-out' says why\n");
+    text.says(0, "2 entries of the shared directory left out; `pyratectl files --left-out` says why\n");
     assert_eq!(terse.err, "");
     assert_eq!(json.json()["left_out"], 2);
 }

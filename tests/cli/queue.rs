@@ -45,7 +45,7 @@ fn without_an_upload_people_are_told_and_programs_see_it() {
     let none = |talk: &mut Talk| drop(talk.answer("uploads", json!({"uploads": [], "next": null})));
     let text = run(&["uploads"], none);
     text.gives(0, "");
-    text.says(0, "no peer fetches anything now; 'pyratectl files' shows what is shared\n");
+    text.says(0, "no peer fetches anything now; `pyratectl files` shows what is shared\n");
     run(&["uploads", "--json"], none).gives(0, "[]\n");
     // A daemon that repeats its page is not asked forever.
     let again = run(&["uploads", "--terse"], |talk| {
@@ -79,7 +79,7 @@ fn downloads_in_some_states_are_shown_alone() {
         talk.answer("downloads", json!({"downloads": [download(1, "a", "done", 0)], "next": null}));
     });
     none.gives(0, "");
-    none.says(0, "no download is in such a state; 'pyratectl downloads' shows all\n");
+    none.says(0, "no download is in such a state; `pyratectl downloads` shows all\n");
     run_alone(&["downloads", "3", "--failed"])
         .says(28, "downloads takes IDs, or --active, --failed and --finished, not both");
 }

@@ -62,6 +62,6 @@ fn log_new(left_out: &LeftOut, before: &LeftOut) {
     }
     if count > 0 {
         let names = first_of(names, count);
-        log::log!(level, count, names; "left out of the share: 'pyratectl files --left-out' says why");
+        log::log!(level, count, names; "left out of the share: `pyratectl files --left-out` says why");
     }
 }

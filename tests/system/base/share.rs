@@ -50,7 +50,7 @@ fn a_link_to_a_disk_of_music_gets_an_answer_within_one_rescan() {
     assert!(lines()[0].contains(" info ") && lines()[0].contains(" count=1 names=.hidden"), "{:?}", lines());
     symlink(&music, peer.share().join("music")).expect("a link");
     let rescan = pyratectl(&peer, ["rescan"]);
-    let told = "2 entries of the shared directory left out; 'pyratectl files --left-out' says why\n";
+    let told = "2 entries of the shared directory left out; `pyratectl files --left-out` says why\n";
     assert_eq!((rescan.code, rescan.stderr.as_str()), (0, told));
     let shown = pyratectl(&peer, ["files", "--left-out"]);
     assert_eq!(shown.stdout, "NAME     REASON\n.hidden  hidden\nmusic    symbolic link\n");

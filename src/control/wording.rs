@@ -134,6 +134,8 @@ problems! {
     DirectoryTooLarge { files: usize, max: usize, room: usize }: Other,
         ("the directory has too many files ({files} or more): at most {max} may be unfinished, {room} more than now; name \
             directories beneath it, or `pyratectl cancel` others first");
+    DirectoryNamesTooLarge { max_mib: usize }: Other,
+        ("the names of its files take more than {max_mib} MiB; name directories beneath it");
     FilesMissing { missing: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
         ("{missing} of {files} files cannot be had{}; the peer is asked again until cancelled", for_example(.name, .error));
     FilesNotSaved { failed: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),

@@ -308,6 +308,8 @@ pub(crate) enum Remark {
 
     #[error("event {id}: {program} {why}; it is run again in {}", format_duration(*wait))]
     ProgramFailed { program: String, id: u64, why: ProgramFault, wait: Duration },
+    #[error("how far the program came cannot be remembered: {why}; that is tried again in {}", format_duration(*wait))]
+    PositionNotSaved { why: String, wait: Duration },
     #[error("{why}; waiting for it")]
     WaitsForDaemon { why: String },
     #[error("the daemon answers again")]

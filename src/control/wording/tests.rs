@@ -155,6 +155,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
         "the directory has too many files (9 or more): at most 10 may be unfinished, 2 more than now; name directories \
          beneath it, or `pyratectl cancel` others first"
     );
+    DirectoryNamesTooLarge { max_mib: 8 } => (
+        Other,
+        "the names of its files take more than 8 MiB; name directories beneath it"
+    );
     FilesMissing { missing: 2, files: 9, name: Some(text(b"a\n")), error: Some(Box::new(Problem::NotThere(peer()))) } => (
         NotFound,
         r#"2 of 9 files cannot be had ("a\n": no such file at [2001:db8::1]:9); the peer is asked again until cancelled"#

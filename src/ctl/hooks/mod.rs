@@ -128,7 +128,15 @@ impl Hook {
             }
             wait = wait.saturating_mul(2).min(RUN_AGAIN_MAX);
         }
-        self.position.save(Position { log: event.log.clone(), done: event.id })?;
+        // The program has succeeded: saving that is tried again, and not the program.
+        let mut wait = RUN_AGAIN_MIN;
+        while let Err(error) = self.position.save(Position { log: event.log.clone(), done: event.id }) {
+            remark(Remark::PositionNotSaved { why: error.message.clone(), wait });
+            if self.ends.came_within(wait) {
+                return Err(Stop::Failed(error));
+            }
+            wait = wait.saturating_mul(2).min(RUN_AGAIN_MAX);
+        }
         if self.ends.came_within(Duration::ZERO) { Err(Stop::Asked) } else { Ok(()) }
     }
 }

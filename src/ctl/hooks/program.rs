@@ -72,18 +72,19 @@ impl Program {
         line.push(b'\n');
         // A program that does not read needs nothing of it. A pipe has room for a line: nothing waits.
         let _ = File::from(write).write_all(&line);
-        Ok(wait_for(child))
+        Ok(wait_for(child).map_err(broken)?)
     }
 }
 
-fn wait_for(child: Pid) -> Result<(), ProgramFault> {
+/// The inner error says why it did not succeed. The outer one is that nothing can be known of it, as where SIGCHLD is ignored.
+fn wait_for(child: Pid) -> Result<Result<(), ProgramFault>, Errno> {
     loop {
         match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, 0)) => return Ok(()),
-            Ok(WaitStatus::Exited(_, code)) => return Err(ProgramFault::Exited(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Err(ProgramFault::Killed(signal.as_str())),
+            Ok(WaitStatus::Exited(_, 0)) => return Ok(Ok(())),
+            Ok(WaitStatus::Exited(_, code)) => return Ok(Err(ProgramFault::Exited(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Err(ProgramFault::Killed(signal.as_str()))),
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(ProgramFault::NotStarted(errno.desc())),
+            Err(errno) => return Err(errno),
         }
     }
 }

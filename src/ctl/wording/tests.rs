@@ -264,6 +264,8 @@ list!(remarks: Remark as &'static str {
     ProgramFailed {
         program: "hook".into(), id: 7, why: ProgramFault::NotStarted("No such file"), wait: Duration::from_secs(1),
     } => "event 7: hook cannot be started: No such file; it is run again in 1s";
+    PositionNotSaved { why: "the disk is full".into(), wait: Duration::from_secs(1) } =>
+        "how far the program came cannot be remembered: the disk is full; that is tried again in 1s";
     WaitsForDaemon { why: "no daemon".into() } => "no daemon; waiting for it";
     FoundDaemon => "the daemon answers again";
     EventsGone { first: 1, last: 41 } => "the events 1 to 41 are not kept any more: the program was not run for them";

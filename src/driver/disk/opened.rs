@@ -134,13 +134,6 @@ impl OpenedFiles {
         self.to_close.push((file, permit));
     }
 
-    /// Nobody is to find a filesystem busy because of files that nobody reads.
-    pub(super) fn give_up_idle(&mut self) {
-        while let Some((_, id)) = self.idle.first().copied() {
-            self.give_up(id);
-        }
-    }
-
     /// When files are to be closed.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.idle.first().map(|(until, _)| *until)
@@ -246,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_nobody_reads_is_closed_after_a_second_or_before_a_scan() {
+    fn a_file_that_nobody_reads_is_closed_after_a_second() {
         let share = tempfile::tempdir().unwrap();
         std::fs::write(share.path().join("a"), b"a").unwrap();
         let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
@@ -264,9 +257,5 @@ mod tests {
         assert_eq!(files.next_deadline(), Some(at(1_000)));
         files.tend(true, at(1_000), &mut jobs);
         assert!(files.files.is_empty() && files.closing.len() == 1);
-        read(&mut files, &mut jobs, 2_000);
-        assert_eq!(files.files.len(), 1);
-        files.give_up_idle();
-        assert!(files.files.is_empty());
     }
 }

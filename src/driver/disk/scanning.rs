@@ -25,7 +25,6 @@ pub(super) enum Scan {
 impl Disk {
     /// Begins a scan, or has it wait for the end of one that is still going on.
     pub(crate) fn start_scan(&mut self, log_files: &[PathBuf]) {
-        self.opened.give_up_idle();
         match &mut self.scan {
             Scan::Idle => {
                 let state = self.state.directory().map(|state| state.path().to_owned());

@@ -8,7 +8,7 @@ use super::part::PartFile;
 use super::state::Download;
 use crate::control::{ForgottenReply, IdForm, Problem};
 use crate::id::TransferId;
-use crate::node::contract::Action;
+use crate::node::contract::{Action, DownloadRecord, RecordState};
 use crate::node::cx::Cx;
 use std::collections::BTreeSet;
 
@@ -46,10 +46,22 @@ impl DownloadMachine {
     /// Has the next run not know a download, unless it was tried again since the order was given.
     pub(super) fn forget_download(&mut self, cx: &mut Cx, id: TransferId) {
         if self.downloads.get(id).is_some_and(Download::may_be_forgotten) {
-            // Its revision tells when the removal of the record is on the disk.
-            self.remember_download(cx, id);
+            // Its revision tells when the removal of the record is on the disk. Until its part file is gone, that may wait: the
+            // next run is to know that it is forgotten.
+            self.remember_dropped(cx, id);
             cx.out.act(Action::ForgetDownload { download: id });
         }
+    }
+
+    /// Has the record say that nothing but its events is wanted of a download that is over.
+    fn remember_dropped(&mut self, cx: &mut Cx, id: TransferId) {
+        let revision = self.next_revision();
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        download.recorded.revision = revision;
+        let record = download.record(id, cx.event_log.of(id));
+        let record = Box::new(DownloadRecord { state: RecordState::Dropped, error: None, ..record });
+        cx.event_log.on_record_ordered(id, revision);
+        cx.out.act(Action::RememberDownload { record, revision });
     }
 
     /// Takes those of which no record is left out of the table. The problem is that of one whose record may be there.

@@ -83,7 +83,8 @@ impl DownloadMachine {
         }
         download.notified_at = Some(cx.now);
         if let Some(directory) = download.directory {
-            return self.tell_directory_progress(cx, directory);
+            // Once, at the end of the event.
+            return self.directories.mark_dirty(directory);
         }
         let Some(row) = self.downloads.row(cx, id) else { return };
         cx.notify(Topic::Download(id), || Notice::Download { download: row });

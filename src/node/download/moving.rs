@@ -26,9 +26,12 @@ impl DownloadMachine {
         match (to, before, behind) {
             (MoveTo::Top, Some(_), _) => {
                 let first = self.downloads.queued.keys().map(|(_, place, _)| place).min().unwrap_or(0);
-                self.place_download(cx, key, first.saturating_sub(1));
+                self.place_download(cx, key, (0, first.saturating_sub(1)));
             }
-            (MoveTo::Bottom, _, Some(_)) => self.place_download(cx, key, self.downloads.queued.place_behind()),
+            (MoveTo::Bottom, _, Some(_)) => {
+                let last = self.downloads.queued.keys().next_back().map_or(0, |last| last.0);
+                self.place_download(cx, key, (last, self.downloads.queued.place_behind()));
+            }
             (MoveTo::Up, Some(other), _) => self.swap_places(cx, other, key),
             (MoveTo::Down, _, Some(other)) => self.swap_places(cx, key, other),
             // It is there already.
@@ -40,15 +43,20 @@ impl DownloadMachine {
 
     /// `first` is next to `second`, and goes behind it.
     fn swap_places(&mut self, cx: &mut Cx, first: QueueKey, second: QueueKey) {
+        if first.0 != second.0 {
+            self.place_download(cx, second, (first.0, first.1));
+            return self.place_download(cx, first, (second.0, second.1));
+        }
         let (before, behind) = (first.1.min(second.1), first.1.max(second.1));
         // Of two in one place the older one is next.
         let behind = if before == behind { behind.saturating_add(1) } else { behind };
-        self.place_download(cx, second, before);
-        self.place_download(cx, first, behind);
+        self.place_download(cx, second, (first.0, before));
+        self.place_download(cx, first, (first.0, behind));
     }
 
-    fn place_download(&mut self, cx: &mut Cx, key: QueueKey, place: i64) {
-        self.downloads.set_place(key, place);
+    /// `to`: how often it counts as having stood back, and its place among those that have as often.
+    fn place_download(&mut self, cx: &mut Cx, key: QueueKey, to: (u32, i64)) {
+        self.downloads.set_place(key, to);
         self.remember_download(cx, key.2);
     }
 }

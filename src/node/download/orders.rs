@@ -9,7 +9,7 @@ use super::remembering::{Answering, Outcome};
 use super::source::Source;
 use super::state::{Download, Life};
 use crate::control::{
-    CallId, DownloadRow, DownloadsReply, IdForm, KnownIds, PAGE_ROWS_MAX, Problem, RawText, Selector,
+    CallId, DownloadRow, DownloadsReply, IdForm, KnownIds, MissingRow, PAGE_ROWS_MAX, Problem, RawText, Selector,
     parse_ids_with_all,
 };
 use crate::fault::DiskFault;
@@ -337,7 +337,8 @@ impl DownloadMachine {
 pub(super) fn download_bytes(row: &DownloadRow) -> usize {
     let path = row.path.as_ref().map_or(0, |path| path.as_bytes().len());
     let missing = row.directory.iter().flat_map(|part| &part.missing);
-    let missing: usize = missing.map(|row| 500 + row.name.as_bytes().len() * TEXT_BLOAT_MAX).sum();
+    let message = |row: &MissingRow| row.error.as_ref().map_or(0, |error| error.message.len());
+    let missing: usize = missing.map(|row| 500 + message(row) + row.name.as_bytes().len() * TEXT_BLOAT_MAX).sum();
     missing + 500 + (row.name.as_bytes().len() + path) * TEXT_BLOAT_MAX + row.sources.len() * (64 + SHARE_BYTES_MAX)
 }
 

@@ -206,7 +206,8 @@ impl DownloadMachine {
                 if recorded.durable >= recorded.revision {
                     recorded.problem = None;
                 }
-                if self.directories.contains(id) {
+                // One that is over is driven by what its files do; that it is forgotten is reported here, too.
+                if !is_over && self.directories.contains(id) {
                     self.directories.mark_dirty(id);
                 }
                 // The answers tell what has its turn now.

@@ -124,7 +124,7 @@ impl Downloads {
 
     /// Room for new rows, once the finished ones are forgotten.
     pub(super) fn room(&self) -> usize {
-        DOWNLOADS_MAX - (self.rows.len() - self.finished.len())
+        DOWNLOADS_MAX.saturating_sub(self.rows.len() - self.finished.len())
     }
 
     /// Ids up to this one were given.
@@ -153,12 +153,12 @@ impl Downloads {
         }
     }
 
-    /// Gives a download in the queue another place.
-    pub(super) fn set_place(&mut self, key: QueueKey, place: i64) {
+    /// Gives a download in the queue another place, among those that have stood back as often.
+    pub(super) fn set_place(&mut self, key: QueueKey, to: (u32, i64)) {
         let (.., id) = key;
         let Some(row) = self.rows.get_mut(&id) else { return };
         if self.queued.remove(&key) {
-            (row.stood_back, row.place) = (0, place);
+            (row.stood_back, row.place) = to;
             self.queued.insert(row.queue_key(id));
         }
     }
@@ -379,8 +379,9 @@ impl Downloads {
             self.note_over(id);
             self.unindex_sources(id);
         } else if old.is_over() && !is_over {
-            self.ended_members.remove(&id);
-            self.finished.retain(|finished| *finished != id);
+            if !self.ended_members.remove(&id) {
+                self.finished.retain(|finished| *finished != id);
+            }
             self.index_sources(id);
         }
         Some(old)

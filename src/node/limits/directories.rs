@@ -13,3 +13,8 @@ pub(in crate::node) const DIRECTORY_NAMES_SHOWN: usize = 100;
 pub(in crate::node) const DIRECTORY_RETRY_MIN: Duration = Duration::from_secs(60);
 /// Longest such wait.
 pub(in crate::node) const DIRECTORY_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
+/// The bytes of the names of all files of a directory.
+pub(in crate::node) const DIRECTORY_LIST_BYTES_MAX: usize = 8 << 20;
+
+/// The bytes of what the row of a directory says of files that are missing.
+pub(in crate::node) const DIRECTORY_NAMES_BYTES_MAX: usize = 16 << 10;

@@ -12,7 +12,7 @@ use std::process::Child;
 use std::time::Duration;
 
 /// The threads of a daemon, always the same: the loop, the writer of the log, and the workers (`driver/disk/workers`).
-pub(crate) const THREADS: u64 = 11;
+pub(crate) const THREADS: u64 = 14;
 
 /// How a daemon ended, and how long it took.
 #[derive(Debug)]

@@ -7,7 +7,9 @@ use crate::id::{ExchangeId, TransferId};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::exchanges::Purpose;
 use crate::node::download::DownloadMachine;
-use crate::node::limits::{DOWNLOADS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN};
+use crate::node::limits::{
+    DIRECTORY_LIST_BYTES_MAX, DIRECTORY_RETRY_MAX, DIRECTORY_RETRY_MIN, DOWNLOADS_MAX, SOURCE_REST_MAX, SOURCE_REST_MIN,
+};
 use crate::node::network::Net;
 use crate::node::speech::Evidence;
 use crate::wire::{Listed, Message};
@@ -43,12 +45,14 @@ impl DownloadMachine {
         for file in files {
             plan.take(file);
         }
-        let files = plan.added();
+        let (files, names_bytes) = (plan.added(), plan.names_bytes());
         net.network.note_evidence(net.cx, peer, evidence);
         if files > room {
             net.cx.out.act(Action::Abort { exchange });
-            let why = Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room };
-            self.set_stage(net.cx, id, Stage::Failed { why });
+            self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
+        } else if names_bytes > DIRECTORY_LIST_BYTES_MAX {
+            net.cx.out.act(Action::Abort { exchange });
+            self.fail_or_wait(net, id, Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 });
         }
     }
 
@@ -66,7 +70,7 @@ impl DownloadMachine {
         }
         match outcome {
             Ok(Dialled { response: Response::FileList { truncated: false }, .. }) => {}
-            Ok(_) => return self.set_stage(net.cx, id, Stage::Failed { why: Problem::ListCut { peer } }),
+            Ok(_) => return self.fail_or_wait(net, id, Problem::ListCut { peer }),
             Err(fault) => return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault }),
         }
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
@@ -75,8 +79,23 @@ impl DownloadMachine {
         }
         let (files, left_out) = plan.into_added();
         directory.left_out = left_out;
+        // Until these are members, a restart asks for the list again.
+        if !files.is_empty() && std::mem::take(&mut directory.is_listed) {
+            self.remember_directory(net.cx, id);
+        }
         self.directories.at_work.insert(id);
         self.set_stage(net.cx, id, Stage::Adding(files));
+    }
+
+    /// A directory without files fails. The files of another go on, and the peer is asked again after a while.
+    pub(super) fn fail_or_wait(&mut self, net: &mut Net, id: TransferId, why: Problem) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        if directory.members.is_empty() {
+            return self.set_stage(net.cx, id, Stage::Failed { why });
+        }
+        directory.waits = directory.waits.saturating_add(1);
+        let wait = net.cx.rng.back_off(directory.waits, DIRECTORY_RETRY_MIN, DIRECTORY_RETRY_MAX);
+        self.set_directory_waiting(net.cx, id, wait, why);
     }
 
     /// Asks again after a while.

@@ -44,12 +44,12 @@ impl DownloadMachine {
             };
             let room = self.downloads.room();
             if room == 0 {
-                let why = Problem::DirectoryTooLarge { files: 1, max: DOWNLOADS_MAX, room };
-                self.set_stage(net.cx, id, Stage::Failed { why });
+                let files = self.directories.get(id).map_or(1, |row| row.members.len() + 1);
+                self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
                 return false;
             }
             if !self.add_member(net, id, next) {
-                self.set_stage(net.cx, id, Stage::Failed { why: Problem::NoIdLeft });
+                self.fail_or_wait(net, id, Problem::NoIdLeft);
                 return false;
             }
         }

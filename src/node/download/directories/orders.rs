@@ -122,6 +122,8 @@ impl DownloadMachine {
             (Command::Forget, _) | (Command::Pause, Stage::Paused) => None,
             (Command::Pause, _) => Some(Stage::Paused),
             (Command::Resume, Stage::Paused) => Some(resumed),
+            // Its files are paused as well.
+            (Command::Retry, Stage::Paused) => return Vec::new(),
             (Command::Retry, Stage::Failed { .. } | Stage::Waiting { .. }) => {
                 directory.waits = 0;
                 Some(Stage::Queued)

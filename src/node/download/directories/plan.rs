@@ -53,12 +53,14 @@ pub(super) struct Plan {
     files: BTreeMap<FileName, (FileName, Option<Planned>)>,
     pub(super) left_out: LeftOut,
     added: usize,
+    names_bytes: usize,
 }
 
 impl Plan {
     /// `members`: the names of those that are there.
     pub(super) fn new<'a>(prefix: FileName, root: FileName, members: impl Iterator<Item = &'a FileName>) -> Self {
-        let mut plan = Self { prefix, root, files: BTreeMap::new(), left_out: LeftOut::default(), added: 0 };
+        let mut plan =
+            Self { prefix, root, files: BTreeMap::new(), left_out: LeftOut::default(), added: 0, names_bytes: 0 };
         for name in members {
             if let Some(path) = plan.path_of(name) {
                 plan.files.insert(path, (name.clone(), None));
@@ -81,9 +83,11 @@ impl Plan {
             Some((name, _)) if *name == file.name => {}
             None if self.is_free(path.as_bytes()) => {
                 let (size, b3) = file.attributes.map_or((None, None), |told| (told.size, told.b3));
+                let path_bytes = path.as_bytes().len();
                 let planned = Planned { name: file.name.clone(), path: path.clone(), size, b3 };
                 self.files.insert(path, (file.name, Some(planned)));
                 self.added += 1;
+                self.names_bytes += path_bytes;
             }
             _ => self.left_out.add(file.name),
         }
@@ -93,6 +97,11 @@ impl Plan {
     /// Files that are to become members.
     pub(super) fn added(&self) -> usize {
         self.added
+    }
+
+    /// What their names take.
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names_bytes
     }
 
     /// Nothing of the list is beneath the directory, nor was before.

@@ -36,7 +36,10 @@ impl DownloadMachine {
             }],
             place: i64::from(id.0),
             events: cx.event_log.of(id),
-            kind: RecordKind::Directory { files: directory.is_listed.then(|| directory.files()) },
+            // What was left out is in no record: the next run asks for the list again.
+            kind: RecordKind::Directory {
+                files: (directory.is_listed && directory.left_out.count == 0).then(|| directory.files()),
+            },
         };
         cx.event_log.on_record_ordered(id, revision);
         cx.out.act(Action::RememberDownload { record: Box::new(record), revision });

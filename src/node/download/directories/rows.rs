@@ -12,7 +12,7 @@ use crate::node::download::DownloadMachine;
 use crate::node::download::orders::{download_bytes, page};
 use crate::node::download::rate_cap::RateCap;
 use crate::node::download::state::{Download, Life, NamedPlace};
-use crate::node::limits::{DIRECTORY_NAMES_SHOWN, HIT_SOURCES_MAX};
+use crate::node::limits::{DIRECTORY_NAMES_BYTES_MAX, DIRECTORY_NAMES_SHOWN, HIT_SOURCES_MAX};
 use crate::node::network::whole_seconds;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +146,13 @@ impl DownloadMachine {
         };
         sum.missing.extend(directory.left_out.first.iter().map(left_out));
         sum.missing.truncate(DIRECTORY_NAMES_SHOWN);
+        let mut left = DIRECTORY_NAMES_BYTES_MAX;
+        sum.missing.retain(|row| {
+            let bytes = row.name.as_bytes().len() + row.error.as_ref().map_or(0, |error| error.message.len());
+            let fits = bytes <= left;
+            left -= if fits { bytes } else { 0 };
+            fits
+        });
         sum
     }
 

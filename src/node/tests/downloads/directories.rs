@@ -250,6 +250,8 @@ fn orders_are_for_all_of_it() {
     on_disk(&mut rig, &mut records);
     assert!(records.is_empty(), "{records:?}");
     assert_eq!(members(&mut rig), []);
+    rig.handle(Event::Recorded { download: TransferId(1), revision: 0, outcome: Ok(()) });
+    assert_eq!(forgotten(&mut rig), [], "that the record is gone orders nothing more");
 }
 
 #[test]

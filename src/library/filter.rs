@@ -193,12 +193,22 @@ fn read_types(text: &[u8]) -> Result<Vec<usize>, FilterFault> {
         let nearest = || closest(&String::from_utf8_lossy(word).to_ascii_lowercase(), types());
         at.ok_or_else(|| FilterFault::Type(word.to_vec(), nearest()))
     };
-    text.split(|byte| *byte == b',').map(place).collect()
+    let mut types: Vec<usize> = text.split(|byte| *byte == b',').map(place).collect::<Result<_, _>>()?;
+    // A peer may name each a thousand times, and every file is compared with all of them.
+    types.sort_unstable();
+    types.dedup();
+    Ok(types)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_that_is_named_again_costs_nothing() {
+        let many = "iso,audio,".repeat(500) + "iso";
+        assert_eq!(read_types(many.as_bytes()).unwrap().len(), 2);
+    }
 
     fn user(text: &str) -> Filter {
         of_user(text.as_bytes()).unwrap().0.unwrap()

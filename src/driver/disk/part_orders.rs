@@ -4,7 +4,7 @@
 //! order in which they were given, so that a part file is never opened while it is being closed.
 
 use super::Disk;
-use super::job::{CheckStep, Done, Lane, RecordsWritten};
+use super::job::{CheckStep, Device, Done, Lane, RecordsWritten};
 use super::part_files::PartOrder;
 use crate::content::Outline;
 use crate::driver::cx::{Cx, Output, Phase};
@@ -117,6 +117,8 @@ impl Disk {
                 if let Some((directory, mount)) = part.directory() {
                     self.places.note(directory, mount.clone(), &mut self.state, &mut self.jobs);
                 }
+                // Known for certain now, also where the directory was not known before.
+                self.jobs.set_device(download, Some(Device::Filesystem(part.filesystem)));
                 self.parts.opened(download, OpenPart::new(part));
                 OpenedPart::Ready { path, resumed, filesystem }
             }

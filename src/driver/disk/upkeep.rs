@@ -50,9 +50,14 @@ impl Disk {
 
     /// After the last turn. What no job has closed stays open: closing waits for a disk that does not answer.
     pub(crate) fn end(mut self) {
-        let are_parts_closed = !self.jobs.is_syncing() && self.parts.open.files().is_empty();
-        if !(are_parts_closed && self.hashing.is_closed() && self.opened.are_all_closed()) {
-            std::mem::forget(self);
+        if self.jobs.is_syncing() {
+            return std::mem::forget(self);
+        }
+        let is_closed = self.parts.open.files().is_empty() && self.hashing.is_closed() && self.opened.are_all_closed();
+        // The state directory is given back: another node of this process may use it.
+        let Self { parts, hashing, opened, .. } = self;
+        if !is_closed {
+            std::mem::forget((parts, hashing, opened));
         }
     }
 

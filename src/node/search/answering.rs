@@ -230,11 +230,12 @@ impl SearchMachine {
             return;
         }
         let ttl = search.ttl.min(net.cx.config.max_ttl);
-        // The plain form may have come before, over a base peer: it finds everything that this one finds. The reverse does not
-        // hold: added exclusions must not suppress the search itself.
+        // The plain form may have come before, over a base peer: it finds everything that this one finds, but for filters, which
+        // choose among more than one answer holds. The reverse does not hold: added exclusions must not suppress the search itself.
         let plain = Query::plain_form(&search.text);
         let key = SearchKey::of(&search, requester, &search.text);
-        let of_plain = plain.as_ref().map(|text| SearchKey::of(&search, requester, text));
+        let has_filters = plain.is_some() && Query::parse(&search.text).has_filters();
+        let of_plain = plain.as_ref().filter(|_| !has_filters).map(|text| SearchKey::of(&search, requester, text));
         let covers = |key| self.answering.seen.covers(net.cx.now, key, ttl);
         if let Some(highest) = of_plain.iter().chain([&key]).find_map(covers) {
             net.cx.counters.limited.searches_dropped += 1;

@@ -5,7 +5,6 @@ use super::SearchMachine;
 use crate::control::{Problem, RawText, SearchRow};
 use crate::id::SearchId;
 use crate::library::{FILTERS_MAX, FilterFault, Query, types};
-use crate::name::FileName;
 use crate::node::answer::Answer;
 use crate::node::cx::Cx;
 use crate::node::limits::{FILTERED_COUNTED_MAX, SEARCHES_REMEMBERED_MAX};
@@ -22,8 +21,8 @@ pub(super) enum Wanted {
 struct Record {
     wanted: Wanted,
     begun_at: Instant,
-    /// Distinct, since each ring finds them again; and [`FILTERED_COUNTED_MAX`] at most.
-    filtered: BTreeSet<(SocketAddr, FileName)>,
+    /// Hashes of peer and name: each ring finds the same again, and names may be long. [`FILTERED_COUNTED_MAX`] at most.
+    filtered: BTreeSet<u64>,
 }
 
 #[derive(Default)]
@@ -43,7 +42,10 @@ impl Remembered {
     pub(super) fn note_filtered(&mut self, id: SearchId, hit: Answer) {
         let Some(record) = self.rows.get_mut(&id) else { return };
         if record.filtered.len() < FILTERED_COUNTED_MAX {
-            record.filtered.insert((hit.responder, hit.file.name));
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(hit.responder.to_string().as_bytes()).update(b"\n").update(hit.file.name.as_bytes());
+            let hash = hasher.finalize();
+            record.filtered.extend(hash.as_bytes().first_chunk().copied().map(u64::from_le_bytes));
         }
     }
 

@@ -275,6 +275,10 @@ impl Ledger {
     /// Records the result of a job. Ignores one for an earlier outline.
     /// Errors: as the system reports them; then the groups are synced again.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
+        // Lost before this job, which is reaped with the next call as one that has failed.
+        if synced.job.has_lost_data() {
+            return Ok(());
+        }
         let Some(job) = self.job.take_if(|job| job.is(&synced.job)) else { return Ok(()) };
         self.journal_is_durable |= job.is_for_journal;
         // One that covers nothing may be of another content.

@@ -295,6 +295,9 @@ fn write_piece(
         Piece::Unread | Piece::OnDisk(_) | Piece::Read { .. } => {}
     }
     if let Some(blocked) = socket.blocks_writing() {
+        if let Piece::OnDisk(buffer) = piece {
+            *buffer = Vec::new();
+        }
         return Ok(Wrote::Blocked(blocked));
     }
     if let Piece::Read { bytes, from, since } = piece {

@@ -1,6 +1,8 @@
 //! Downloads that make next to no progress do not keep others waiting, and lose nothing.
 
+use super::moving::{queue, shift};
 use super::*;
+use crate::control::MoveTo;
 use std::collections::BTreeMap;
 
 const DRIP: u64 = 300;
@@ -104,4 +106,30 @@ fn a_download_slowed_by_our_own_limit_keeps_its_place() {
         drip(&mut rig, &mut running, 1, DRIP);
     }
     assert_eq!(state(&mut rig, 3), DownloadState::Queued);
+}
+
+#[test]
+fn a_move_is_among_all_that_wait_however_often_they_have_stood_back() {
+    let (mut rig, running) = dripping(3, 12, 0);
+    drip(&mut rig, &mut known(running), 400, DRIP);
+    let mut expected = queue(&mut rig);
+    assert!(expected.len() > 4, "{expected:?}");
+    for at in 1..expected.len() {
+        shift(&mut rig, expected[at], MoveTo::Up);
+        expected.swap(at - 1, at);
+        assert_eq!(queue(&mut rig), expected);
+    }
+    for at in 1..expected.len() {
+        shift(&mut rig, expected[at - 1], MoveTo::Down);
+        expected.swap(at - 1, at);
+        assert_eq!(queue(&mut rig), expected);
+    }
+    shift(&mut rig, expected[1], MoveTo::Bottom);
+    let moved = expected.remove(1);
+    expected.push(moved);
+    assert_eq!(queue(&mut rig), expected);
+    shift(&mut rig, expected[2], MoveTo::Top);
+    let moved = expected.remove(2);
+    expected.insert(0, moved);
+    assert_eq!(queue(&mut rig), expected);
 }

@@ -223,12 +223,24 @@ fn a_list_with_too_many_files_is_broken_off() {
 fn names_that_lead_elsewhere_are_left_out_and_told() {
     let names = ["x/d/a", "x/d/../../etc/passwd", "x/d/a/b"];
     let mut rig = with_list(names.map(hashed).into());
+    let recorded = remembered(&mut rig).into_iter().rfind(|record| record.id == TransferId(1)).unwrap();
+    assert_eq!(recorded.kind, RecordKind::Directory { files: None }, "a restart asks for the list again");
     assert_eq!(find_there(&mut rig), 1);
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.error.as_ref().unwrap().code), (DownloadState::Failed, ExitCode::FileIo as i32));
     assert_eq!(counts(&failed), (3, 1, 2));
     let missing: Vec<_> = failed.directory.unwrap().missing.iter().map(|file| file.name.as_bytes().to_vec()).collect();
     assert_eq!(missing, [names[1].as_bytes(), names[2].as_bytes()]);
+}
+
+#[test]
+fn the_row_of_a_directory_with_many_long_names_stays_small() {
+    let names = (0..100).map(|n| format!("x/d//{n}{}", "a".repeat(3_000)));
+    let mut rig = with_list(names.map(|name| hashed(&name)).chain([hashed("x/d/a")]).collect());
+    let told = row(&mut rig, 1);
+    assert_eq!(counts(&told), (101, 0, 100));
+    let shown: usize = told.directory.unwrap().missing.iter().map(|file| file.name.as_bytes().len()).sum();
+    assert!(shown > 3_000 && shown <= 16 << 10, "{shown}");
 }
 
 #[test]
@@ -340,8 +352,13 @@ fn files_that_are_refused_are_asked_for_again() {
     let missing = waits.directory.unwrap().missing;
     assert_eq!((missing.len(), missing[0].name.as_bytes()), (1, &b"x/d/a"[..]));
     rig.orders.clear();
-    // The peer has it again, and one more.
     rig.pass(Duration::from_secs(100));
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::FileList { truncated: true });
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying, "a list that was cut ends no directory that has files");
+    rig.orders.clear();
+    // The peer has it again, and one more.
+    rig.pass(Duration::from_secs(300));
     list(&mut rig, vec![listed("x/d/a", None), hashed("x/d/b"), hashed("x/d/c")]);
     let found = find_there(&mut rig);
     assert_eq!(found, 2);

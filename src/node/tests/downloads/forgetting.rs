@@ -34,6 +34,8 @@ fn what_is_over_leaves_the_list_and_the_records_and_all_means_that() {
     let mut rig = left(&[NO_PART, RecordState::Paused, NO_PART, NO_PART]);
     assert_eq!(forget(&mut rig, "4"), Ok(vec![4]));
     assert_eq!(forgotten(&mut rig), [TransferId(4)]);
+    let recorded = remembered(&mut rig).pop().unwrap().state;
+    assert_eq!(recorded, RecordState::Dropped, "the next run forgets it, if the record cannot be removed yet");
     rig.call(Request::Cancel { ids: "2".into() }).unwrap();
     rig.orders.clear();
     assert_eq!(forget(&mut rig, "all"), Ok(vec![1, 2, 3]));

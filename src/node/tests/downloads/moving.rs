@@ -14,7 +14,7 @@ fn wanting(names: &[&str]) -> Rig {
 }
 
 /// The queued downloads as they are numbered.
-fn queue(rig: &mut Rig) -> Vec<u32> {
+pub(super) fn queue(rig: &mut Rig) -> Vec<u32> {
     let Ok(Reply::Downloads(reply)) = rig.call(Request::Downloads { after: 0 }) else { panic!("downloads") };
     assert!(reply.downloads.iter().all(|row| row.place.is_some() == (row.state == DownloadState::Queued)));
     let mut places: Vec<_> = reply.downloads.iter().filter_map(|row| Some((row.place?, row.id))).collect();
@@ -23,7 +23,7 @@ fn queue(rig: &mut Rig) -> Vec<u32> {
     places.into_iter().map(|(_, id)| id).collect()
 }
 
-fn shift(rig: &mut Rig, id: u32, to: MoveTo) -> DownloadRow {
+pub(super) fn shift(rig: &mut Rig, id: u32, to: MoveTo) -> DownloadRow {
     order(rig, Request::Move { id: id.to_string(), to }).downloads.remove(0)
 }
 

@@ -8,13 +8,19 @@
 //! | `hashing` | bytes to chaining values and hashes, in pieces of any size |
 //! | `outline` | a content as its hash and chaining values prove it |
 //! | `groups` | a set of groups |
+//! | `manifest` | what is beneath a directory, as a content of its own |
 
 mod groups;
 mod hashing;
+mod manifest;
 mod outline;
 
 pub use groups::Groups;
 pub(crate) use hashing::{ChainHasher, ContentHasher, Digest, GroupHasher};
+pub use manifest::{
+    EntryKind, LineFault, MANIFEST_BYTES_MAX, MANIFEST_DEPTH_MAX, MANIFEST_ENTRIES_MAX, Manifest, ManifestEntry,
+    ManifestFault, ManifestReader, ManifestWriter, WrittenManifest,
+};
 pub(crate) use outline::Outline;
 
 use std::ops::Range;

@@ -1,0 +1,94 @@
+//! A manifest to bytes, an entry at a time.
+
+use super::order::PathOrder;
+use super::{EntryKind, HEAD, LineFault, MANIFEST_BYTES_MAX, MANIFEST_ENTRIES_MAX, ManifestFault, VERSION};
+use crate::content::{ChainingValue, ContentHasher};
+use crate::id::ContentHash;
+use std::io::Write;
+
+/// Room for the last line.
+const END_BYTES: usize = "end 10000\n".len();
+
+#[derive(Debug)]
+pub struct ManifestWriter {
+    text: Vec<u8>,
+    hasher: ContentHasher,
+    order: PathOrder,
+    entries: usize,
+    files: u64,
+    bytes: u64,
+}
+
+/// A manifest, and what it is as a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenManifest {
+    pub text: Vec<u8>,
+    pub b3: ContentHash,
+    /// Of its groups, if it has at least two.
+    pub(crate) chain: Vec<ChainingValue>,
+    pub files: u64,
+    /// Of all files together.
+    pub bytes: u64,
+}
+
+impl Default for ManifestWriter {
+    fn default() -> Self {
+        let mut writer = Self {
+            text: Vec::new(),
+            hasher: ContentHasher::default(),
+            order: PathOrder::default(),
+            entries: 0,
+            files: 0,
+            bytes: 0,
+        };
+        writer.line(|text| {
+            text.extend_from_slice(HEAD);
+            text.extend_from_slice(VERSION);
+        });
+        writer
+    }
+}
+
+impl ManifestWriter {
+    /// Adds an entry. The paths must ascend, byte by byte.
+    ///
+    /// # Errors
+    /// If a reader would refuse the manifest. It must not be used after that.
+    pub fn push(&mut self, path: &[u8], kind: EntryKind) -> Result<(), ManifestFault> {
+        let line = self.entries + 2;
+        self.order.take(path).map_err(|fault: LineFault| ManifestFault::Line { line, fault })?;
+        if self.entries >= MANIFEST_ENTRIES_MAX {
+            return Err(ManifestFault::TooManyEntries);
+        }
+        self.entries += 1;
+        if let EntryKind::File { size, .. } = kind {
+            self.files += 1;
+            self.bytes = self.bytes.checked_add(size).ok_or(ManifestFault::TooManyBytes)?;
+        }
+        // Writing to a vector cannot fail.
+        self.line(|text| {
+            let _ = match kind {
+                EntryKind::File { size, b3, executable } => {
+                    write!(text, "{} {size} {b3} ", if executable { 'x' } else { 'f' })
+                }
+                EntryKind::EmptyDirectory => write!(text, "d "),
+            };
+            text.extend_from_slice(path);
+        });
+        if self.text.len() + END_BYTES > MANIFEST_BYTES_MAX { Err(ManifestFault::TooLarge) } else { Ok(()) }
+    }
+
+    pub fn finish(mut self) -> WrittenManifest {
+        let count = self.entries;
+        self.line(|text| drop(write!(text, "end {count}")));
+        let (b3, chain) = self.hasher.finish();
+        WrittenManifest { text: self.text, b3, chain, files: self.files, bytes: self.bytes }
+    }
+
+    fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        self.text.push(b'\n');
+        self.hasher.update(&self.text[start..]);
+    }
+}

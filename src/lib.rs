@@ -124,6 +124,7 @@ pub mod left_out;
 #[doc(hidden)]
 pub mod library;
 pub(crate) mod lines;
+pub(crate) mod link;
 #[doc(hidden)]
 pub mod name;
 pub(crate) mod network;

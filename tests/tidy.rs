@@ -48,7 +48,7 @@ const MACHINES: &[(&str, &[&str])] = &[
 
 /// Modules that all others may import. They import only each other.
 const VOCABULARY: &[&str] =
-    &["time", "id", "name", "network", "fault", "lines", "content", "part", "suggest", "left_out"];
+    &["time", "id", "name", "network", "fault", "lines", "link", "content", "part", "suggest", "left_out"];
 
 /// What shows results, values and bars to users; and `usage`, which reads the sentences of the parser.
 const WORD_RESULTS: &[&str] =

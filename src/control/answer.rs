@@ -1,8 +1,8 @@
 //! Answers.
 
 use super::{
-    BootstrapReply, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows, HitsReply,
-    LeftOutReply, LimitReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply,
+    BootstrapReply, ContentLinkRow, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows,
+    HitsReply, LeftOutReply, LimitReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply,
     UploadsReply,
 };
 use serde::Serialize;
@@ -23,6 +23,7 @@ pub enum Reply {
     Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
     LeftOut(LeftOutReply),
+    Link(ContentLinkRow),
     Limit(LimitReply),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),

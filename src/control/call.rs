@@ -1,6 +1,6 @@
 //! Calls.
 
-use super::{RawText, UploadKey};
+use super::{Linkable, RawText, UploadKey};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -118,6 +118,10 @@ pub enum Request {
         #[serde(default)]
         after: Option<RawText>,
     },
+    /// A link to the content of a file. Answered by [`ContentLinkRow`](super::ContentLinkRow).
+    Link {
+        what: Linkable,
+    },
     /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is done.
     Rescan,
     /// The bootstrap links, and one page of the registry if we serve.
@@ -183,4 +187,6 @@ pub enum Selector {
     /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from the sources that a search
     /// finds.
     Content(String),
+    /// A content by a link: from the peers that it names, the hits remembered, and the sources that a search finds.
+    Link(String),
 }

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 29] = [
+const METHODS: [(&str, &[&str]); 30] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -49,6 +49,7 @@ const METHODS: [(&str, &[&str]); 29] = [
     ("uploads", &["after"]),
     ("files", &["after"]),
     ("left_out", &["after"]),
+    ("link", &["what"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
     ("limit", &["down", "up", "reset"]),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod content_link;
 mod event_log;
 mod exit;
 mod file_rows;
@@ -27,6 +28,7 @@ mod wording;
 
 pub use answer::Reply;
 pub use call::{LAST_SEARCH, MoveTo, Request, Selector};
+pub use content_link::{ContentLinkRow, Linkable};
 pub use event_log::{EventKind, EventLogReply, EventRow, IdSpan};
 pub use exit::{CallError, ExitCode};
 pub use file_rows::{FileRow, FileRows};

@@ -6,6 +6,7 @@
 use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Unfinished, Usage};
 use super::{CallError, DownloadState, ExitCode, RawText};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
+use crate::link::LinkFault;
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX, FileName};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,8 @@ problems! {
     NoHits: NotFound, ("'all' selects nothing: the last search or list has no hits");
     NoFileName { name: RawText }: Usage, ("no file can be called \"{}\"", Escaped(.name.as_bytes()));
     NotAHash: Usage, ("a content is named by the 64 hex digits that `b3sum` prints");
+    BadLink(LinkFault): Usage, ("no link: {0}");
+    LinkToDirectory: Usage, ("links to directories are not supported; `pyratectl download PEER/DIR/` fetches one");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
     TooManyDownloads { files: usize, max: usize, room: usize }: Other,
         ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
@@ -145,6 +148,21 @@ problems! {
         ("{files} names of the peer cannot be those of files beneath a directory (\"{}\"); all others are there",
             Escaped(.example.as_bytes()));
     NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
+
+    NotShared { name: RawText }: NotFound,
+        ("no file \"{}\" is shared; `pyratectl files` shows those that are", Escaped(.name.as_bytes()));
+    StillWritten { name: FileName }: Other,
+        ("\"{name}\" was changed a moment ago, and is shared when nothing has written to it for a while; try again then");
+    NotHashed { name: FileName }: Other,
+        ("the hash of \"{name}\" is not computed yet; try again later: `pyratectl status` shows how many files are to be hashed");
+    HitWithoutHash { id: u32 }: NotFound,
+        ("no source gave a hash of hit {id}, and a link needs it; `pyratectl download {id}`, then `pyratectl link --downloads` with \
+            the id of that");
+    DownloadWithoutHash { id: u32, state: DownloadState }: NotFound,
+        ("the hash of download {id} is not known, and a link needs it; {}", if *.state == DownloadState::Done {
+            "if the file is shared, name it as `pyratectl files` does"
+        } else { "it is known at the latest when the download is done" });
+    LinkOfDirectory: Usage, ("there are no links to directories; name the files, or have others `pyratectl download PEER/DIR/`");
 
     SearchesSoon: NoSource, ("no source is known; searches soon");
     NobodyToAsk: NoSource, ("no source is known, and no neighbour to ask; searches again until cancelled");

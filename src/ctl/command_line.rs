@@ -83,6 +83,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
         Command::Downloads(shown) => (!shown.ids.is_empty() && shown.has_filter()).then_some(Failure::IdsAndStates),
         Command::Forget(forget) => (forget.what.is_empty() && !forget.finished).then_some(Failure::ForgetsNothing),
+        Command::Link(link) => link.what.is_empty().then_some(Failure::NothingToLink),
         Command::Follow(follow) => no_id(&follow.ids, "follow"),
         Command::Wait(wait) => no_id(&wait.ids, "wait"),
         Command::Hits(hits) => (hits.all && hits.search.is_some()).then_some(Failure::AllOrOne),

@@ -14,6 +14,7 @@
 //! | `watch` | what a command shows, again and again |
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
+//! | `link` | links to contents |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
@@ -32,6 +33,7 @@ mod download;
 mod event_log;
 mod found;
 mod hooks;
+mod link;
 mod locate;
 mod output;
 mod progress;
@@ -151,6 +153,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Limit(limit) => query::limit(&mut session()?, &limit),
         Command::Files(files) if files.left_out => query::left_out(&mut session()?),
         Command::Files(_) => query::files(&mut session()?),
+        Command::Link(wanted) => link::link(&mut session()?, &wanted),
         Command::Rescan(_) => work::rescan(&mut session()?),
         Command::Top(_) => top::top(&mut session()?),
         Command::Bootstrap(_) => query::bootstrap(&mut session()?),

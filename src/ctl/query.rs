@@ -10,7 +10,7 @@ use super::text::name;
 use super::watch;
 use super::wording::{Failure, Remark};
 use crate::control::{
-    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FilesReply, HitRow, HitsReply, IdForm,
+    BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
     LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply,
     UploadRow, UploadsReply, parse_ids,
 };
@@ -175,6 +175,24 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
         remark(name(error.message.as_bytes()));
     }
     Ok(ExitCode::Done)
+}
+
+/// The first file of the share, by name, for which this holds.
+pub(super) fn files_until(
+    session: &mut Session,
+    is_wanted: impl Fn(&FileRow) -> bool,
+) -> Result<Option<FileRow>, CallError> {
+    let mut after = None;
+    loop {
+        let page: FilesReply = session.call(&Request::Files { after: after.clone() })?;
+        if let Some(found) = page.files.into_iter().find(&is_wanted) {
+            return Ok(Some(found));
+        }
+        match page.next {
+            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
+            _ => return Ok(None),
+        }
+    }
 }
 
 /// `files --left-out`.

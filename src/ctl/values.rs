@@ -175,6 +175,15 @@ pub(super) fn as_shown(name: Vec<u8>) -> Vec<u8> {
     unescaped(&name).unwrap_or(name)
 }
 
+/// Whether a text is meant as ids.
+pub(super) fn is_ids(text: &str) -> bool {
+    let is_number = |b: u8| b.is_ascii_digit() || b == b',' || b == b'-';
+    text == "all"
+        || !text.is_empty() && text.bytes().all(is_number)
+        || text.starts_with("all,")
+        || text.ends_with(",all")
+}
+
 /// What can be forgotten.
 #[derive(Debug, PartialEq)]
 pub(super) enum Forgettable {
@@ -185,9 +194,7 @@ pub(super) enum Forgettable {
 
 /// Reads what is to be forgotten. No number alone is a peer.
 pub(super) fn forgettable(text: &str) -> Result<Forgettable, String> {
-    let is_ids =
-        text == "all" || !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b',' || b == b'-');
-    if is_ids || text.starts_with("all,") || text.ends_with(",all") {
+    if is_ids(text) {
         return Ok(Forgettable::Downloads(text.into()));
     }
     peer(text).map(Forgettable::Peer)

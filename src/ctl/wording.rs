@@ -8,6 +8,7 @@ use crate::control::CallError;
 use crate::control::ExitCode::{Checksum, FileIo, NoDaemon, NotFound, Other, TimedOut, Usage};
 use crate::control::WholeNames;
 use crate::control::problems;
+use crate::link::LinkFault;
 use crate::name::Escaped;
 use crate::network::IPV4_FORM;
 use humantime::format_duration;
@@ -36,7 +37,12 @@ problems! {
     OneTooMany { argument: String, command: &'static str }: Usage, ("\"{argument}\" is one argument too many for {command}");
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText: Usage, ("search needs a TEXT");
-    NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/ or b3=HASH");
+    NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
+    NothingToLink: Usage, ("link needs a NAME, ID, PEER/NAME or b3=HASH");
+    NotListed { peer: SocketAddr, name: String }: NotFound,
+        ("{peer} shares no \"{name}\"; `pyratectl list {peer}` shows what it shares");
+    UnknownContent { hex: String }: NotFound,
+        ("no file that is shared or downloaded here and no hit has this hash; `pyratectl search b3={hex}` looks for one");
     IdsAndStates: Usage, ("downloads takes IDs, or --active, --failed and --finished, not both");
     ForgetsNothing: Usage, ("forget needs an ID, --finished or a PEER");
     ForgetsOnePeer: Usage, ("forget takes one PEER and nothing else, or IDs of downloads");
@@ -56,9 +62,11 @@ problems! {
         ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
     HostWithoutAddress { host: String }: Usage, ("'{host}' has no address; check the spelling, or name an IP address");
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
+    BadLink(LinkFault): Usage, ("{0}");
+    LinkToDirectory: Usage, ("links to directories are not supported; 'download PEER/DIR/' fetches one");
     NoNameAfterPeer: Usage, ("no name follows the peer");
     NothingToDownload: Usage,
-        ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), or a content (b3=HASH)");
+        ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)");
     OutputTaken: Usage,
         ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
     SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
@@ -236,6 +244,11 @@ pub(crate) enum Remark {
     NoUpload,
     #[error("no file is shared; put files into the shared directory, then `pyratectl rescan`")]
     NoFile,
+    #[error(
+        "no peer is named in a link: no address of this node is known to others yet, or no source is; whoever downloads it \
+         searches for its hash (`advertise_addr` in the configuration says where this node is reached)"
+    )]
+    LinkWithoutPeer,
     #[error("nothing in the shared directory is left out")]
     NothingLeftOut,
     #[error("{} of the shared directory left out; `pyratectl files --left-out` says why", match count {

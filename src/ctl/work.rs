@@ -163,6 +163,13 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
     Ok(ExitCode::Done)
 }
 
+/// Has the daemon ask a peer for its list, whose files become hits, and gives the number of that list.
+pub(super) fn fetch_list(session: &mut Session, peer: SocketAddr) -> Result<u32, CallError> {
+    let started: SearchStarted = session.call(&Request::List { peer })?;
+    let end = listing(session, started.search, peer)?;
+    end.error.map_or(Ok(started.search), Err)
+}
+
 /// Waits for the end of a listing. Fails when the daemon has reported nothing for the time-out.
 fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
     let progress = Progress::new();

@@ -303,6 +303,24 @@ fn directories_of_a_peer_are_offered_before_what_is_in_them() {
     comes_to(&expected.into_iter().map(str::to_owned).collect::<Vec<_>>(), "names", offered);
 }
 
+#[test]
+fn files_of_the_share_are_offered_where_a_link_is_made() {
+    let fake = Fake::new();
+    let file = |name: &str, b3: Value| json!({"name": name, "size": 5, "b3": b3});
+    let files = [file("7", json!("ab")), file("dir/a b", json!("ab")), file("dir/new", json!(null))];
+    fake.serve_all(json!({ "files": {"files": files, "next": null}, "hits": {"hits": [], "next": null} }));
+    let words = |typed: &[&str]| {
+        let shown =
+            lines(finish(fake.command_here(&[&["--complete", "zsh", "link"], typed].concat()).spawn().unwrap()));
+        shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    comes_to(&["./7", "all", "dir/a b"].map(str::to_owned).to_vec(), "files", || {
+        let mut offered = words(&[""]);
+        offered.sort();
+        offered
+    });
+}
+
 /// The least time that a run takes, of several on a busy machine, and what it writes each time.
 fn timed(fake: &Fake, expected: &str) {
     let mut least = Duration::MAX;

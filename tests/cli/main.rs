@@ -10,6 +10,7 @@ mod fake;
 mod followed_downloads;
 mod follows;
 mod left_out;
+mod links;
 mod listings;
 mod locate;
 mod manual;

@@ -1,5 +1,5 @@
 use super::super::{
-    DownloadsReply, HitRow, MoveTo, RawText, SearchStarted, Selector, SourceRow, SourceState, UploadKey,
+    DownloadsReply, HitRow, Linkable, MoveTo, RawText, SearchStarted, Selector, SourceRow, SourceState, UploadKey,
 };
 use super::*;
 
@@ -20,6 +20,7 @@ fn requests() -> Vec<Request> {
                 Selector::Hits("2,4-6".into()),
                 Selector::File { peer, name: name.clone() },
                 Selector::Content("ab".repeat(32)),
+                Selector::Link(format!("pyrate:b3={}", "ab".repeat(32))),
             ],
             output: Some(RawText::new(&b"/tmp/x"[..])),
         },
@@ -35,6 +36,7 @@ fn requests() -> Vec<Request> {
         Request::Uploads { after: Some(UploadKey { to: peer, name: name.clone() }) },
         Request::Files { after: Some(name.clone()) },
         Request::LeftOut { after: Some(name) },
+        Request::Link { what: Linkable::Hit { id: 7, peer: Some(peer) } },
         Request::Rescan,
         Request::Bootstrap { after: Some(peer) },
         Request::Limit { down: Some(5 << 20), up: None, reset: true },

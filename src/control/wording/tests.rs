@@ -123,6 +123,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NoHits => (NotFound, "'all' selects nothing: the last search or list has no hits");
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
     NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
+    BadLink(LinkFault::NoHash) => (Usage, "no link: it has no b3=HASH");
+    LinkToDirectory => (
+        Usage, "links to directories are not supported; `pyratectl download PEER/DIR/` fetches one"
+    );
     NotAbsolute { path: text(b"a\0") } => (Usage, r#""a\x00" is not an absolute path"#);
     TooManyDownloads { files: 9, max: 10, room: 2 } => (
         Other,
@@ -188,6 +192,30 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     StillEnding { id: 7 } => (Unfinished, "the part file of download 7 is still being closed; try again");
     OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
+
+    NotShared { name: text(b"a\n") } => (NotFound, r#"no file "a\n" is shared; `pyratectl files` shows those that are"#);
+    StillWritten { name: file_name(b"a") } => (
+        Other, "\"a\" was changed a moment ago, and is shared when nothing has written to it for a while; try again then"
+    );
+    NotHashed { name: file_name(b"a") } => (
+        Other,
+        "the hash of \"a\" is not computed yet; try again later: `pyratectl status` shows how many files are to be hashed"
+    );
+    HitWithoutHash { id: 7 } => (
+        NotFound,
+        "no source gave a hash of hit 7, and a link needs it; `pyratectl download 7`, then `pyratectl link --downloads` with the \
+         id of that"
+    );
+    DownloadWithoutHash { id: 7, state: DownloadState::Active } => (
+        NotFound, "the hash of download 7 is not known, and a link needs it; it is known at the latest when the download is done"
+    );
+    DownloadWithoutHash { id: 7, state: DownloadState::Done } => (
+        NotFound,
+        "the hash of download 7 is not known, and a link needs it; if the file is shared, name it as `pyratectl files` does"
+    );
+    LinkOfDirectory => (
+        Usage, "there are no links to directories; name the files, or have others `pyratectl download PEER/DIR/`"
+    );
 
     SearchesSoon => (NoSource, "no source is known; searches soon");
     NobodyToAsk => (NoSource, "no source is known, and no neighbour to ask; searches again until cancelled");

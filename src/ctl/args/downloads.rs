@@ -4,6 +4,7 @@ use crate::control::{RawText, Selector};
 use crate::ctl::values::{PathArg, as_shown, decode, interval, peer};
 use crate::ctl::wording::Failure;
 use crate::id::ContentHash;
+use crate::link::ContentLink;
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
 pub(in crate::ctl) struct Download {
-    /// ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, or b3=HASH
+    /// ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, b3=HASH, or links (pyrate:b3=...)
     #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
     pub(in crate::ctl) what: Vec<Selector>,
 
@@ -30,6 +31,14 @@ pub(in crate::ctl) fn selector(text: &str) -> Result<Selector, String> {
         return match ContentHash::from_hex(hash.as_bytes()) {
             Some(hash) => Ok(Selector::Content(hash.to_string())),
             None => Err(Failure::NotAHash.into()),
+        };
+    }
+    let bytes = decode(text);
+    if ContentLink::is_meant(&bytes) {
+        return match ContentLink::parse(&bytes) {
+            Ok(link) if link.is_of_directory() => Err(Failure::LinkToDirectory.into()),
+            Ok(_) => Ok(Selector::Link(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(fault) => Err(Failure::BadLink(fault).into()),
         };
     }
     if let Some((address, name)) = text.split_once('/') {

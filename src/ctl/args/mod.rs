@@ -1,6 +1,7 @@
 //! The commands of `pyratectl` with their options, as the parser reads them and `--help` shows them (pyratectl(1)).
 
 mod downloads;
+mod link;
 mod node;
 mod queue;
 mod search;
@@ -8,6 +9,7 @@ mod search;
 #[cfg(test)]
 pub(super) use downloads::selector;
 pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
+pub(super) use link::Link;
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
@@ -88,6 +90,7 @@ pub(in crate::ctl) enum Command {
     Uploads(Uploads),
     Limit(Limit),
     Files(Files),
+    Link(Link),
     Rescan(Rescan),
     Bootstrap(Bootstrap),
     Top(Top),

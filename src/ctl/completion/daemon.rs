@@ -2,13 +2,14 @@
 
 use super::Candidate;
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, HitRow, HitsReply, LAST_SEARCH, PEER_PORT, PeerRow, RawText,
-    Request, SearchRow, SearchesReply,
+    CallError, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH,
+    PEER_PORT, PeerRow, RawText, Request, SearchRow, SearchesReply,
 };
 use crate::ctl::connection::Connection;
 use crate::ctl::locate;
 use crate::ctl::rows::{is_stopped_by_disk, what};
 use crate::ctl::text::{name, size, word};
+use crate::ctl::values::{as_shown, is_ids};
 use crate::name::unescaped;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -35,6 +36,8 @@ pub(super) enum Question {
     Names { peer: String },
     /// Contents, as `b3=HASH`.
     Contents,
+    /// Files of the own share whose names begin so.
+    Shared { beginning: String },
 }
 
 /// Asks the daemon, and sends what it knows as soon as that is there; `timeout` is for each wait.
@@ -95,9 +98,22 @@ impl Daemon {
                 let content = |hit: &HitRow| Some(Candidate::new(format!("b3={}", hit.b3.as_ref()?), about(hit)));
                 self.hits(None)?.iter().filter_map(content).collect()
             }
+            Question::Shared { beginning } => self.shared(beginning)?,
         };
         let _ = found.send(candidates);
         Ok(())
+    }
+
+    fn shared(&mut self, beginning: &str) -> Result<Vec<Candidate>, CallError> {
+        let typed = as_shown(beginning.strip_prefix("./").unwrap_or(beginning).into());
+        // In the order of names, those that begin so follow what they begin with.
+        let after = Some(RawText::new(typed.clone())).filter(|typed| !typed.as_bytes().is_empty());
+        let page: FilesReply = self.call(&Request::Files { after })?;
+        let fitting = page.files.iter().take_while(|file| file.name.as_bytes().starts_with(&typed));
+        Ok(fitting
+            .filter(|file| file.b3.is_some())
+            .filter_map(|file| of_shared(file, beginning.starts_with("./")))
+            .collect())
     }
 
     fn hits(&mut self, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
@@ -131,9 +147,24 @@ fn applies(command: &str, row: &DownloadRow) -> bool {
         "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
         "follow" | "wait" => !matches!(row.state, Done | Failed | Cancelled),
         "move" => row.state == Queued,
+        "link" => row.b3.is_some() && row.directory.is_none(),
         "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }
+}
+
+/// A file of the share, as `link` takes it; `None` if it cannot be typed.
+fn of_shared(file: &FileRow, is_marked: bool) -> Option<Candidate> {
+    let shown = typeable(file.name.as_bytes())?;
+    let is_other = is_ids(&shown) || ["b3=", "./", "-"].iter().any(|other| shown.starts_with(other));
+    let mark = if is_marked || is_other { "./" } else { "" };
+    Some(Candidate::new(format!("{mark}{shown}"), file.size.map_or_else(String::new, size)))
+}
+
+/// A name as it can be typed. Names with control bytes among others have no such form.
+fn typeable(bytes: &[u8]) -> Option<String> {
+    let shown = name(bytes);
+    unescaped(shown.as_bytes()).is_some_and(|meant| meant == bytes).then_some(shown)
 }
 
 fn of_search(row: &SearchRow) -> Candidate {
@@ -173,10 +204,8 @@ fn names_at(addr: SocketAddr, peer: &str, hit: &HitRow) -> Vec<Candidate> {
         _ => &[],
     };
     let of_name = |bytes: &[u8]| {
-        // Control bytes among others, which no name of a peer holds, have no form in which they can be typed.
-        let shown = name(bytes);
-        let can_be_typed = unescaped(shown.as_bytes()).is_some_and(|meant| meant == bytes);
-        can_be_typed.then(|| Candidate::new(format!("{peer}/{shown}"), hit.size.map_or_else(String::new, size)))
+        let shown = typeable(bytes)?;
+        Some(Candidate::new(format!("{peer}/{shown}"), hit.size.map_or_else(String::new, size)))
     };
     names.iter().filter_map(|raw| of_name(raw.as_bytes())).collect()
 }

@@ -15,7 +15,7 @@ mod daemon;
 
 use super::clock::Deadline;
 use super::command_line::{Commands, commands, has_value, is_called, takes_positionals};
-use super::values::{LEVELS, MOVES, Shell, SortKey};
+use super::values::{LEVELS, MOVES, Shell, SortKey, is_ids};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
 use daemon::Question;
@@ -256,6 +256,7 @@ impl<'a> Place<'a> {
             "LEVEL" => Offer { words: LEVELS.map(|level| Candidate::new(level, "")).into(), ..Offer::default() },
             "SHELL" => Offer { words: Shell::NAMES.map(|shell| Candidate::new(shell, "")).into(), ..Offer::default() },
             "WHAT" if command == "forget" => ids(vec![Question::Downloads { command }, Question::Peers { suffix: "" }]),
+            "WHAT" if command == "link" => self.offer_linkable(command, current, ids(Vec::new())),
             "WHAT" => match current.split_once('/') {
                 _ if current.starts_with('b') => asked(Question::Contents),
                 Some((peer, _)) => asked(Question::Names { peer: peer.into() }),
@@ -264,6 +265,29 @@ impl<'a> Place<'a> {
             },
             _ => Offer::default(),
         }
+    }
+}
+
+impl Place<'_> {
+    /// What a link can be made for. `ids`: an offer of ids, without questions.
+    fn offer_linkable(&self, command: &'static str, current: &str, ids: Offer) -> Offer {
+        if self.options.iter().any(|option| option.long == "--downloads") {
+            return Offer { questions: vec![Question::Downloads { command }], ..ids };
+        }
+        let shared = Question::Shared { beginning: current.into() };
+        if !ids.before.is_empty() {
+            // A name may have a comma too.
+            let questions = if is_ids(current.trim_end_matches(',')) { vec![Question::Hits] } else { vec![shared] };
+            let before = if questions.contains(&Question::Hits) { ids.before } else { String::new() };
+            return Offer { questions, before, ..ids };
+        }
+        let more = match current.split_once('/') {
+            Some((peer, _)) => vec![Question::Names { peer: peer.into() }],
+            None if current.is_empty() => vec![Question::Hits],
+            None if current.starts_with('b') => vec![Question::Contents],
+            None => vec![Question::Peers { suffix: "/" }, Question::Hits],
+        };
+        Offer { questions: [vec![shared], more].concat(), ..ids }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
 //! | `uploads`, `limits` | uploads in progress, rate limits |
+//! | `links` | links to contents |
 //! | `searches` | searches and lists |
 //! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, in full |
@@ -16,6 +17,7 @@ mod downloads;
 mod files;
 mod left_out;
 mod limits;
+mod links;
 mod node;
 mod reload;
 mod searches;

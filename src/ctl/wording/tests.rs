@@ -21,7 +21,14 @@ list!(failures: Failure as (ExitCode, &'static str) {
     OneTooMany { argument: "x".into(), command: "status" } => (Usage, "\"x\" is one argument too many for status");
     BothForms => (Usage, "--json and --terse exclude one another");
     NoText => (Usage, "search needs a TEXT");
-    NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/ or b3=HASH");
+    NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
+    NothingToLink => (Usage, "link needs a NAME, ID, PEER/NAME or b3=HASH");
+    NotListed { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (
+        NotFound, "192.0.2.7:5 shares no \"a\"; `pyratectl list 192.0.2.7:5` shows what it shares"
+    );
+    UnknownContent { hex: "ab".into() } => (
+        NotFound, "no file that is shared or downloaded here and no hit has this hash; `pyratectl search b3=ab` looks for one"
+    );
     NoId { command: "pause" } => (Usage, "pause needs an ID");
     IdsAndStates => (Usage, "downloads takes IDs, or --active, --failed and --finished, not both");
     ForgetsNothing => (Usage, "forget needs an ID, --finished or a PEER");
@@ -54,9 +61,11 @@ list!(failures: Failure as (ExitCode, &'static str) {
     );
     HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address; check the spelling, or name an IP address");
     NotAHash => (Usage, "b3= is followed by 64 hex digits");
+    BadLink(LinkFault::BadSize) => (Usage, "size= is followed by a number of bytes");
+    LinkToDirectory => (Usage, "links to directories are not supported; 'download PEER/DIR/' fetches one");
     NoNameAfterPeer => (Usage, "no name follows the peer");
     NothingToDownload => (
-        Usage, "name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), or a content (b3=HASH)"
+        Usage, "name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)"
     );
     OutputTaken => (
         Usage,
@@ -200,6 +209,9 @@ list!(remarks: Remark as &'static str {
     Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
     NoUpload => "no peer fetches anything now; `pyratectl files` shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then `pyratectl rescan`";
+    LinkWithoutPeer =>
+        "no peer is named in a link: no address of this node is known to others yet, or no source is; whoever downloads it \
+         searches for its hash (`advertise_addr` in the configuration says where this node is reached)";
     NothingLeftOut => "nothing in the shared directory is left out";
     LeftOut { count: 1 } => "1 entry of the shared directory left out; `pyratectl files --left-out` says why";
     LeftOut { count: 2 } => "2 entries of the shared directory left out; `pyratectl files --left-out` says why";

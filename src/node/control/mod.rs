@@ -1,6 +1,8 @@
 //! The calls of control clients: each is answered exactly once, from memory; work that it starts reports by notices. What
 //! is to outlive a restart is answered when it is on the disk. Calls all other machines.
 
+mod content_link;
+
 use super::Counters;
 use super::cx::Cx;
 use super::download::DownloadMachine;
@@ -135,6 +137,7 @@ impl Calls<'_> {
             }
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::LeftOut { after } => Ok(Reply::LeftOut(self.call_left_out(after.as_ref()))),
+            Request::Link { what } => self.call_link(&what).map(Reply::Link),
             Request::Rescan => {
                 self.may_work()?;
                 self.share.call_rescan(self.cx, client);

@@ -151,6 +151,10 @@ impl DownloadMachine {
                     .into_iter()
                     .collect())
             }
+            Selector::Link(text) => {
+                let request = self.read_link(net, search, text.as_bytes())?;
+                Ok(request.map(|request| Wanted::Named(Box::new(request))).into_iter().collect())
+            }
         }
     }
 
@@ -181,7 +185,12 @@ impl DownloadMachine {
     }
 
     /// A content under whatever names its hits have; without a hit it has no source yet, and is named by its hash.
-    fn request_of_content(&mut self, cx: &mut Cx, search: &SearchMachine, b3: ContentHash) -> Option<DownloadRequest> {
+    pub(super) fn request_of_content(
+        &mut self,
+        cx: &mut Cx,
+        search: &SearchMachine,
+        b3: ContentHash,
+    ) -> Option<DownloadRequest> {
         let hits: Vec<Cow<'_, Hit>> = search.hits().of_content(b3).take(CONTENT_HITS_MAX).collect();
         let first = hits.first();
         let name = first.map_or_else(|| name_of_hash(b3), |hit| Some(hit.name().clone()))?;

@@ -25,6 +25,7 @@ mod first_contact;
 mod forgetting;
 mod invariants;
 mod lifecycle;
+mod links;
 mod logging;
 mod milestones;
 mod moving;

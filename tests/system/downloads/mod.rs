@@ -7,6 +7,7 @@ mod disk;
 mod filesystems;
 mod finish;
 mod large;
+mod links;
 mod moves;
 mod orphans;
 mod queue;

@@ -129,7 +129,7 @@ impl DownloadMachine {
     }
 
     /// The row of a download that is no member, or of a directory.
-    pub(in crate::node::download) fn row(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
+    pub(in crate::node) fn row(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
         match self.directories.get(id) {
             Some(row) => Some(self.row_of_directory(id, row, cx.now, self.downloads.rate_cap(cx))),
             None => self.downloads.row(cx, id),

@@ -11,6 +11,7 @@ mod directories;
 mod disks;
 mod events;
 mod forgetting;
+mod links;
 mod moving;
 mod names;
 mod orders;
@@ -243,6 +244,16 @@ fn with_relayed_hit(size: Option<u64>, sources: u8) -> Rig {
 /// A file as a `p1` peer lists it.
 fn of_content(name_text: &str, size: u64, b3: ContentHash) -> Listed {
     Listed { name: name(name_text), attributes: Some(Attributes { size: Some(size), b3: Some(b3), more: false }) }
+}
+
+fn with_hits(files: &[(u8, Listed)]) -> Rig {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let query = searching(&mut rig);
+    for (n, file) in files {
+        rig.hit(&query, peer(*n), file.clone());
+    }
+    rig.orders.clear();
+    rig
 }
 
 /// Hit 1: the content, of so many bytes, offered by so many peers that speak `p1`.

@@ -40,16 +40,6 @@ fn with_changed_file() -> Rig {
     rig
 }
 
-fn with_hits(files: &[(u8, Listed)]) -> Rig {
-    let mut rig = Rig::among(vec![peer(1)], &[]);
-    let query = searching(&mut rig);
-    for (n, file) in files {
-        rig.hit(&query, peer(*n), file.clone());
-    }
-    rig.orders.clear();
-    rig
-}
-
 #[test]
 fn the_same_name_with_another_hash_is_another_download() {
     let mut rig = with_changed_file();

@@ -1,0 +1,35 @@
+//! Links to contents: what one is made of, and the answer to `link`.
+
+use super::RawText;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// A file that a link is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Linkable {
+    /// A file of our own share.
+    Shared { name: RawText },
+    /// A hit.
+    Hit {
+        id: u32,
+        /// The source that the link names first, with the name that it has there.
+        #[serde(default)]
+        peer: Option<SocketAddr>,
+    },
+    /// A download.
+    Download { id: u32 },
+}
+
+/// A link, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentLinkRow {
+    /// `pyrate:b3=…&size=…&name=…&peer=…`
+    pub link: String,
+    /// BLAKE3 in hex.
+    pub b3: String,
+    pub size: Option<u64>,
+    /// The name in the share of the first peer.
+    pub name: RawText,
+    pub peers: Vec<SocketAddr>,
+}

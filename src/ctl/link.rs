@@ -1,0 +1,181 @@
+//! `link`: links to files of the own share, to hits, to downloads and to files of peers.
+
+use super::Session;
+use super::args::Link;
+use super::output::{complain, remark};
+use super::query::{all_hits, downloads_after, files_until};
+use super::values::{as_shown, is_ids, peer};
+use super::wording::{Failure, Remark};
+use super::{exit_code, text, work};
+use crate::control::{
+    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, KnownIds, LAST_SEARCH, Linkable, Problem, RawText, Request,
+    parse_ids, parse_ids_with_all,
+};
+use crate::id::ContentHash;
+use crate::name::Escaped;
+use std::net::SocketAddr;
+
+/// Lines about files for which there is no link; all others are counted.
+const FAILURES_TOLD_MAX: usize = 10;
+
+pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, CallError> {
+    // For the lists of peers.
+    session.connection.watch_interrupts()?;
+    let (mut links, mut failures) = (Vec::new(), Vec::new());
+    for what in &wanted.what {
+        match links_to(session, &what.0, wanted.downloads) {
+            Ok(found) => found.into_iter().for_each(|found| match found {
+                Ok(link) => links.push(link),
+                Err(error) => failures.push(error),
+            }),
+            Err(error) => failures.push(error),
+        }
+    }
+    let first = failures.first().cloned();
+    if let Some(error) = first.clone().filter(|_| links.is_empty() && failures.len() == 1) {
+        return Err(error);
+    }
+    if let Some(error) = first.clone().filter(|_| links.is_empty()) {
+        tell(&failures[1..]);
+        return Err(error);
+    }
+    match session.output.is_text() {
+        // A link that is broken into lines is none.
+        true => drop(
+            session
+                .output
+                .write(&links.iter().map(|row| text::name(row.link.as_bytes()) + "\n").collect::<String>())?,
+        ),
+        false => session.output.show(&links)?,
+    }
+    if links.iter().any(|row| row.peers.is_empty()) {
+        remark(Remark::LinkWithoutPeer);
+    }
+    tell(&failures);
+    Ok(first.map_or(ExitCode::Done, |error| exit_code(error.code)))
+}
+
+fn tell(failures: &[CallError]) {
+    failures.iter().take(FAILURES_TOLD_MAX).for_each(|error| complain(&error.message));
+    let others = failures.len().saturating_sub(FAILURES_TOLD_MAX);
+    if others > 0 {
+        remark(Remark::LinesLeft(others as u64));
+    }
+}
+
+/// A link, or why there is none.
+type Outcome = Result<ContentLinkRow, CallError>;
+
+/// Links to what one argument names.
+fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Vec<Outcome>, CallError> {
+    let shown = String::from_utf8_lossy(what);
+    if what.ends_with(b"/") {
+        return Err(Problem::LinkOfDirectory.into());
+    }
+    if of_downloads {
+        let rows = downloads_after(session, 0)?;
+        let ids = parse_ids(&shown, IdForm::Beginnings, rows.iter().map(|row| row.id))?;
+        return Ok(ids.into_iter().map(|id| call(session, Linkable::Download { id })).collect());
+    }
+    if is_ids(&shown) {
+        let all = match shown.split(',').any(|part| part.trim() == "all") {
+            true => all_hits(session, Some(LAST_SEARCH))?.0,
+            false => Vec::new(),
+        };
+        let known = all_hits(session, None)?.0.into_iter().map(|hit| hit.id);
+        let all = all.into_iter().map(|hit| hit.id);
+        let ids = parse_ids_with_all(&shown, IdForm::Beginnings, &KnownIds::from_iter(known), all);
+        let ids = ids.map_err(Problem::of_hits)?;
+        if ids.is_empty() {
+            return Err(Problem::NoHits.into());
+        }
+        return Ok(ids.into_iter().map(|id| call(session, Linkable::Hit { id, peer: None })).collect());
+    }
+    if let Some(hash) = shown.strip_prefix("b3=") {
+        let b3 = ContentHash::from_hex(hash.as_bytes()).ok_or(Failure::NotAHash)?;
+        return Ok(vec![link_to_content(session, b3)]);
+    }
+    Ok(vec![link_to_named(session, what)])
+}
+
+fn call(session: &mut Session, what: Linkable) -> Outcome {
+    session.call(&Request::Link { what })
+}
+
+/// A link to a file of the own share, or of a peer if there is none of this name.
+fn link_to_named(session: &mut Session, what: &[u8]) -> Outcome {
+    let own = what.strip_prefix(b"./");
+    let name = as_shown(own.unwrap_or(what).to_vec());
+    let shared = call(session, Linkable::Shared { name: RawText::new(name) });
+    let at = what.iter().position(|&byte| byte == b'/').filter(|_| own.is_none());
+    match (&shared, at) {
+        (Err(error), Some(at)) if error.code == ExitCode::NotFound as i32 => {
+            let (host, name) = (String::from_utf8_lossy(&what[..at]), as_shown(what[at + 1..].to_vec()));
+            match peer(&host) {
+                Ok(peer) => link_to_file_of(session, peer, name),
+                // What has a colon or a bracket is meant as an address.
+                Err(why) if host.contains([':', '[']) => {
+                    Err(Failure::BadArgument { value: Escaped(what).to_string(), of: "WHAT".into(), why }.into())
+                }
+                Err(_) => shared,
+            }
+        }
+        _ => shared,
+    }
+}
+
+/// A link to a file of a peer: by the hits that are remembered, or else by the list of the peer.
+fn link_to_file_of(session: &mut Session, peer: SocketAddr, name: Vec<u8>) -> Outcome {
+    let name = RawText::new(name);
+    let hits = all_hits(session, None)?.0;
+    if let Some(found) = link_among(session, &hits, peer, &name)? {
+        return Ok(found);
+    }
+    let listed = work::fetch_list(session, peer);
+    let hits = match &listed {
+        Ok(search) => all_hits(session, Some(*search))?.0,
+        Err(_) => Vec::new(),
+    };
+    match link_among(session, &hits, peer, &name)? {
+        Some(found) => Ok(found),
+        None => {
+            Err(listed.err().unwrap_or_else(|| Failure::NotListed { peer, name: text::name(name.as_bytes()) }.into()))
+        }
+    }
+}
+
+/// A link by the newest of these hits that is this file and has a hash; without a hash it is an error.
+fn link_among(
+    session: &mut Session,
+    hits: &[HitRow],
+    peer: SocketAddr,
+    name: &RawText,
+) -> Result<Option<ContentLinkRow>, CallError> {
+    let fits = |hit: &&HitRow| hit.sources.contains(&peer) && hit.names.contains(name);
+    let (with, without): (Vec<&HitRow>, Vec<&HitRow>) =
+        hits.iter().rev().filter(fits).partition(|hit| hit.b3.is_some());
+    for hit in with {
+        let link = call(session, Linkable::Hit { id: hit.id, peer: Some(peer) })?;
+        // The name may be that of another source.
+        if link.name == *name && link.peers.first() == Some(&peer) {
+            return Ok(Some(link));
+        }
+    }
+    without.first().map(|hit| call(session, Linkable::Hit { id: hit.id, peer: Some(peer) })).transpose()
+}
+
+/// A link to a content that the own share, a hit or a download has.
+fn link_to_content(session: &mut Session, b3: ContentHash) -> Outcome {
+    let hex = b3.to_string();
+    let is_it = |other: &Option<String>| other.as_ref() == Some(&hex);
+    if let Some(file) = files_until(session, |file| is_it(&file.b3))? {
+        return call(session, Linkable::Shared { name: file.name });
+    }
+    if let Some(hit) = all_hits(session, None)?.0.into_iter().rev().find(|hit| is_it(&hit.b3)) {
+        return call(session, Linkable::Hit { id: hit.id, peer: None });
+    }
+    match downloads_after(session, 0)?.into_iter().rev().find(|row| is_it(&row.b3)) {
+        Some(row) => call(session, Linkable::Download { id: row.id }),
+        None => Err(Failure::UnknownContent { hex }.into()),
+    }
+}

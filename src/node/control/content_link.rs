@@ -1,0 +1,80 @@
+//! `link`: what is known of a file as a link to its content.
+
+use super::Calls;
+use crate::control::{ContentLinkRow, DownloadRow, DownloadState, Linkable, Problem, RawText, SourceState};
+use crate::id::{ContentHash, HitId, TransferId};
+use crate::link::{ContentLink, LINK_PEERS_MAX};
+use crate::name::FileName;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+impl Calls<'_> {
+    pub(super) fn call_link(&self, what: &Linkable) -> Result<ContentLinkRow, Problem> {
+        let link = match what {
+            Linkable::Shared { name } => self.link_of_shared(name)?,
+            Linkable::Hit { id, peer } => self.link_of_hit(HitId(*id), *peer)?,
+            Linkable::Download { id } => self.link_of_download(TransferId(*id))?,
+        };
+        Ok(ContentLinkRow {
+            link: link.to_string(),
+            b3: link.b3.to_string(),
+            size: link.size,
+            name: RawText::new(link.name.as_ref().map_or(&b""[..], FileName::as_bytes)),
+            peers: link.peers,
+        })
+    }
+
+    fn link_of_shared(&self, text: &RawText) -> Result<ContentLink, Problem> {
+        let unknown = || Problem::NotShared { name: text.clone() };
+        let name = FileName::from_bytes(text.as_bytes()).ok_or_else(unknown)?;
+        let Some(file) = self.share.library().get(name.as_bytes()) else {
+            return Err(if self.share.is_being_written(&name) { Problem::StillWritten { name } } else { unknown() });
+        };
+        let Some(b3) = file.b3 else { return Err(Problem::NotHashed { name }) };
+        let peers = self.network.advertised(self.cx).into_iter().collect();
+        Ok(ContentLink { b3, size: Some(file.meta.size), name: Some(name), peers })
+    }
+
+    fn link_of_hit(&self, id: HitId, first: Option<SocketAddr>) -> Result<ContentLink, Problem> {
+        let hit = self.search.hits().get(id).ok_or_else(|| Problem::NoSuchHit { part: id.0.to_string() })?;
+        let b3 = hit.b3().ok_or(Problem::HitWithoutHash { id: id.0 })?;
+        let (mut peers, mut name): (Vec<SocketAddr>, _) = (Vec::new(), hit.name());
+        for (addr, offered, _) in hit.offers() {
+            if first == Some(addr) {
+                peers.insert(0, addr);
+                name = offered;
+            } else {
+                peers.push(addr);
+            }
+        }
+        peers.truncate(LINK_PEERS_MAX);
+        Ok(ContentLink { b3, size: hit.size(), name: Some(name.clone()), peers })
+    }
+
+    fn link_of_download(&self, id: TransferId) -> Result<ContentLink, Problem> {
+        let row = self.download.row(self.cx, id).ok_or_else(|| Problem::NoSuchId { part: id.0.to_string() })?;
+        if row.directory.is_some() {
+            return Err(Problem::LinkOfDirectory);
+        }
+        let b3 = row.b3.as_ref().and_then(|hex| ContentHash::from_hex(hex.as_bytes()));
+        let Some(b3) = b3 else { return Err(Problem::DownloadWithoutHash { id: id.0, state: row.state }) };
+        let sources = row.shares.iter().filter(|source| source.state != SourceState::Corrupt).map(|source| source.addr);
+        let own = self.shared_name(&row, b3);
+        let own_peer = own.as_ref().and_then(|_| self.network.advertised(self.cx));
+        // Peers are asked by the name, which is that of the first.
+        let name = own.filter(|_| own_peer.is_some()).or_else(|| FileName::from_bytes(row.name.as_bytes()));
+        let peers = own_peer.into_iter().chain(sources).take(LINK_PEERS_MAX).collect();
+        Ok(ContentLink { b3, size: row.size, name, peers })
+    }
+
+    /// The name under which this node shares what a download has saved.
+    fn shared_name(&self, row: &DownloadRow, b3: ContentHash) -> Option<FileName> {
+        let saved = row.path.as_ref().filter(|_| row.state == DownloadState::Done)?;
+        let saved = Path::new(OsStr::from_bytes(saved.as_bytes()));
+        let name = saved.strip_prefix(&self.cx.config.local_directory).ok()?;
+        let name = FileName::from_bytes(name.as_os_str().as_bytes())?;
+        self.share.library().get(name.as_bytes()).filter(|file| file.b3 == Some(b3)).map(|_| name)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a link asks for.
+
+use super::DownloadMachine;
+use super::begin::DownloadRequest;
+use super::source::Source;
+use crate::control::{PeerSource, Problem};
+use crate::link::ContentLink;
+use crate::node::answer::Teller;
+use crate::node::limits::HIT_SOURCES_MAX;
+use crate::node::network::Net;
+use crate::node::search::SearchMachine;
+use std::rc::Rc;
+
+impl DownloadMachine {
+    pub(super) fn read_link(
+        &mut self,
+        net: &mut Net,
+        search: &SearchMachine,
+        text: &[u8],
+    ) -> Result<Option<DownloadRequest>, Problem> {
+        let link = ContentLink::parse(text).map_err(Problem::BadLink)?;
+        if link.is_of_directory() {
+            return Err(Problem::LinkToDirectory);
+        }
+        Ok(self.request_of_link(net, search, link))
+    }
+
+    /// A content under the name that a link has for it. Its peers are sources beside those that hits name.
+    fn request_of_link(&mut self, net: &mut Net, search: &SearchMachine, link: ContentLink) -> Option<DownloadRequest> {
+        let mut known = self.request_of_content(net.cx, search, link.b3)?;
+        let size = link.size.or(known.size);
+        // A peer is asked for a file by its name.
+        let Some(name) = link.name else { return Some(DownloadRequest { size, ..known }) };
+        let shared = Rc::new(name.clone());
+        let mut sources: Vec<Source> = Vec::new();
+        for peer in link.peers {
+            // One that is no peer here, such as this node itself, may be one for others that have this link.
+            let Ok(peer) = net.network.peer_of_user(net.cx, peer) else { continue };
+            net.network.learn_peer(net.cx, peer, PeerSource::User);
+            match known.sources.iter().position(|source| source.addr == peer) {
+                Some(at) => {
+                    let mut source = known.sources.remove(at);
+                    // The name is that of the first peer; the others may have another.
+                    source.names.add(&shared, Teller::Others);
+                    sources.push(source);
+                }
+                // The size is for the sources to say: the hash proves one of them right.
+                None => sources.push(Source::new(peer, Rc::clone(&shared), None)),
+            }
+        }
+        sources.append(&mut known.sources);
+        sources.truncate(HIT_SOURCES_MAX);
+        Some(DownloadRequest { name, size, sources, ..known })
+    }
+}

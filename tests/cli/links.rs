@@ -1,0 +1,204 @@
+//! `link`: what it asks the daemon for each kind of argument, and how links and what has none are shown.
+
+use super::fake::{Talk, download, forms, hit, run, run_alone, with};
+use serde_json::{Value, json};
+
+const HASH: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+const PEER: &str = "192.0.2.7:63339";
+
+fn row(name: &str, peers: &[&str]) -> Value {
+    json!({"link": format!("pyrate:b3={HASH}&name={name}"), "b3": HASH, "size": 7, "name": name, "peers": peers})
+}
+
+/// Expects a call for a link.
+fn asks(talk: &mut Talk, what: Value) {
+    assert_eq!(talk.expect("link"), json!({ "what": what }));
+}
+
+fn with_hash(hit: Value) -> Value {
+    with(hit, json!({ "b3": HASH }))
+}
+
+fn hits(talk: &mut Talk, hits: Value) {
+    talk.answer("hits", json!({"hits": hits, "next": null}));
+}
+
+#[test]
+fn a_file_of_the_share_is_named_as_it_is() {
+    let [text, terse, json] = forms(&["link", "a b.txt"], |talk| {
+        asks(talk, json!({"shared": {"name": "a b.txt"}}));
+        talk.reply(row("a%20b.txt", &[PEER, "[2001:db8::7]:5"]));
+    });
+    text.gives(0, &format!("pyrate:b3={HASH}&name=a%20b.txt\n"));
+    terse.gives(
+        0,
+        &format!(
+            "link\tb3\tsize\tname\tpeers\npyrate:b3={HASH}&name=a%20b.txt\t{HASH}\t7\ta%20b.txt\t{PEER} [2001:db8::7]:5\n"
+        ),
+    );
+    assert_eq!(json.json(), json!([row("a%20b.txt", &[PEER, "[2001:db8::7]:5"])]));
+    // What reads as something else is a file of the share behind ./
+    for (argument, name) in [("./7", "7"), ("./b3=x", "b3=x"), ("./192.0.2.7/a", "192.0.2.7/a"), ("caf\\xe9", "")] {
+        let shown = run(&["link", argument], move |talk| {
+            let asked = talk.expect("link");
+            match name {
+                "" => assert_eq!(asked["what"]["shared"]["name"]["hex"], "636166e9"),
+                name => assert_eq!(asked, json!({"what": {"shared": {"name": name}}})),
+            }
+            talk.reply(row("x", &[PEER]));
+        });
+        shown.gives(0, &format!("pyrate:b3={HASH}&name=x\n"));
+    }
+}
+
+#[test]
+fn a_link_without_a_peer_is_remarked() {
+    let alone = run(&["link", "a"], |talk| {
+        talk.expect("link");
+        talk.reply(row("a", &[]));
+    });
+    alone.says(0, "no peer is named in a link");
+}
+
+#[test]
+fn ids_are_those_of_hits_or_with_an_option_of_downloads() {
+    let of_hits = run(&["link", "1,3"], |talk| {
+        hits(talk, json!([hit(1, "a", None, &[PEER]), hit(2, "b", None, &[PEER]), hit(3, "c", None, &[PEER])]));
+        for id in [1, 3] {
+            asks(talk, json!({"hit": {"id": id, "peer": null}}));
+            talk.reply(row(&format!("h{id}"), &[PEER]));
+        }
+    });
+    of_hits.gives(0, &format!("pyrate:b3={HASH}&name=h1\npyrate:b3={HASH}&name=h3\n"));
+    let of_downloads = run(&["link", "--downloads", "all"], |talk| {
+        talk.answer("downloads", json!({"downloads": [download(4, "a", "done", 0)], "next": null}));
+        asks(talk, json!({"download": {"id": 4}}));
+        talk.reply(row("d4", &[PEER]));
+    });
+    of_downloads.gives(0, &format!("pyrate:b3={HASH}&name=d4\n"));
+    run(&["link", "9"], |talk| hits(talk, json!([]))).says(3, "no such id: 9; ids of hits end with the daemon");
+    let none = run(&["link", "--downloads", "a"], |talk| {
+        talk.answer("downloads", json!({"downloads": [], "next": null}));
+    });
+    none.says(28, "not an id: 'a'");
+}
+
+#[test]
+fn what_has_no_link_is_told_beside_what_has_one() {
+    let script = |talk: &mut Talk| {
+        hits(talk, json!([hit(1, "a", None, &[PEER]), hit(2, "b", None, &[PEER])]));
+        talk.expect("link");
+        talk.fail(3, "no source gave a hash");
+        talk.expect("link");
+        talk.reply(row("b", &[PEER]));
+    };
+    let some = run(&["link", "1-2"], script);
+    some.gives(3, &format!("pyrate:b3={HASH}&name=b\n"));
+    some.says(3, "pyratectl: no source gave a hash\n");
+    assert_eq!(run(&["link", "1-2", "--json"], script).json(), json!([row("b", &[PEER])]));
+    let none = run(&["link", "--json", "a"], |talk| {
+        talk.expect("link");
+        talk.fail(3, "no file \"a\" is shared");
+    });
+    assert_eq!((none.code, none.json()), (3, json!({"error": {"code": 3, "message": "no file \"a\" is shared"}})));
+}
+
+/// Says that no file of this name is shared here.
+fn is_not_shared(talk: &mut Talk, name: &str) {
+    asks(talk, json!({ "shared": { "name": name } }));
+    talk.fail(3, "no such file is shared");
+}
+
+#[test]
+fn a_file_of_a_peer_is_looked_for_among_the_hits_and_then_in_its_list() {
+    let argument = &format!("{PEER}/dir/a");
+    let remembered = run(&["link", argument], |talk| {
+        is_not_shared(talk, &format!("{PEER}/dir/a"));
+        let other = with(hit(2, "x", None, &["192.0.2.1:5", PEER]), json!({"names": ["x", "dir/a"], "b3": HASH}));
+        hits(talk, json!([with_hash(hit(1, "dir/a", None, &[PEER])), other]));
+        // The other source has this name.
+        asks(talk, json!({"hit": {"id": 2, "peer": PEER}}));
+        talk.reply(row("x", &[PEER]));
+        asks(talk, json!({"hit": {"id": 1, "peer": PEER}}));
+        talk.reply(row("dir/a", &[PEER]));
+    });
+    remembered.gives(0, &format!("pyrate:b3={HASH}&name=dir/a\n"));
+    let listed = |files: fn() -> Value| {
+        move |talk: &mut Talk| {
+            is_not_shared(talk, &format!("{PEER}/dir/a"));
+            hits(talk, json!([hit(1, "dir/b", None, &[PEER])]));
+            assert_eq!(talk.expect("list"), json!({ "peer": PEER }));
+            talk.reply(json!({"search": 5}));
+            talk.notice(json!({"event": "search_done", "search": 5, "hits": 1, "truncated": false, "error": null}));
+            assert_eq!(talk.expect("hits")["search"], 5);
+            talk.reply(json!({"hits": files(), "next": null}));
+        }
+    };
+    let script = listed(|| json!([with_hash(hit(7, "dir/a", None, &[PEER]))]));
+    let found = run(&["link", argument], move |talk| {
+        script(talk);
+        asks(talk, json!({"hit": {"id": 7, "peer": PEER}}));
+        talk.reply(row("dir/a", &[PEER]));
+    });
+    found.gives(0, &format!("pyrate:b3={HASH}&name=dir/a\n"));
+    run(&["link", argument], listed(|| json!([])))
+        .says(3, &format!("{PEER} shares no \"dir/a\"; `pyratectl list {PEER}` shows what it shares"));
+    // No address: the file of the share is what was meant.
+    run(&["link", "no_such_host_/a"], |talk| is_not_shared(talk, "no_such_host_/a")).says(3, "no such file is shared");
+    run(&["link", "192.0.2.7:0/a"], |talk| is_not_shared(talk, "192.0.2.7:0/a")).says(28, "a peer is an address");
+}
+
+#[test]
+fn a_content_is_looked_for_in_the_share_then_in_hits_and_downloads() {
+    let argument = &format!("b3={HASH}");
+    let no_file = |talk: &mut Talk| drop(talk.answer("files", json!({"files": [], "next": null})));
+    let shared = run(&["link", argument], |talk| {
+        let file = |name: &str, b3: Value| json!({"name": name, "size": 7, "b3": b3});
+        talk.answer("files", json!({"files": [file("a", json!(null))], "next": "a"}));
+        talk.answer("files", json!({"files": [file("b", json!(HASH))], "next": null}));
+        asks(talk, json!({"shared": {"name": "b"}}));
+        talk.reply(row("b", &[PEER]));
+    });
+    shared.gives(0, &format!("pyrate:b3={HASH}&name=b\n"));
+    let found = run(&["link", argument], move |talk| {
+        no_file(talk);
+        hits(talk, json!([with_hash(hit(3, "a", None, &[PEER]))]));
+        asks(talk, json!({"hit": {"id": 3, "peer": null}}));
+        talk.reply(row("a", &[PEER]));
+    });
+    found.gives(0, &format!("pyrate:b3={HASH}&name=a\n"));
+    let none = run(&["link", argument], move |talk| {
+        no_file(talk);
+        hits(talk, json!([]));
+        talk.answer("downloads", json!({"downloads": [download(4, "a", "done", 0)], "next": null}));
+    });
+    none.says(3, &format!("`pyratectl search b3={HASH}` looks for one"));
+}
+
+#[test]
+fn arguments_that_name_nothing_are_refused() {
+    run_alone(&["link"]).says(28, "link needs a NAME, ID, PEER/NAME or b3=HASH");
+    for (argument, why) in [("music/", "no links to directories"), ("b3=12", "b3= is followed by 64 hex digits")] {
+        run(&["link", argument], |_| {}).says(28, why);
+    }
+}
+
+#[test]
+fn links_are_downloaded_beside_what_else_is_named() {
+    let link = &format!("pyrate:b3={HASH}&size=7&name=a%20b&peer={PEER}");
+    let begun = run(&["download", "--detach", "7", link, link], move |talk| {
+        let link = format!("pyrate:b3={HASH}&size=7&name=a%20b&peer={PEER}");
+        assert_eq!(talk.expect("download")["what"], json!([{"hits": "7"}, {"link": link}, {"link": link}]));
+        talk.reply(json!({"downloads": [download(4, "a b", "queued", 0)], "next": null, "ids": [4]}));
+    });
+    assert_eq!(begun.code, 0, "{begun:?}");
+    for (bad, why) in [
+        ("pyrate:b3=12", "b3= is followed by 64 hex digits"),
+        ("pyrate:size=1", "it has no b3=HASH"),
+        (&format!("{link}&size=8"), "size= is in it twice"),
+        (&format!("{link} "), "a blank or a control character"),
+        (&format!("pyrate:b3={HASH}&name=a%2F"), "links to directories are not supported"),
+    ] {
+        run_alone(&["download", bad]).says(28, why);
+    }
+}

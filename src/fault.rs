@@ -129,6 +129,9 @@ pub enum DialFault {
     NotAPeer(OtherProgram),
     #[error("no connection is free")]
     NoDescriptor,
+    /// The interface that all connections are bound to.
+    #[error("the interface of the configuration is gone")]
+    NoInterface,
     /// The node gave the order to stop.
     #[error("stopped")]
     Aborted,
@@ -296,6 +299,11 @@ pub enum ResolveFault {
     /// In the words of the system.
     #[error("cannot look up the host: {0}")]
     Lookup(String),
+    /// An interface is configured.
+    #[error(
+        "cannot look up the host: with `interface`, a name must be in /etc/hosts, since name servers are asked over any interface"
+    )]
+    NotInHosts,
     #[error("cannot look up the host: no address")]
     NoAddress,
     /// The thread that asked has ended without an answer.

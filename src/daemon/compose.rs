@@ -29,6 +29,7 @@ pub(super) fn compose(
         bootstrap_serve: config.serve(),
         bootstrap_optional: config.on_this_machine_alone(),
         bootstrap_verify: config.bootstrap_verify,
+        interface: config.interface(),
         share: config.local_directory.clone(),
         follow_symlinks: config.follow_symlinks,
         state: config.state_directory.as_ref().map(open).transpose()?,

@@ -3,7 +3,7 @@
 use super::log_line::LogFormat;
 use super::value::LogPlace;
 use crate::control::ReloadReply;
-use crate::driver::{RateLimits, Reload};
+use crate::driver::{Interface, RateLimits, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
 use std::io;
@@ -36,6 +36,8 @@ pub struct Config {
     pub listen_port: u16,
     /// The address given to other peers; if absent, the one that reaches the bootstrap node.
     pub advertise_addr: Option<IpAddr>,
+    /// The network interface that all connections are bound to; if absent, any. While it is not there, there are none.
+    pub interface: Option<String>,
     /// Time between keepalives.
     pub keepalive_refresh: Duration,
     /// Time between rescans of the share.
@@ -135,6 +137,11 @@ impl Config {
         }
         let usual = || SocketAddr::from((Ipv4Addr::UNSPECIFIED, BOOTSTRAP_PORT));
         if self.peer { self.bootstrap_serve } else { Some(self.bootstrap_serve.unwrap_or_else(usual)) }
+    }
+
+    /// What all connections are bound to.
+    pub(super) fn interface(&self) -> Interface {
+        Interface::new(self.interface.as_deref())
     }
 
     /// Where the peer listens, unless this is a bootstrap node only.

@@ -3,6 +3,7 @@
 
 use super::config::Config;
 use super::fault::{ConfigFault, Place};
+use super::interface::InterfaceName;
 use super::value::{
     Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size,
     Truth, Watched,
@@ -188,6 +189,8 @@ keys! {
         "the port where other peers reach us; 0 picks a free one";
     advertise_addr: Maybe<Ip>, "", "the one that reaches the bootstrap node", Peer, Reload,
         "the address given to other peers";
+    interface: Maybe<InterfaceName>, "", "any", AnyNode, NextStart,
+        "the network interface that all connections use, as wg0; while it is not there, there are none";
     keepalive_refresh: Period<100, { 10 * MINUTE_MS }>, "5m", "", Peer, Reload,
         "time between keepalives, as in 5m, or in seconds";
     filemonitor_refresh: Period<100, { 7 * DAY_MS }>, "60s", "", Peer, Reload,

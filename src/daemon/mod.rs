@@ -11,6 +11,7 @@ mod dump;
 mod embed;
 mod fault;
 mod greeting;
+mod interface;
 mod keys;
 mod load;
 mod log_line;

@@ -11,7 +11,7 @@ use crate::store::{StateDirectory, check_readable_directory, check_writable_dire
 use nix::unistd::Uid;
 use std::fs::Metadata;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -35,7 +35,9 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
     preflight.check_log();
     preflight.check_state();
     preflight.check_control();
-    preflight.check_addresses();
+    if preflight.check_interface() {
+        preflight.check_addresses();
+    }
     preflight.outcome()
 }
 
@@ -187,16 +189,48 @@ impl Preflight<'_> {
         }
     }
 
+    /// Whether the interface that is configured can be used. Host names are checked too, which are looked up in /etc/hosts alone.
+    fn check_interface(&mut self) -> bool {
+        let (key, interface) = ("interface", self.config.interface());
+        let Some(name) = self.config.interface.clone() else { return true };
+        if let Err(error) = interface.check() {
+            let message = match error.raw_os_error() {
+                Some(nix::libc::ENODEV) => format!(
+                    "this machine has no network interface {name}; make it before this daemon starts, or name one that \
+                     `ip link` lists"
+                ),
+                _ => format!("cannot use the network interface {name}: {error}; Linux 5.7 or later lets every user"),
+            };
+            self.faults.push(self.fault(key, message));
+            return false;
+        }
+        for link in self.config.links() {
+            if let Some(Err(fault)) = interface.resolve(&link.host) {
+                let is_first = Some(&link.host) == self.config.bootstrap_addr.as_ref();
+                let key = if is_first { "bootstrap_addr" } else { "bootstraps" };
+                let message = format!("{}: {fault}; write its IP address, or add a line to that file", link.host);
+                self.faults.push(self.fault(key, message));
+            }
+        }
+        true
+    }
+
     fn check_addresses(&mut self) {
+        let interface = self.config.interface();
         let serves = if self.config.on_this_machine_alone() { "bootstrap_port" } else { "bootstrap_serve" };
+        let any = driver::Interface::default();
         let (listen, serve, metrics) = (self.config.listen(), self.config.serve(), self.config.metrics_listen);
         let watched = "metrics_listen";
         let listeners = [(listen, "listen_addr", "listen_port"), (serve, serves, serves), (metrics, watched, watched)];
         for (addr, addr_key, port_key) in listeners {
-            if let Some(addr) = addr
-                && let Err(error) = driver::check_listen(addr)
-            {
+            let Some(addr) = addr else { continue };
+            // Whoever reads the metrics on this machine uses no interface.
+            let at_any = addr_key == watched && addr.ip().is_loopback();
+            let interface = if at_any { &any } else { &interface };
+            if let Err(error) = driver::check_listen(addr, interface) {
                 self.note_bad_address(addr, error, addr_key, port_key);
+            } else if !driver::has_address(interface, addr.ip()) {
+                self.note_no_address_of_interface(addr.ip(), addr_key);
             }
         }
         if let (Some(listen), Some(serve)) = (listen, serve)
@@ -213,6 +247,19 @@ impl Preflight<'_> {
                 self.faults.push(self.fault("metrics_listen", message));
             }
         }
+    }
+
+    fn note_no_address_of_interface(&mut self, ip: IpAddr, key: &'static str) {
+        let name = self.config.interface.as_deref().unwrap_or_default();
+        let message = if self.config.on_this_machine_alone() && ip.is_loopback() {
+            format!(
+                "without a bootstrap node this daemon is for this machine alone, at {ip}, which is no address of the interface \
+                 {name}; name a bootstrap node, or no interface"
+            )
+        } else {
+            format!("{ip} is no address of the interface {name}; name one of its own, or 0.0.0.0 for all of them")
+        };
+        self.no_addresses.push(self.fault(key, message));
     }
 
     fn note_bad_address(&mut self, addr: SocketAddr, error: io::Error, addr_key: &'static str, port_key: &'static str) {

@@ -423,12 +423,12 @@ impl Kind for Level {
 }
 
 /// A text as TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
 /// A given word inside a message.
-fn named(text: &str) -> String {
+pub(super) fn named(text: &str) -> String {
     format!("\"{}\"", Escaped(text.as_bytes()))
 }
 

@@ -35,7 +35,7 @@ impl Driver {
         let Reload { node: mut config, limits, report } = reload;
         self.rate_orders.configure(limits);
         config.listen = self.facts.listen.unwrap_or(config.listen);
-        config.local_addrs = super::local_addrs::local_addrs();
+        config.local_addrs = self.local_addrs();
         self.reconfigure(config);
         // Downloads may go elsewhere from now on.
         self.disk.look_at_directories(self.node.config(), &self.cx);
@@ -58,7 +58,7 @@ impl Driver {
     }
 
     /// Gives the node a configuration, with the rate limits in force.
-    fn reconfigure(&mut self, config: NodeConfig) {
+    pub(super) fn reconfigure(&mut self, config: NodeConfig) {
         let limits = self.rate_orders.in_force();
         self.net.set_limits(limits, self.cx.now);
         let config = NodeConfig { upload_limit: limits.upload, download_limit: limits.download, ..config };

@@ -5,6 +5,7 @@
 //! other, if the file is still the same.
 
 use super::Driver;
+use super::interface::Interface;
 use super::net::{Service, Taken};
 use super::passed::{KEPT_BOOTSTRAP, KEPT_PEER, KEPT_RECORDS, KEPT_UPLOAD, Passed};
 use crate::control::RawText;
@@ -177,8 +178,8 @@ impl Driver {
 }
 
 /// Uploads that an earlier run has left. One whose connection has broken meanwhile, or that this version does not understand, is
-/// dropped.
-pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
+/// dropped; so is one that is not bound to the interface.
+pub(super) fn take_over(passed: &mut Passed, interface: &Interface) -> Vec<KeptUpload> {
     let mut text = Vec::new();
     for records in passed.take(KEPT_RECORDS) {
         // Ends with the bytes that are there.
@@ -186,7 +187,7 @@ pub(super) fn take_over(passed: &mut Passed) -> Vec<KeptUpload> {
     }
     let addresses =
         |socket: &Socket| Some((socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?));
-    let sockets = passed.take(KEPT_UPLOAD).into_iter();
+    let sockets = passed.take(KEPT_UPLOAD).into_iter().filter(|socket| interface.has(socket));
     let mut sockets: Vec<_> = sockets.filter_map(|socket| Some((addresses(&socket)?, socket))).collect();
     // In the order of the records, and not in that in which the service manager passes them.
     let records = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Record>(line).ok());
@@ -234,6 +235,6 @@ mod tests {
         let mut passed = Passed::default();
         passed.add(KEPT_RECORDS, theirs);
         passed.add(KEPT_UPLOAD, Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());
-        assert!(take_over(&mut passed).is_empty() && passed.kept().is_empty());
+        assert!(take_over(&mut passed, &Interface::default()).is_empty() && passed.kept().is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! What the loop and the program that runs it know of each other.
 
+use super::interface::Interface;
 use super::net::RateLimits;
 use super::passed::Passed;
 use crate::control::{ReloadReply, SandboxReply, StatusReply};
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub bootstrap_verify: bool,
     /// An address in use for the bootstrap node is no error: one is there already.
     pub bootstrap_optional: bool,
+    /// What all TCP sockets are bound to.
+    pub interface: Interface,
     pub share: PathBuf,
     /// Whether symbolic links in the share are followed.
     pub follow_symlinks: bool,

@@ -20,6 +20,7 @@
 //! | `route` | orders of the node and the bootstrap node to the parts, and their reports to the nodes |
 //! | `responses` | orders that take a file and a connection |
 //! | `calls`, `metrics` | what the loop knows for control calls; what is measured |
+//! | `interface`, `interface_watch` | what all sockets are bound to; whether it is there |
 //! | `passed` | sockets that the program was started with |
 //! | `handing_over` | what is left to the next run, and taken over from the one before |
 //! | `scanned` | those who came before the first scan |
@@ -37,6 +38,8 @@ mod front;
 mod handing_over;
 mod histogram;
 mod host;
+mod interface;
+mod interface_watch;
 mod leaving;
 mod local_addrs;
 mod metrics;
@@ -61,6 +64,8 @@ pub(crate) use disk::was_in_use;
 pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
 pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervised};
+pub(crate) use interface::Interface;
+pub(crate) use local_addrs::has_address;
 pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use passed::{BOOTSTRAP, KEPT, PEER, Passed};
 pub(crate) use signals::survive_file_size_limit;
@@ -89,6 +94,8 @@ pub(crate) struct Driver {
     node: Node,
     bootstrap: Option<Bootstrap>,
     signals: Option<Signals>,
+    /// Watched, if the configuration names one.
+    interface: Option<interface_watch::Watch>,
     handle: Handle,
     facts: Facts,
     awaiting_file: AwaitingFile,

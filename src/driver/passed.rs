@@ -1,6 +1,7 @@
 //! Sockets that the program was started with: the listeners of socket units, under the names of their `FileDescriptorName=`, and
 //! what an earlier run has left with the service manager.
 
+use super::interface::Interface;
 use socket2::Socket;
 use std::net::SocketAddr;
 
@@ -46,17 +47,24 @@ impl Passed {
     }
 
     /// The listener that an earlier run has left, if the configuration still says the same.
-    pub(super) fn kept_listener(&mut self, name: &str, addr: SocketAddr) -> Option<Socket> {
+    pub(super) fn kept_listener(&mut self, name: &str, addr: SocketAddr, interface: &Interface) -> Option<Socket> {
         self.take(name).into_iter().find(|socket| {
             let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
-            socket.is_listener().is_ok_and(|listens| listens) && bound.is_some_and(|bound| is_at(bound, addr))
+            let is_right = bound.is_some_and(|bound| is_at(bound, addr)) && interface.has(socket);
+            is_right && socket.is_listener().is_ok_and(|listens| listens)
         })
     }
 
     /// Takes the listener of a socket unit, if there is one, which must be what the configuration says: `addr`, whose port 0
     /// stands for any. `keys`: those that say so.
     /// Errors: What does not fit, in a sentence.
-    pub(super) fn listener(&mut self, name: &str, addr: SocketAddr, keys: &str) -> Result<Option<Socket>, String> {
+    pub(super) fn listener(
+        &mut self,
+        name: &str,
+        addr: SocketAddr,
+        keys: &str,
+        interface: &Interface,
+    ) -> Result<Option<Socket>, String> {
         let Some(at) = self.sockets.iter().position(|(other, _)| *other == name) else { return Ok(None) };
         let (name, socket) = self.sockets.swap_remove(at);
         if !socket.is_listener().is_ok_and(|listens| listens) {
@@ -66,6 +74,13 @@ impl Passed {
         if !bound.is_some_and(|bound| is_at(bound, addr)) {
             let bound = bound.map_or_else(|| "no address".to_owned(), |bound| bound.to_string());
             return Err(format!("the socket `{name}` is at {bound}, and {keys} {addr}: give both the same address"));
+        }
+        if !interface.has(&socket) {
+            let device = interface.name().unwrap_or_default();
+            return Err(format!(
+                "the socket `{name}` takes connections over any interface, and interface is {device}: set \
+                 BindToDevice={device} in the socket unit"
+            ));
         }
         Ok(Some(socket))
     }
@@ -101,29 +116,49 @@ mod tests {
 
     #[test]
     fn a_listener_that_was_kept_is_taken_only_where_the_configuration_still_wants_it() {
+        let any = Interface::default();
         let other = "127.0.0.2:1".parse().unwrap();
         let (socket, addr) = listening();
         let mut passed = Passed::default();
         passed.add(KEPT_PEER, socket.try_clone().unwrap());
         assert_eq!(passed.kept(), [KEPT_PEER]);
-        assert!(passed.kept_listener(KEPT_PEER, other).is_none() && passed.kept().is_empty());
+        assert!(passed.kept_listener(KEPT_PEER, other, &any).is_none() && passed.kept().is_empty());
         for wanted in [addr, "127.0.0.1:0".parse().unwrap()] {
             passed.add(KEPT_PEER, socket.try_clone().unwrap());
-            assert!(passed.kept_listener(KEPT_BOOTSTRAP, wanted).is_none());
-            assert!(passed.kept_listener(KEPT_PEER, wanted).is_some());
+            assert!(passed.kept_listener(KEPT_BOOTSTRAP, wanted, &any).is_none());
+            assert!(passed.kept_listener(KEPT_PEER, wanted, &any).is_some());
         }
-        assert!(passed.kept_listener(KEPT_PEER, addr).is_none(), "it is taken once");
+        assert!(passed.kept_listener(KEPT_PEER, addr, &any).is_none(), "it is taken once");
     }
 
     #[test]
     fn only_what_a_socket_unit_passes_must_be_of_use() {
+        let any = Interface::default();
         let mut passed = Passed::default();
         passed.add(KEPT_UPLOAD, listening().0);
         assert_eq!(passed.must_be_used_up(), Ok(()));
         let (socket, addr) = listening();
         assert!(passed.add(PEER, socket.try_clone().unwrap()) && !passed.add(PEER, socket));
         assert!(passed.must_be_used_up().unwrap_err().contains("set peer = true"));
-        assert!(passed.listener(PEER, addr, "").unwrap().is_some());
-        assert!(passed.listener(BOOTSTRAP, addr, "").unwrap().is_none());
+        assert!(passed.listener(PEER, addr, "", &any).unwrap().is_some());
+        assert!(passed.listener(BOOTSTRAP, addr, "", &any).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_listener_that_is_bound_to_no_interface_is_not_taken_where_one_is_configured() {
+        let (socket, addr) = listening();
+        let lo = Interface::new(Some("lo"));
+        let mut passed = Passed::default();
+        passed.add(PEER, socket.try_clone().unwrap());
+        passed.add(KEPT_PEER, socket);
+        assert!(passed.listener(PEER, addr, "", &lo).unwrap_err().contains("BindToDevice=lo"));
+        assert!(passed.kept_listener(KEPT_PEER, addr, &lo).is_none());
+        let bound = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        bound.bind_device(Some(b"lo")).unwrap();
+        bound.bind(&addr.into()).or_else(|_| bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())).unwrap();
+        bound.listen(1).unwrap();
+        let addr = bound.local_addr().unwrap().as_socket().unwrap();
+        passed.add(PEER, bound);
+        assert!(passed.listener(PEER, addr, "", &lo).unwrap().is_some());
     }
 }

@@ -167,7 +167,7 @@ impl Driver {
                     self.net.abort(exchange, self.disk.open_parts(), &mut self.cx);
                 }
             }
-            Action::Resolve { host } => disk.resolve(host),
+            Action::Resolve { host } => disk.resolve(host, net.interface()),
             Action::StartScan => disk.start_scan(front.host().log_files()),
             Action::LookAt { names } => disk.look_at(names),
             Action::ProbeTarget { download, spec, b3, size } => {

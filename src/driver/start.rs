@@ -6,6 +6,8 @@ use super::disk::{Disk, SharePlace};
 use super::front::{BindFault, ControlListener, Front, MetricsListener};
 use super::handing_over::take_over;
 use super::histogram::Histogram;
+use super::interface::Interface;
+use super::interface_watch::Watch;
 use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
 use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_PEER, PEER};
@@ -44,7 +46,8 @@ impl Driver {
             Some(path) => Some(bind_control(path, registry)?),
             None => None,
         };
-        let metrics = settings.metrics_listen.map(|addr| bind_metrics(addr, registry)).transpose()?;
+        let metrics =
+            settings.metrics_listen.map(|addr| bind_metrics(addr, &settings.interface, registry)).transpose()?;
         facts.metrics = settings.metrics_listen;
         let clock = Clock::start();
         let now = clock.now();
@@ -53,11 +56,11 @@ impl Driver {
         let share = SharePlace { path: settings.share, root: share, follow_symlinks: settings.follow_symlinks };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
-        let kept = take_over(&mut settings.passed);
+        let kept = take_over(&mut settings.passed, &settings.interface);
         remembered.files = kept.iter().map(|upload| upload.file.clone()).collect();
         let mut config = settings.node;
         config.listen = facts.listen.unwrap_or(config.listen);
-        config.local_addrs = local_addrs();
+        config.local_addrs = local_addrs(&settings.interface);
         let mut driver = Self {
             clock,
             cx: Cx {
@@ -67,12 +70,13 @@ impl Driver {
                 reads: Default::default(),
                 out: Outputs::default(),
             },
-            net: Net::new(poll, listeners, settings.limits, now),
+            net: Net::new(poll, settings.interface.clone(), listeners, settings.limits, now),
             rate_orders: RateOrders::new(settings.limits),
             disk,
             front: Front::new(control, metrics, host),
             node: Node::new(now, config, seed, remembered),
             bootstrap,
+            interface: Watch::new(&settings.interface, now),
             signals,
             handle: Handle::new(waker),
             facts,
@@ -126,11 +130,15 @@ fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
 
 fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
     let mut listeners: Vec<Listener> = Vec::new();
+    let interface = settings.interface.clone();
     let mut facts = Facts { control: settings.control_socket.clone(), ..Facts::default() };
     if let Some(addr) = settings.bootstrap_serve {
-        let passed = settings.passed.listener(BOOTSTRAP, addr, "bootstrap_serve says").map_err(StartFault::Passed)?;
-        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_BOOTSTRAP, addr));
-        match bind(addr, Service::Bootstrap, passed, listeners.len(), registry) {
+        let passed = settings
+            .passed
+            .listener(BOOTSTRAP, addr, "bootstrap_serve says", &interface)
+            .map_err(StartFault::Passed)?;
+        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_BOOTSTRAP, addr, &interface));
+        match bind((addr, &interface), Service::Bootstrap, passed, listeners.len(), registry) {
             Ok((listener, bound)) => {
                 listeners.push(listener);
                 facts.bootstrap = Some(bound);
@@ -142,11 +150,11 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
         }
     }
     if let Some(addr) = settings.listen {
-        let passed =
-            settings.passed.listener(PEER, addr, "listen_addr and listen_port say").map_err(StartFault::Passed)?;
-        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_PEER, addr));
+        let keys = "listen_addr and listen_port say";
+        let passed = settings.passed.listener(PEER, addr, keys, &interface).map_err(StartFault::Passed)?;
+        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_PEER, addr, &interface));
         let is_passed = passed.is_some();
-        let (mut listener, bound) = bind(addr, Service::Peer, passed, listeners.len(), registry)?;
+        let (mut listener, bound) = bind((addr, &interface), Service::Peer, passed, listeners.len(), registry)?;
         listener.hold(is_passed);
         listeners.push(listener);
         facts.listen = Some(bound);
@@ -157,7 +165,7 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
 
 /// `passed`: the listener, if it is there already.
 fn bind(
-    addr: SocketAddr,
+    (addr, interface): (SocketAddr, &Interface),
     service: Service,
     passed: Option<Socket>,
     index: usize,
@@ -170,7 +178,7 @@ fn bind(
     let token = Token(LISTENERS.0 + index);
     let bound = match passed {
         Some(socket) => Listener::adopt(socket, service, registry, token),
-        None => Listener::bind(addr, service, registry, token),
+        None => Listener::bind(addr, interface, service, registry, token),
     };
     let bound = bound.and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
     bound.map_err(|error| match error.kind() {
@@ -206,8 +214,12 @@ fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, Sta
     })
 }
 
-fn bind_metrics(addr: SocketAddr, registry: &Registry) -> Result<MetricsListener, StartFault> {
-    MetricsListener::bind(addr, registry, METRICS).map_err(|error| match error.kind() {
+/// Whoever reads the metrics on this machine does so over no network, and needs no interface.
+fn bind_metrics(addr: SocketAddr, interface: &Interface, registry: &Registry) -> Result<MetricsListener, StartFault> {
+    let any = Interface::default();
+    let interface = if addr.ip().is_loopback() { &any } else { interface };
+    let listening = Listener::listening(addr, interface);
+    listening.and_then(|socket| MetricsListener::adopt(socket, registry, METRICS)).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartFault::AddressInUse {
             what: "metrics",
             addr,

@@ -2,6 +2,7 @@
 
 use super::Driver;
 use super::cx::Phase;
+use super::interface_watch::Watch;
 use super::net::{Lent, directions};
 use super::signals::{Asked, Signals};
 use super::supervision::Supervision;
@@ -72,6 +73,7 @@ impl Driver {
             self.front.next_deadline(),
             self.awaiting_file.look_at,
             self.held_until,
+            self.interface.as_ref().map(Watch::next_deadline),
             self.supervision.as_ref().and_then(Supervision::next_deadline),
         ];
         let deadlines = parts.into_iter().chain([self.node.next_deadline(), bootstrap, leaving]);
@@ -164,6 +166,7 @@ impl Driver {
 
     fn pass_time(&mut self) {
         let now = self.cx.now;
+        self.look_at_interface();
         self.net.wake(now);
         while let Some(key) = self.net.pop_due(now) {
             let lent = Lent { library: self.node.library(), parts: self.disk.open_parts() };

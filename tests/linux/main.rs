@@ -15,6 +15,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+#[path = "../common/not_tested.rs"]
+mod not_tested;
+use not_tested::not_tested;
+
 /// Long enough for loopback on a loaded machine; no test waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -242,4 +246,46 @@ fn a_read_that_may_not_wait_brings_what_is_in_the_page_cache_and_nothing_else() 
     assert_eq!(read(&file), Err(Errno::AGAIN));
     file.read_exact_at(&mut [0; 4096], 0).unwrap();
     assert_eq!(read(&file), Ok(4096), "a read that waits has brought it");
+}
+
+/// Begins to connect from an interface, and waits for the outcome.
+fn connect_over(interface: &str, to: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.connect_timeout(&to.into(), PATIENCE)
+}
+
+/// What `driver/interface` relies on: a socket that is bound to an interface uses no other. That a process without any rights may
+/// bind one that was not bound before is tried by the same test in a process that has given up CAP_NET_RAW.
+#[test]
+fn a_socket_that_is_bound_to_an_interface_uses_no_other_and_that_takes_no_rights() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind_device(Some(b"lo")).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    let port = listener.local_addr().unwrap().as_socket().unwrap().port();
+    connect_over("lo", (Ipv4Addr::LOCALHOST, port).into()).expect("over the loopback interface");
+    // No packet to another machine can leave there, not even by the default route.
+    let elsewhere = connect_over("lo", (Ipv4Addr::new(192, 0, 2, 200), 9).into());
+    assert!(elsewhere.is_err(), "{elsewhere:?}");
+    assert_eq!(
+        connect_over("missing-by-far", (Ipv4Addr::LOCALHOST, port).into()).unwrap_err().raw_os_error(),
+        Some(19)
+    );
+    let again = listener.bind_device(Some(b"lo"));
+    if std::env::var_os("WITHOUT_RIGHTS").is_some() {
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::PermissionDenied, "it is bound for good");
+        return;
+    }
+    let name = "a_socket_that_is_bound_to_an_interface_uses_no_other_and_that_takes_no_rights";
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set=-net_raw", "--inh-caps=-net_raw", "--no-new-privs"]);
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", name]).env("WITHOUT_RIGHTS", "1");
+    match command.output() {
+        Ok(output) if output.stderr.starts_with(b"setpriv: ") => {
+            not_tested("binding to an interface without rights", "setpriv(1) may not take rights away here")
+        }
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+        Err(error) => not_tested("binding to an interface without rights", &format!("setpriv(1): {error}")),
+    }
 }

@@ -347,6 +347,7 @@ list!(dial_faults: DialFault as &'static str {
     CorruptParts => "the parts of a group that came one after the other do not match its hash";
     NotAPeer(OtherProgram::Web) => "it answers as a web server does, not as a Pyrate node";
     NoDescriptor => "no connection is free";
+    NoInterface => "the interface of the configuration is gone";
     Aborted => "stopped";
     Disk(DiskFault::Full) => "the disk is full";
 });
@@ -382,6 +383,8 @@ list!(other_programs: OtherProgram as &'static str {
 
 list!(resolve_faults: ResolveFault as &'static str {
     Lookup("Name or service not known".into()) => "cannot look up the host: Name or service not known";
+    NotInHosts => "cannot look up the host: with `interface`, a name must be in /etc/hosts, since name servers are asked over any \
+        interface";
     NoAddress => "cannot look up the host: no address";
     Lost => "cannot look up the host: the lookup was lost";
 });

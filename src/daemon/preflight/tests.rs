@@ -177,3 +177,20 @@ fn two_listeners_need_two_ports() {
         scratch.check(both(listen, serve)).unwrap();
     }
 }
+
+#[test]
+fn with_an_interface_listeners_are_at_its_addresses_and_bootstrap_nodes_named_without_a_name_server() {
+    let scratch = Scratch::new();
+    let bound = |change: fn(&mut Config)| {
+        move |config: &mut Config| {
+            (config.interface, config.bootstrap_addr) = (Some("lo".to_owned()), Some("192.0.2.1".to_owned()));
+            change(config);
+        }
+    };
+    scratch.check(bound(|_| ())).unwrap();
+    scratch.check(bound(|config| config.listen_addr = Some([127, 0, 0, 9].into()))).unwrap();
+    let fault = scratch.fault(bound(|config| config.bootstrap_addr = Some("b.invalid".to_owned())));
+    assert!(fault.starts_with("bootstrap_addr: b.invalid: cannot look up the host: with `interface`"), "{fault}");
+    let fault = scratch.fault(bound(|config| config.interface = Some("missing".to_owned())));
+    assert!(fault.starts_with("interface: this machine has no network interface missing; "), "{fault}");
+}

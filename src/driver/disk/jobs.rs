@@ -6,6 +6,7 @@ use super::job::{Device, Done, Ended, Job, Key, Lane};
 use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
+use crate::driver::interface::Interface;
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
@@ -192,7 +193,10 @@ impl Worker {
     }
 }
 
-pub(super) fn resolve(host: &BootstrapAddr) -> Result<Vec<IpAddr>, ResolveFault> {
+pub(super) fn resolve(host: &BootstrapAddr, interface: &Interface) -> Result<Vec<IpAddr>, ResolveFault> {
+    if let Some(found) = interface.resolve(&host.host) {
+        return found;
+    }
     let found =
         (host.host.as_str(), host.port).to_socket_addrs().map_err(|error| ResolveFault::Lookup(error.to_string()))?;
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -257,7 +261,9 @@ mod tests {
         let (asked, looked_up) = (host.clone(), host.clone());
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        rig.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || resolve(&looked_up));
+        rig.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || {
+            resolve(&looked_up, &Interface::default())
+        });
         let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
         assert_eq!(asked, host);
         assert!(addresses.iter().all(IpAddr::is_loopback));

@@ -39,6 +39,7 @@ use super::clock::Clock;
 use super::cx::Cx;
 use super::histogram::Histogram;
 use super::host::ReloadJob;
+use super::interface::Interface;
 use super::open_parts::OpenParts;
 use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use crate::fault::ResolveFault;
@@ -216,11 +217,12 @@ impl Disk {
         }
     }
 
-    pub(crate) fn resolve(&mut self, host: BootstrapAddr) {
-        let asked = host.clone();
+    pub(crate) fn resolve(&mut self, host: BootstrapAddr, interface: &Interface) {
+        let (key, asked, interface) = (Key::Host(host.clone()), host.clone(), interface.clone());
         let done = move |outcome| Done::Resolved(asked.clone(), outcome);
         let lost = Err(ResolveFault::Lost);
-        self.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || jobs::resolve(&host));
+        let work = move || jobs::resolve(&host, &interface);
+        self.jobs.submit((Lane::Names, key), done, lost, work);
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {

@@ -10,7 +10,6 @@ use log::debug;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Those that are served at once: further ones wait to be accepted. A monitoring system is one or two.
@@ -37,9 +36,10 @@ const PATH: &str = "/metrics";
 pub(crate) struct MetricsListener(TcpListener);
 
 impl MetricsListener {
-    pub(crate) fn bind(addr: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        // mio sets SO_REUSEADDR, so that a daemon that starts again has the address at once.
-        let mut listener = TcpListener::bind(addr)?;
+    /// Takes a socket that listens.
+    pub(crate) fn adopt(socket: socket2::Socket, registry: &Registry, token: Token) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
         Ok(Self(listener))
     }

@@ -34,7 +34,7 @@ impl Net {
         };
         let permit = self.take_own(1 + more, cx).ok_or(DialFault::NoDescriptor)?;
         let token = self.table.next_token();
-        let outbound = Outbound::dial(exchange, to, task, self.poll.registry(), token, cx.now)?;
+        let outbound = Outbound::dial(exchange, to, task, &self.interface, self.poll.registry(), token, cx.now)?;
         self.table.insert(Connection::Outbound(Box::new(outbound)), permit);
         Ok(())
     }

@@ -94,6 +94,7 @@ mod tests {
     use super::*;
     use crate::driver::RateLimits;
     use crate::driver::cx::Phase;
+    use crate::driver::interface::Interface;
     use crate::driver::net::budget::Budget;
     use crate::driver::net::table::Table;
     use crate::time::Instant;
@@ -103,7 +104,13 @@ mod tests {
 
     #[test]
     fn a_resumed_connection_that_displaces_another_is_the_one_of_its_token() {
-        let mut net = Net::new(Poll::new().unwrap(), Vec::new(), RateLimits::default(), Instant::from_ms(0));
+        let mut net = Net::new(
+            Poll::new().unwrap(),
+            Interface::default(),
+            Vec::new(),
+            RateLimits::default(),
+            Instant::from_ms(0),
+        );
         net.table.budget = Budget::new(0);
         let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };

@@ -1,6 +1,7 @@
 //! The listening TCP sockets.
 
 use super::exchange::Service;
+use crate::driver::interface::Interface;
 use crate::driver::socket::Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
@@ -37,14 +38,35 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
-    pub(crate) fn bind(addr: SocketAddr, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(crate) fn bind(
+        addr: SocketAddr,
+        interface: &Interface,
+        service: Service,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        Self::adopt(Self::listening(addr, interface)?, service, registry, token)
+    }
+
+    /// A socket that listens there.
+    pub(crate) fn listening(addr: SocketAddr, interface: &Interface) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        interface.bind(&socket)?;
         // A daemon that starts again does not wait for connections of its last run to be forgotten.
         socket.set_reuse_address(true)?;
         socket.bind(&addr.into())?;
         // As many connections may wait as the system lets wait.
         socket.listen(i32::MAX)?;
-        Self::adopt(socket, service, registry, token)
+        Ok(socket)
+    }
+
+    /// Listens at the same address again, at an interface that was made again under its name.
+    pub(super) fn bind_again(&mut self, interface: &Interface, registry: &Registry, token: Token) -> io::Result<()> {
+        // Both sockets are bound to different interfaces, so the old one is not in the way.
+        let again = Self::bind(self.local_addr()?, interface, self.service, registry, token)?;
+        let is_held = self.is_held;
+        *self = Self { is_held, ..again };
+        Ok(())
     }
 
     /// Takes a socket that listens.
@@ -93,8 +115,9 @@ impl Listener {
 }
 
 /// Checks that this machine can listen at an address. An address in use is no error.
-pub(crate) fn check_listen(addr: SocketAddr) -> io::Result<()> {
+pub(crate) fn check_listen(addr: SocketAddr, interface: &Interface) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    interface.bind(&socket)?;
     // This allows another program to bind the address meanwhile.
     socket.set_reuse_address(true)?;
     match socket.bind(&addr.into()) {

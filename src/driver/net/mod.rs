@@ -39,6 +39,7 @@ pub(crate) use pace::RateLimits;
 pub(crate) use table::Requester;
 
 use super::cx::Cx;
+use super::interface::Interface;
 use super::open_parts::Written;
 use super::refusals::Refusals;
 use super::socket::Direction;
@@ -46,7 +47,7 @@ use super::tokens::LISTENERS;
 use crate::id::ExchangeId;
 use crate::time::Instant;
 use mio::event::Event;
-use mio::{Events, Poll, Registry};
+use mio::{Events, Poll, Registry, Token};
 use pace::Pace;
 use std::io;
 use std::time::Duration;
@@ -60,6 +61,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) struct Net {
     poll: Poll,
+    /// What all sockets are bound to.
+    interface: Interface,
     table: Table,
     listeners: Vec<Listener>,
     /// When listeners that found no descriptor try again, even if no connection has closed.
@@ -74,9 +77,16 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(poll: Poll, listeners: Vec<Listener>, limits: RateLimits, now: Instant) -> Self {
+    pub(crate) fn new(
+        poll: Poll,
+        interface: Interface,
+        listeners: Vec<Listener>,
+        limits: RateLimits,
+        now: Instant,
+    ) -> Self {
         Self {
             poll,
+            interface,
             table: Table::new(now),
             listeners,
             accept_again_at: None,
@@ -89,9 +99,22 @@ impl Net {
         }
     }
 
+    /// Makes the listeners again where they are, but for those that accept nobody any more, which belong to the next run.
+    /// Errors: the first. Those that were made stay.
+    pub(crate) fn listen_again(&mut self, interface: &Interface) -> io::Result<()> {
+        let (registry, listeners) = (self.poll.registry(), self.listeners.iter_mut().enumerate());
+        listeners
+            .map(|(index, listener)| listener.bind_again(interface, registry, Token(LISTENERS.0 + index)))
+            .collect()
+    }
+
     /// Errors: Only if epoll itself fails, or is interrupted.
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.poll.poll(events, timeout.map(|timeout| timeout.min(SLEEP_MAX)))
+    }
+
+    pub(crate) fn interface(&self) -> &Interface {
+        &self.interface
     }
 
     pub(crate) fn registry(&self) -> &Registry {

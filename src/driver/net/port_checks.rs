@@ -16,7 +16,15 @@ impl Net {
         self.ports_checked += 1;
         let proof = if p1 { Proof::FirstContact } else { Proof::Connection };
         let token = self.table.next_token();
-        match PortCheck::dial(to, proof, (self.ports_checked, ours), self.poll.registry(), token, cx.now) {
+        match PortCheck::dial(
+            to,
+            proof,
+            (self.ports_checked, ours),
+            &self.interface,
+            self.poll.registry(),
+            token,
+            cx.now,
+        ) {
             Ok(check) => drop(self.table.insert(Connection::Check(check), permit)),
             Err(_) => cx.out.push(Output::Checked(to, Some(false))),
         }

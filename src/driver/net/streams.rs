@@ -45,7 +45,7 @@ impl Net {
         let permit = if has_room { self.take_displacing(Use::Own, cx).ok() } else { None };
         let Some(permit) = permit else { return fail(queue, DialFault::NoDescriptor, cx) };
         let token = self.table.next_token();
-        match StreamLink::dial(to, queue, connect_max, self.poll.registry(), token, cx.now) {
+        match StreamLink::dial(to, queue, connect_max, &self.interface, self.poll.registry(), token, cx.now) {
             Ok(link) => {
                 let key = self.table.insert(Connection::Stream(link), permit);
                 self.streams.insert(to, key);

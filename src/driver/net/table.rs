@@ -325,6 +325,7 @@ fn network_of(entry: &Entry) -> Option<Network> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::interface::Interface;
     use crate::wire::Message;
     use std::net::TcpListener;
 
@@ -364,7 +365,8 @@ mod tests {
                 connect_max: std::time::Duration::MAX,
             };
             let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
-            let outbound = Outbound::dial(id, to, task, poll.registry(), table.next_token(), now).unwrap();
+            let outbound =
+                Outbound::dial(id, to, task, &Interface::default(), poll.registry(), table.next_token(), now).unwrap();
             let permit = table.budget.take(Use::Own).unwrap();
             table.insert(Connection::Outbound(Box::new(outbound)), permit)
         };

@@ -1,9 +1,10 @@
-//! The network of 2013, and what any peer does: the registry, membership, searches, the share.
+//! The network of 2013, and what any peer does: the registry, membership, searches, the share, the interface.
 
 mod base_neighbours;
 mod bootstrap;
 mod clocks;
 mod hashing;
+mod interface;
 mod membership;
 mod old_programs;
 mod search_outcomes;

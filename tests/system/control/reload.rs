@@ -286,6 +286,15 @@ fn rates(key: &str) -> Runs {
     Runs::After
 }
 
+/// Listeners stay where they are.
+fn interface(key: &str) -> Runs {
+    let change = Change::of(key, "''", "'lo'");
+    let mut peer = change.start(Setup::peer());
+    change.reload(&mut peer);
+    change.assert_reported(&mut peer, Runs::Before);
+    Runs::Before
+}
+
 /// The keys of how a daemon starts and ends.
 fn ends(key: &str) -> Runs {
     let change = Change::of(key, "true", "false");
@@ -310,7 +319,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 31, "{dump}");
+    assert_eq!(keys.len(), 32, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -319,6 +328,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_format" | "log_level" => {
             (pace(key), Runs::After)
         }
+        "interface" => (interface(key), Runs::Before),
         "follow_symlinks" => (links(key), Runs::Before),
         "local_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),

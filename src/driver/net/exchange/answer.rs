@@ -5,6 +5,7 @@
 //! the first byte is the answer, and the others are closed. Does not read that byte.
 
 use super::dial_fault;
+use crate::driver::interface::{Interface, begin_connecting};
 use crate::driver::socket::{Blocked, ReadStep, Readiness, Socket};
 use crate::fault::DialFault;
 use crate::time::Instant;
@@ -50,16 +51,12 @@ pub(super) enum Answered {
 
 impl Answer {
     /// Listens on a free port, and begins a connection from that port. Both sockets have the same token.
-    pub(super) fn dial(to: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        let listener = bound(to, 0)?;
+    pub(super) fn dial(to: SocketAddr, interface: &Interface, registry: &Registry, token: Token) -> io::Result<Self> {
+        let listener = bound(to, 0, interface)?;
         let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
         listener.listen(BACKLOG)?;
-        let stream = bound(to, port)?;
-        match stream.connect(&to.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-            Err(error) => return Err(error),
-        }
+        let stream = bound(to, port, interface)?;
+        begin_connecting(&stream, to)?;
         let mut listener = TcpListener::from_std(listener.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
         let request = Socket::register(TcpStream::from_std(stream.into()), registry, token)?;
@@ -168,8 +165,9 @@ impl Answer {
     }
 }
 
-fn bound(to: SocketAddr, port: u16) -> io::Result<socket2::Socket> {
+fn bound(to: SocketAddr, port: u16, interface: &Interface) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    interface.bind(&socket)?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

@@ -172,6 +172,7 @@ fn dial_fault(error: &io::Error) -> DialFault {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::NotConnected => DialFault::Reset,
         _ => match error.raw_os_error() {
+            Some(nix::libc::ENODEV) => DialFault::NoInterface,
             Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::EADDRNOTAVAIL) => DialFault::NoDescriptor,
             _ => DialFault::Unreachable,
         },

@@ -4,11 +4,11 @@
 
 use super::first_line::FirstLine;
 use super::{NetStep, Over};
+use crate::driver::interface::Interface;
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::id::QueryId;
 use crate::time::Instant;
 use crate::wire::Message;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::io;
 use std::net::SocketAddr;
@@ -53,11 +53,12 @@ impl PortCheck {
         to: SocketAddr,
         proof: Proof,
         (query, port): (u64, u16),
+        interface: &Interface,
         registry: &Registry,
         token: Token,
         now: Instant,
     ) -> io::Result<Self> {
-        let socket = Socket::register(TcpStream::connect(to)?, registry, token)?;
+        let socket = Socket::register(interface.connect(to)?, registry, token)?;
         Ok(Self { to, proof, socket, state: State::Connecting { query, port }, ends: now + CHECK_MAX })
     }
 

@@ -5,12 +5,12 @@
 //! sent bytes stay unacknowledged; what it did not read is lost, as on any other connection.
 
 use super::{NetStep, Over, Report, dial_fault, encode_stream};
+use crate::driver::interface::Interface;
 use crate::driver::socket::{ReadStep, Socket, Step};
 use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::time::Instant;
 use crate::wire::{Message, ReportReader, STREAM_IDLE_MAX, SearchReport};
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -72,11 +72,12 @@ impl StreamLink {
         to: SocketAddr,
         queue: VecDeque<Queued>,
         connect_max: Duration,
+        interface: &Interface,
         registry: &Registry,
         token: Token,
         now: Instant,
     ) -> Result<Self, (VecDeque<Queued>, DialFault)> {
-        let connected = TcpStream::connect(to).and_then(|stream| Socket::register(stream, registry, token));
+        let connected = interface.connect(to).and_then(|stream| Socket::register(stream, registry, token));
         match connected {
             Ok(socket) => {
                 let state = State::Connecting { until: now + connect_max.min(STREAM_STUCK_MAX) };
@@ -235,8 +236,9 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let poll = Poll::new().unwrap();
             let to = listener.local_addr().unwrap();
-            let link =
-                StreamLink::dial(to, [queued(1)].into(), STREAM_STUCK_MAX, poll.registry(), Token(0), NOW).unwrap();
+            let any = Interface::default();
+            let link = StreamLink::dial(to, [queued(1)].into(), STREAM_STUCK_MAX, &any, poll.registry(), Token(0), NOW)
+                .unwrap();
             Self { poll, link, peer: listener.accept().unwrap().0 }
         }
 

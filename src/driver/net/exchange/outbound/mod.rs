@@ -18,6 +18,7 @@ use super::checked::Part;
 use super::first_line::FirstLine;
 use super::incoming::{Incoming, Taken};
 use super::{Context, NetStep, Outgoing, Over, Progress, Report, connect_fault, dial_fault, encode_stream};
+use crate::driver::interface::Interface;
 use crate::driver::net::pace::{HELD_MIN, HeldBack};
 use crate::driver::open_parts::{OpenParts, Remains, Written};
 use crate::driver::socket::{Direction, ReadStep, Socket, Step};
@@ -27,7 +28,6 @@ use crate::node::Event;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Portion, Response, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
 use crate::wire::{FileInfoReader, FileListReader, Message, PeerListReader};
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -134,17 +134,18 @@ impl Outbound {
         id: ExchangeId,
         to: SocketAddr,
         task: Task,
+        interface: &Interface,
         registry: &Registry,
         token: Token,
         now: Instant,
     ) -> Result<Self, DialFault> {
         let link = match task {
             Task::Fetch { may_call_back: true, .. } => {
-                Answer::dial(to, registry, token).map(|answer| Link::EitherWay(Box::new(answer)))
+                Answer::dial(to, interface, registry, token).map(|answer| Link::EitherWay(Box::new(answer)))
             }
-            _ => TcpStream::connect(to)
-                .and_then(|stream| Socket::register(stream, registry, token))
-                .map(Link::Connection),
+            _ => {
+                interface.connect(to).and_then(|stream| Socket::register(stream, registry, token)).map(Link::Connection)
+            }
         };
         let link = link.map_err(|error| dial_fault(&error))?;
         let local = SocketAddr::new(unspecified(to), 0);

@@ -41,7 +41,9 @@ fn a_fetch_that_waits_for_our_disk_says_so_again_and_again_and_does_not_time_out
     let part = Part { download: DOWNLOAD, portion: Portion::Groups(0..5), from: to, begun: None };
     let request = Message::RangeRequest { offset: 0, length: content.len() as u64, name };
     let task = Task::Fetch { request, part, may_call_back: false };
-    let mut outbound = Outbound::dial(ExchangeId::Outbound(1), to, task, poll.registry(), Token(0), start).unwrap();
+    let mut outbound =
+        Outbound::dial(ExchangeId::Outbound(1), to, task, &Interface::default(), poll.registry(), Token(0), start)
+            .unwrap();
     let (mut peer, _) = listener.accept().unwrap();
     // The rest waits in the sockets until the test ends.
     std::thread::spawn(move || peer.write_all(&content));

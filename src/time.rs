@@ -38,7 +38,7 @@ impl Add<Duration> for Instant {
 }
 
 /// What the wall clock shows of points in time. It may be set while the program runs: so dates are told when they are shown or
-/// written, and nothing is decided by them.
+/// written, and nothing is decided by them but which limit for a time of the week is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WallClock {
     /// How far it is ahead of the scale of [`Instant`], in milliseconds.

@@ -1,6 +1,6 @@
 //! What `status` is answered with, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, LeftOutCounts, LinkRow, SandboxReply};
+use super::{CallError, LeftOutCounts, LimitReply, LinkRow, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -43,6 +43,9 @@ pub struct StatusReply {
     /// The same of uploads.
     #[serde(default)]
     pub upload_limit: u64,
+    /// Both, with why they hold and until when; `None` for a bootstrap node alone.
+    #[serde(default)]
+    pub limits: Option<LimitReply>,
     /// Commands that wait for a worker, or for a file descriptor.
     pub commands_queued: u64,
     /// Payload bytes downloaded since start.

@@ -1,6 +1,9 @@
-//! The two clocks of the client: one for deadlines, one to show how long ago something was. Nothing here decides
+//! The two clocks of the client: one for deadlines, one to show when something was or will be. Nothing here decides
 //! anything that a simulation would want to replay.
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A time to stop waiting, if there is one.
@@ -51,4 +54,15 @@ impl Stopwatch {
 #[expect(clippy::disallowed_methods, reason = "only shown to the user, as an age")]
 pub(super) fn epoch_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The time zone of the user.
+pub(super) fn zone() -> TimeZone {
+    TimeZone::system()
+}
+
+/// Seconds since the epoch on the clocks of a time zone; those beyond the calendar on its last day.
+pub(super) fn local(zone: &TimeZone, epoch_s: u64) -> DateTime {
+    let at = i64::try_from(epoch_s).ok().and_then(|s| Timestamp::from_second(s).ok());
+    zone.to_datetime(at.unwrap_or(Timestamp::MAX))
 }

@@ -1,8 +1,10 @@
 //! Values as people read them.
 
+use super::clock::{epoch_s, local, zone};
 use super::table::Look;
 use crate::name::Escaped;
 use bytesize::ByteSize;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 /// Shown for an unknown value, never 0 (pyratectl(1), OUTPUT).
@@ -49,6 +51,22 @@ pub(super) fn span_us(us: u64) -> String {
 /// How long ago a point in epoch seconds was. A clock that is behind the daemon's shows no negative age.
 pub(super) fn age(then_s: u64, now_s: u64) -> String {
     format!("{} ago", span(now_s.saturating_sub(then_s)))
+}
+
+/// A time to come, as the clocks of the user show it: `18:00` of today, `Fri 18:00` of the next six days, else with its date.
+pub(super) fn to_come(then_s: u64) -> String {
+    to_come_in(&zone(), then_s, epoch_s())
+}
+
+fn to_come_in(zone: &TimeZone, then_s: u64, now_s: u64) -> String {
+    let [then, now] = [then_s, now_s].map(|s| local(zone, s));
+    let days = (then_s.saturating_sub(now_s)) / 86_400;
+    let form = match days {
+        _ if then.date() == now.date() => "%H:%M",
+        0..6 => "%a %H:%M",
+        _ => "%Y-%m-%d %H:%M",
+    };
+    then.strftime(form).to_string()
 }
 
 /// The word that stands for a state or kind in JSON.
@@ -105,5 +123,18 @@ mod tests {
         assert_eq!(short_hash(&"0123456789ab".repeat(5), Look { ascii: true, ..look }), "0123456...");
         assert_eq!(word(&DownloadState::Retrying), "retrying");
         assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
+    }
+
+    #[test]
+    fn what_is_to_come_is_shown_by_the_clocks_of_the_user() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // Friday, 27 November 2026, 14:00 UTC.
+        let now = 1_795_788_000;
+        let shown = |after| to_come_in(&berlin, now + after, now);
+        assert_eq!(shown(3 * 3_600), "18:00");
+        assert_eq!(shown(9 * 3_600), "Sat 00:00");
+        assert_eq!(shown(5 * 86_400), "Wed 15:00");
+        assert_eq!(shown(6 * 86_400), "2026-12-03 15:00");
+        assert_eq!(to_come_in(&berlin, u64::MAX, now), "9999-12-30 23:00");
     }
 }

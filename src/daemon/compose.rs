@@ -36,6 +36,7 @@ pub(super) fn compose(
         control_socket: config.control_socket.clone(),
         metrics_listen: config.metrics_listen,
         limits: config.limits(),
+        limit_times: config.limit_times(),
         signals: passed.is_some(),
         passed: passed.unwrap_or_default(),
         seed: None,

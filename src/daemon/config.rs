@@ -1,9 +1,10 @@
 //! The configuration as values, and what is derived from them.
 
+use super::limit_times::{TimedLimit, rate_times};
 use super::log_line::LogFormat;
 use super::value::LogPlace;
 use crate::control::ReloadReply;
-use crate::driver::{Interface, RateLimits, Reload};
+use crate::driver::{Interface, RateLimits, RateTimes, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
 use log::LevelFilter;
 use std::io;
@@ -67,6 +68,8 @@ pub struct Config {
     pub upload_limit: u64,
     /// Bytes a second of all downloads together; 0 is no limit.
     pub download_limit: u64,
+    /// Rate limits for times of the week. Of those that hold at a time the first is in force, for each direction.
+    pub limit: Vec<TimedLimit>,
     /// The Unix socket for `pyratectl`. If absent, `pyrated` uses the default place, and an embedded node has none.
     pub control_socket: Option<PathBuf>,
     /// Known peers, unfinished downloads, hashes and registrations, kept across restarts. If absent, `pyrated` uses the
@@ -181,9 +184,14 @@ impl Config {
         RateLimits { upload: self.upload_limit, download: self.download_limit }
     }
 
+    /// Those for times of the week. Reads the time zone of this machine if there are any.
+    pub(super) fn limit_times(&self) -> RateTimes {
+        rate_times(&self.limit)
+    }
+
     /// The part that a running loop can change to.
-    pub(super) fn reload(&self, report: ReloadReply) -> Reload {
-        Reload { node: self.node(), limits: self.limits(), report }
+    pub(super) fn reload(&self, limit_times: RateTimes, report: ReloadReply) -> Reload {
+        Reload { node: self.node(), limits: self.limits(), limit_times, report }
     }
 
     pub(super) fn effective_download_directory(&self) -> &Path {

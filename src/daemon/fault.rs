@@ -163,6 +163,22 @@ pub struct ConfigFault {
     pub message: String,
 }
 
+/// A value that cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ValueFault {
+    /// Where in the text of the file, in bytes, if that is not where its key stands.
+    pub(super) at: Option<usize>,
+    pub(super) message: String,
+    /// The key in it that there is not.
+    pub(super) unknown: Option<String>,
+}
+
+impl From<String> for ValueFault {
+    fn from(message: String) -> Self {
+        Self { at: None, message, unknown: None }
+    }
+}
+
 impl ConfigFault {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
         Self { place, message: message.into() }

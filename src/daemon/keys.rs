@@ -2,8 +2,10 @@
 //! manual (pyrated.toml(5)), the sample (contrib/pyrated.toml) and the README with it.
 
 use super::config::Config;
-use super::fault::{ConfigFault, Place};
+use super::fault::{ConfigFault, Place, ValueFault};
 use super::interface::InterfaceName;
+use super::limit_times::TimedLimit;
+use super::tables::Tables;
 use super::value::{
     Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size,
     Truth, Watched,
@@ -24,7 +26,7 @@ pub struct Key {
     pub in_force_from: InForceFrom,
     pub(super) used_by: UsedBy,
     pub(super) set_word: fn(&mut Config, &str) -> Result<(), String>,
-    pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
+    pub(super) set_toml: fn(&mut Config, &DeValue<'_>) -> Result<(), ValueFault>,
     pub(super) show: fn(&Config) -> String,
     /// Sets the first to the value that the second has.
     pub(super) copy: fn(&mut Config, &Config),
@@ -97,9 +99,9 @@ impl Config {
             let shown = (key.show)(self);
             let outcome = match DeValue::parse(&shown) {
                 Ok(value) => (key.set_toml)(&mut scratch, value.get_ref()),
-                Err(error) => Err(error.message().to_owned()),
+                Err(error) => Err(error.message().to_owned().into()),
             };
-            faults.extend(outcome.err().map(|message| fault(key, message)));
+            faults.extend(outcome.err().map(|bad| fault(key, bad.message)));
         }
         if let Err((key, message)) = self.settle_paths(home) {
             faults.push(ConfigFault { place: Place::Key(key), message });
@@ -119,7 +121,7 @@ macro_rules! keys {
             in_force_from: InForceFrom::$from,
             used_by: UsedBy::$used_by,
             set_word: |config, text| <$kind as Kind>::word(text).map(|value| config.$name = value),
-            set_toml: |config, value| <$kind as Kind>::toml(value).map(|value| config.$name = value),
+            set_toml: |config, value| <$kind as Kind>::located(value).map(|value| config.$name = value),
             show: |config| <$kind as Kind>::show(&config.$name),
             copy: |to, from| to.$name = from.$name.clone(),
             same: |one, other| one.$name == other.$name,
@@ -219,6 +221,8 @@ keys! {
         "bytes a second of all uploads together, as in 10MiB; 0 is no limit";
     download_limit: Size, "0", "", Peer, Reload,
         "bytes a second of all downloads together, as in 10MiB; 0 is no limit";
+    limit: Tables<TimedLimit>, "", "none", Peer, Reload,
+        "rate limits for times of the week, which precede the others: a list of tables, each with when and a limit";
     control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", AnyNode, NextStart,
         "the Unix socket for pyratectl";
     state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", AnyNode, NextStart,

@@ -1,7 +1,7 @@
 //! Reading the configuration: options beat the environment, which beats the file.
 
 use super::config::Config;
-use super::fault::{ConfigFault, Origins, Place};
+use super::fault::{ConfigFault, Origins, Place, ValueFault};
 use super::keys::{KEYS, Key, Options, VARIABLE_PREFIX};
 use crate::control::paths;
 use crate::name::Escaped;
@@ -222,9 +222,12 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
         let at = name.span().start;
         let fault = match KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) {
             Some(key) => {
-                let place = place(Some(at), Some(key.name));
-                origins.set(key.name, place.clone());
-                (key.set_toml)(config, value.get_ref()).err().map(|message| ConfigFault::new(place, message))
+                let usual = place(Some(at), Some(key.name));
+                origins.set(key.name, usual.clone());
+                (key.set_toml)(config, value.get_ref()).err().map(|bad| {
+                    let place = bad.at.map_or(usual, |at| place(Some(at), Some(key.name)));
+                    ConfigFault::new(place, explained(bad, key))
+                })
             }
             None => Some(ConfigFault::new(place(Some(at), None), unknown_key(name.get_ref(), value.get_ref()))),
         };
@@ -246,6 +249,13 @@ fn unknown_key(name: &str, value: &DeValue<'_>) -> String {
         None => LISTS_ALL.to_owned(),
     };
     format!("unknown key \"{}\"; {advice}", Escaped(name.as_bytes()))
+}
+
+/// What to say about a bad value. TOML takes all keys below a table for its own.
+fn explained(bad: ValueFault, key: &Key) -> String {
+    let of_file = bad.unknown.filter(|name| KEYS.iter().any(|key| key.name == name));
+    let advice = of_file.map(|_| format!("; as a key of the whole file it stands above the first [[{}]]", key.name));
+    bad.message + &advice.unwrap_or_default()
 }
 
 /// The key that a name was likely meant to be, in whatever case and with whichever dashes.

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key, UsedBy};
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
-use crate::driver::{Facts, Reload};
+use crate::driver::{Facts, RateTimes, Reload};
 use serde_json::Value;
 
 /// The configuration in force: keys that need a restart have the values of the start, all others those of the last
@@ -40,8 +40,8 @@ impl Running {
     }
 
     /// The values that a reload passes to the loop.
-    pub(super) fn reload(&self, report: ReloadReply) -> Reload {
-        let mut reload = self.config.reload(report);
+    pub(super) fn reload(&self, limit_times: RateTimes, report: ReloadReply) -> Reload {
+        let mut reload = self.config.reload(limit_times, report);
         if self.lacks_bootstrap() {
             // The bootstrap node of a node that is alone would be at our own port, where nobody serves.
             reload.node.bootstraps.clear();

@@ -33,6 +33,8 @@ const SYSTEM_PLACES: &[&str] = &[
     "/usr/lib64",
     "/nix/store",
     "/gnu/store",
+    // The time zone, which a reload reads again.
+    "/usr/share/zoneinfo",
     "/run/systemd/resolve",
     "/run/resolvconf",
     "/run/NetworkManager",

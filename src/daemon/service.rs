@@ -17,7 +17,7 @@ use super::sandbox::Sandbox;
 use super::supervisor::{Supervisor, stderr_is_journal};
 use super::value::{Kind, Level, LogPlace};
 use crate::control::{RawText, ReloadReply, SandboxReply};
-use crate::driver::{self, Facts, Host, Passed, Reload, ReloadJob, Report, Supervised};
+use crate::driver::{self, Facts, Host, Passed, RateTimes, Reload, ReloadJob, Report, Supervised};
 use crate::name::Escaped;
 use crate::store::note_sandbox;
 use log::{error, info, warn};
@@ -267,7 +267,7 @@ impl Service {
     fn put_in_force(&mut self) -> Result<Reload, String> {
         let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
         let checked = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
-        let Checked { loaded, log, outside } = checked;
+        let Checked { loaded, limit_times, log, outside } = checked;
         let next = loaded.config;
         self.logging.switch(log);
         self.logging.set_level(next.log_level);
@@ -276,7 +276,7 @@ impl Service {
         let mut report = ReloadReply { file, ..self.running.apply_within(&next, outside) };
         report.remarks.splice(..0, loaded.remarks);
         self.note_log_file();
-        Ok(self.running.reload(report))
+        Ok(self.running.reload(limit_times, report))
     }
 
     /// Remembers where the log goes.
@@ -295,6 +295,7 @@ impl Service {
 /// A configuration that could be put in force.
 struct Checked {
     loaded: Loaded,
+    limit_times: RateTimes,
     log: Output,
     /// Keys that need a restart, since their new values lie outside of the sandbox.
     outside: Vec<&'static str>,
@@ -314,7 +315,7 @@ fn load_checked(sources: &Sources, sandbox: &Sandbox, in_force: &Config) -> Resu
     ];
     let outside: Vec<_> = is_outside.into_iter().filter(|(_, is_outside)| *is_outside).map(|(key, _)| key).collect();
     let log = open_log(if outside.contains(&"log_file") { in_force } else { next })?;
-    Ok(Checked { loaded, log, outside })
+    Ok(Checked { limit_times: loaded.config.limit_times(), loaded, log, outside })
 }
 
 /// Says what a reload did, a line for each key.

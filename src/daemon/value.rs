@@ -1,11 +1,15 @@
 //! The kinds of values that keys take: how each is read from a word (an option, a variable) or from TOML, and shown.
 
-use super::log_line::LogFormat;
+mod log;
+
+pub use log::LogPlace;
+pub(super) use log::{Level, Lines, Log};
+
+use super::fault::ValueFault;
 use crate::name::Escaped;
 use crate::network::{IPV4_FORM, ends_in_number};
 use crate::node::contract::BootstrapAddr;
 use bytesize::ByteSize;
-use log::LevelFilter;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,16 +23,6 @@ const HOST_BYTES_MAX: usize = 253;
 /// Longest list of bootstrap nodes.
 const BOOTSTRAPS_MAX: usize = 32;
 
-/// Where log lines go.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum LogPlace {
-    /// Standard error: the terminal, or the journal under systemd.
-    #[default]
-    Stderr,
-    /// Appended to this file.
-    File(PathBuf),
-}
-
 /// How the values of one key are read and shown.
 pub(super) trait Kind {
     /// The value in the configuration.
@@ -40,6 +34,11 @@ pub(super) trait Kind {
     /// Reads a value of the file; most kinds stand there as strings.
     fn toml(value: &DeValue<'_>) -> Result<Self::Value, String> {
         Self::word(string(value)?)
+    }
+
+    /// As [`Kind::toml`]; for kinds with tables in them, the fault says where it stands.
+    fn located(value: &DeValue<'_>) -> Result<Self::Value, ValueFault> {
+        Self::toml(value).map_err(ValueFault::from)
     }
 
     /// The value as TOML, which reads back to the same.
@@ -365,63 +364,6 @@ impl Kind for Paths {
     }
 }
 
-/// A path, or `stderr`.
-pub(super) struct Log;
-
-impl Kind for Log {
-    type Value = LogPlace;
-
-    fn word(text: &str) -> Result<LogPlace, String> {
-        if text == "stderr" { Ok(LogPlace::Stderr) } else { Path::word(text).map(LogPlace::File) }
-    }
-
-    fn show(value: &LogPlace) -> String {
-        match value {
-            LogPlace::Stderr => quoted("stderr"),
-            LogPlace::File(path) => Path::show(path),
-        }
-    }
-}
-
-/// The format of the lines of the log.
-pub(super) struct Lines;
-
-impl Kind for Lines {
-    type Value = LogFormat;
-
-    fn word(text: &str) -> Result<LogFormat, String> {
-        match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("expected text or json, not {}", named(text))),
-        }
-    }
-
-    fn show(value: &LogFormat) -> String {
-        quoted(match value {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })
-    }
-}
-
-pub(super) struct Level;
-
-impl Kind for Level {
-    type Value = LevelFilter;
-
-    fn word(text: &str) -> Result<LevelFilter, String> {
-        text.parse()
-            .ok()
-            .filter(|&level| level != LevelFilter::Off)
-            .ok_or_else(|| format!("expected error, warn, info, debug or trace, not {}", named(text)))
-    }
-
-    fn show(value: &LevelFilter) -> String {
-        quoted(&value.to_string().to_lowercase())
-    }
-}
-
 /// A text as TOML.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
@@ -432,7 +374,7 @@ pub(super) fn named(text: &str) -> String {
     format!("\"{}\"", Escaped(text.as_bytes()))
 }
 
-fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+pub(super) fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| wrong_type("a string", value))
 }
 
@@ -442,6 +384,6 @@ fn integer(value: &DeValue<'_>) -> Option<i64> {
     Some(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
 }
 
-fn wrong_type(expected: &str, value: &DeValue<'_>) -> String {
+pub(super) fn wrong_type(expected: &str, value: &DeValue<'_>) -> String {
     format!("expected {expected}, not a value of type {}", value.type_str())
 }

@@ -8,6 +8,7 @@ use crate::control::{
     ServedReply, StatusReply,
 };
 use crate::node::{Event, NodeConfig};
+use crate::time::WallClock;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ impl Driver {
 
     /// Listeners stay where they are.
     fn put_in_force(&mut self, reload: Reload) -> ReloadReply {
-        let Reload { node: mut config, limits, report } = reload;
-        self.rate_orders.configure(limits);
+        let Reload { node: mut config, limits, limit_times, report } = reload;
+        self.rate_orders.configure(limits, limit_times, self.clock.wall().epoch_ms(self.cx.now));
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = self.local_addrs();
         self.reconfigure(config);
@@ -57,6 +58,15 @@ impl Driver {
         Ok(Reply::Limit(self.rate_orders.reply()))
     }
 
+    /// Puts the limits in force that the configuration has for this time of the week.
+    pub(super) fn follow_limit_times(&mut self, wall: WallClock) {
+        if self.rate_orders.pass_time(wall.epoch_ms(self.cx.now)) {
+            let RateLimits { upload, download } = self.rate_orders.in_force();
+            log::info!(upload_limit = upload, download_limit = download; "rate limits changed by the time of the week");
+            self.reconfigure(self.node.config().clone());
+        }
+    }
+
     /// Gives the node a configuration, with the rate limits in force.
     pub(super) fn reconfigure(&mut self, config: NodeConfig) {
         let limits = self.rate_orders.in_force();
@@ -69,6 +79,7 @@ impl Driver {
     pub(super) fn complete(&mut self, status: &mut StatusReply) {
         (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
         status.sandbox = self.front.host().sandbox();
+        status.limits = self.node.config().peer.then(|| self.rate_orders.reply());
         // For the node these uploads have begun.
         let waiting = self.waiting_for_descriptors();
         status.uploads_active = status.uploads_active.saturating_sub(waiting);

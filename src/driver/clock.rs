@@ -4,8 +4,8 @@ use crate::time::{Instant, WallClock};
 use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wall clock, for the lines of a log, for dates that are shown or written, and for the times of files. Nothing else is
-/// decided by it.
+/// The wall clock, for the lines of a log, for dates that are shown or written, for the times of files, and for limits by the time of
+/// the week. Nothing else is decided by it.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()

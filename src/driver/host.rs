@@ -3,6 +3,7 @@
 use super::interface::Interface;
 use super::net::RateLimits;
 use super::passed::Passed;
+use super::rate_orders::RateTimes;
 use crate::control::{ReloadReply, SandboxReply, StatusReply};
 use crate::node::NodeConfig;
 use crate::store::StateDirectory;
@@ -43,6 +44,8 @@ pub(crate) struct Settings {
     pub passed: Passed,
     /// Bytes a second.
     pub limits: RateLimits,
+    /// Those that precede them at times of the week.
+    pub limit_times: RateTimes,
     /// Whether TERM, INT and HUP of the process are for this loop.
     pub signals: bool,
     /// For a run that can be repeated; from the system if absent.
@@ -137,6 +140,8 @@ pub(crate) struct Reload {
     pub node: NodeConfig,
     /// Bytes a second.
     pub limits: RateLimits,
+    /// Those that precede them at times of the week.
+    pub limit_times: RateTimes,
     /// For whoever asked for the reload.
     pub report: ReloadReply,
 }

@@ -61,6 +61,9 @@ impl Driver {
         let mut config = settings.node;
         config.listen = facts.listen.unwrap_or(config.listen);
         config.local_addrs = local_addrs(&settings.interface);
+        let rate_orders = RateOrders::new(settings.limits, settings.limit_times, clock.wall().epoch_ms(now));
+        let limits = rate_orders.in_force();
+        (config.upload_limit, config.download_limit) = (limits.upload, limits.download);
         let mut driver = Self {
             clock,
             cx: Cx {
@@ -70,8 +73,8 @@ impl Driver {
                 reads: Default::default(),
                 out: Outputs::default(),
             },
-            net: Net::new(poll, settings.interface.clone(), listeners, settings.limits, now),
-            rate_orders: RateOrders::new(settings.limits),
+            net: Net::new(poll, settings.interface.clone(), listeners, limits, now),
+            rate_orders,
             disk,
             front: Front::new(control, metrics, host),
             node: Node::new(now, config, seed, remembered),

@@ -78,7 +78,8 @@ impl Driver {
         ];
         let deadlines = parts.into_iter().chain([self.node.next_deadline(), bootstrap, leaving]);
         let now = self.clock.now();
-        deadlines.flatten().min().map(|at| at.saturating_since(now))
+        let limits = self.rate_orders.next_deadline(now, || self.clock.wall());
+        deadlines.chain([limits]).flatten().min().map(|at| at.saturating_since(now))
     }
 
     /// Notes a readiness event, for later.
@@ -102,7 +103,9 @@ impl Driver {
     fn turn(&mut self) {
         let began = self.clock.fine();
         // Events are dated.
-        self.node.set_wall_clock(self.clock.wall());
+        let wall = self.clock.wall();
+        self.node.set_wall_clock(wall);
+        self.follow_limit_times(wall);
         self.hear_handle_and_signals();
         self.disk.receive(&mut self.net, &mut self.cx);
         self.net.expect_descriptors(self.disk.gives_descriptors_back(self.cx.now));

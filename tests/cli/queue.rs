@@ -205,8 +205,11 @@ fn a_queued_download_is_moved_and_shows_its_place() {
 
 /// Limits of which that of downloads was ordered, with what is configured.
 pub(crate) fn limits(down: u64, configured: u64) -> Value {
-    json!({"down": {"in_force": down, "configured": configured, "until_restart": down != configured},
-        "up": {"in_force": 0, "configured": 0, "until_restart": false}})
+    let row = |in_force: u64, configured: u64| {
+        json!({"in_force": in_force, "configured": configured, "until_restart": in_force != configured,
+            "when": null, "until": null, "then": null})
+    };
+    json!({"down": row(down, configured), "up": row(0, 0)})
 }
 
 #[test]
@@ -217,7 +220,9 @@ fn rate_limits_are_shown_and_changed() {
     }
     let [text, terse, json] = forms(&["limit", "--down", "5MiB/s", "--up=0"], script);
     text.gives(0, "Down  5.0 MiB/s until the daemon is restarted; configured: 1.0 MiB/s\nUp    no limit\n");
-    terse.gives(0, "down\tdown_configured\tup\tup_configured\n5242880\t1048576\t0\t0\n");
+    let header =
+        "down\tdown_configured\tup\tup_configured\tdown_when\tdown_until\tdown_then\tup_when\tup_until\tup_then";
+    terse.gives(0, &format!("{header}\n5242880\t1048576\t0\t0\t-\t-\t-\t-\t-\t-\n"));
     assert_eq!(json.json(), limits(5 << 20, 1 << 20));
     run(&["limit"], |talk| {
         assert_eq!(talk.answer("limit", limits(0, 0)), json!({"down": null, "up": null, "reset": false}));
@@ -230,6 +235,31 @@ fn rate_limits_are_shown_and_changed() {
     for wrong in ["fast", "-1", "", "5 parsecs"] {
         run_alone(&["limit", &format!("--up={wrong}")]).says(28, "a rate is a number of bytes a second");
     }
+}
+
+/// 1 January 2100 in UTC, which is the time zone of the tests.
+const FAR_S: u64 = 4_102_444_800;
+
+#[test]
+fn limits_by_the_time_of_the_week_say_why_they_hold_and_until_when() {
+    let timed = json!({"in_force": 1 << 20, "configured": 1 << 20, "until_restart": false,
+        "when": "Mon-Fri 08:00-18:00", "until": FAR_S, "then": 0});
+    let shown = |down: Value, up: Value| {
+        run(&["limit"], move |talk| drop(talk.answer("limit", with(limits(0, 0), json!({"down": down, "up": up}))))).out
+    };
+    let ordered = with(timed.clone(), json!({"in_force": 5 << 20, "until_restart": true}));
+    assert_eq!(
+        shown(timed.clone(), ordered),
+        "Down  1.0 MiB/s until 2100-01-01 00:00 (Mon-Fri 08:00-18:00), then no limit\n\
+         Up    5.0 MiB/s until the daemon is restarted; configured: 1.0 MiB/s until 2100-01-01 00:00 \
+         (Mon-Fri 08:00-18:00), then no limit\n"
+    );
+    let before = with(limits(0, 0)["up"].clone(), json!({"until": FAR_S, "then": 1 << 20}));
+    let always = with(timed, json!({"until": null, "then": null}));
+    assert_eq!(
+        shown(before, always),
+        "Down  no limit until 2100-01-01 00:00, then 1.0 MiB/s\nUp    1.0 MiB/s (Mon-Fri 08:00-18:00)\n"
+    );
 }
 
 /// Thirty downloads, of which two become active, and all are done at the end.

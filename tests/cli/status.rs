@@ -2,6 +2,7 @@
 
 use super::fake::{Talk, forms, run, with};
 use super::queries::LATER_S;
+use super::queue::limits;
 use serde_json::{Value, json};
 
 pub(crate) fn status() -> Value {
@@ -12,7 +13,7 @@ pub(crate) fn status() -> Value {
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "left_out": {}, "scanning": true, "unhashed_files": 1,
-        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "download_limit": 0, "upload_limit": 0, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "download_limit": 0, "upload_limit": 0, "limits": null, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
         "limited": limited(),
         "turns": {"count": 5_000, "p50_us": 80, "p99_us": 1_250, "p999_us": 4_100, "max_us": 5_200_000},
@@ -139,4 +140,19 @@ fn limits_are_shown_where_there_are_some() {
     let terse =
         run(&["status", "--terse"], |talk| drop(talk.answer("status", with(status(), json!({"upload_limit": 7})))));
     assert!(terse.out.ends_with("\t0\t7\n"), "{terse:?}");
+}
+
+#[test]
+fn limits_that_depend_on_the_time_say_why_and_until_when() {
+    let text = run(&["status"], |talk| {
+        let limits = with(
+            limits(0, 0),
+            json!({"up": {"in_force": 1 << 20, "configured": 1 << 20, "until_restart": false,
+            "when": "Mon-Fri 08:00-18:00", "until": 4_102_444_800u64, "then": 0}}),
+        );
+        drop(talk.answer("status", with(status(), json!({"upload_limit": 1 << 20, "limits": limits}))));
+    });
+    let lines = "\nLimits     down no limit\n           \
+         up 1.0 MiB/s until 2100-01-01 00:00 (Mon-Fri 08:00-18:00), then no limit\n";
+    assert!(text.out.contains(lines), "{text:?}");
 }

@@ -33,6 +33,7 @@ fn metrics() -> MetricsReply {
             downloads_queued: 0,
             orphaned_parts: 105,
             orphaned_bytes: 106,
+            limits: None,
             uploads_active: 107,
             download_limit: 0,
             upload_limit: 0,

@@ -3,8 +3,8 @@
 use super::limits::rate;
 use super::{Column, Row, Show, left_out_line, number, table_of};
 use crate::control::{
-    BootstrapReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState, ServedReply,
-    StatusReply, TimesReply,
+    BootstrapReply, LimitReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState,
+    ServedReply, StatusReply, TimesReply,
 };
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
@@ -96,7 +96,9 @@ impl Show for StatusReply {
             lines.push(("Orphans", format!("{parts} of no download here, {bytes}; the log names them")));
         }
         lines.push(("Uploads", format!("{} active, {} sent", self.uploads_active, size(self.bytes_up))));
-        if self.download_limit > 0 || self.upload_limit > 0 {
+        if let Some([down, up]) = self.limits.as_ref().and_then(LimitReply::status_lines) {
+            lines.extend([("Limits", down), ("", up)]);
+        } else if self.download_limit > 0 || self.upload_limit > 0 {
             lines.push(("Limits", format!("down {}, up {}", rate(self.download_limit), rate(self.upload_limit))));
         }
         if self.commands_queued > 0 {

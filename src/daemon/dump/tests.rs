@@ -21,9 +21,11 @@ fn read_back(loaded: &Loaded) -> Loaded {
 fn a_dump_reads_back_to_the_same() {
     let mut desk = Desk::new();
     desk.options(&["--bootstraps", "[2001:db8::1]:3 c.example:4", "--log-file", "~/\"quoted\" # \\ é.log"]);
+    desk.file("[[limit]]\nwhen = 'Mon-Fri 08:00-18:00, Sat'\nupload_limit = '1MiB'\n[[limit]]\nwhen = 'Sun'\ndownload_limit = 7\n");
     desk.set("PYRATE_KEEPALIVE_REFRESH", "90").set("PYRATE_UPLOAD_LIMIT", "1.5MiB");
     let loaded = desk.sources.load().unwrap();
     let config = &loaded.config;
+    assert_eq!(config.limit.len(), 2);
     assert_eq!((config.keepalive_refresh, config.upload_limit), (Duration::from_secs(90), 1_572_864));
     let copy = read_back(&loaded);
     assert_eq!(copy.config, Config { bootstrap_serve: config.bootstrap_serve, ..config.resolved() });

@@ -270,7 +270,7 @@ impl Embedded {
     }
 
     fn run(&self) -> Result<(), Fault> {
-        let guest = Guest { reload: self.config.reload(ReloadReply::default()) };
+        let guest = Guest { reload: self.config.reload(self.config.limit_times(), ReloadReply::default()) };
         let driver = compose(&self.config, &Origins::default(), Box::new(guest), None)?;
         self.shared.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)

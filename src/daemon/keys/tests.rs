@@ -15,7 +15,7 @@ fn set_by(line: &str) -> Option<(&'static Key, Config)> {
     let value = DeValue::parse(value).unwrap_or_else(|error| panic!("{line}: {error}"));
     // Every value differs from the one that is set.
     let mut config = Config::default();
-    (key.set_toml)(&mut config, value.get_ref()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    (key.set_toml)(&mut config, value.get_ref()).unwrap_or_else(|fault| panic!("{line}: {}", fault.message));
     Some((key, config))
 }
 

@@ -1,3 +1,4 @@
+use super::super::limit_times::TimedLimit;
 use super::*;
 use argh::FromArgs;
 use std::net::IpAddr;
@@ -71,6 +72,7 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "bootstrap_serve" => "[::1]:5",
             "peer" => "false",
             "bootstrap_verify" | "sandbox" | "allow_root" | "hand_over" | "follow_symlinks" => "true",
+            "limit" => "[{ when = '22:00-06:00', upload_limit = 0 }]",
             "sandbox_writable" | "sandbox_readable" => "/some/where:/else/where",
             _ => "77",
         };
@@ -297,4 +299,76 @@ fn numbers_beyond_all_ranges_are_refused_in_order() {
     assert!(desk.faults()[0].contains("keepalive_refresh"), "{:?}", desk.faults());
     desk.file("upload_limit = -1\n");
     assert!(desk.faults()[0].contains("upload_limit"), "{:?}", desk.faults());
+}
+
+#[test]
+fn limits_by_the_time_of_the_week_are_tables_of_the_file() {
+    let mut desk = Desk::new();
+    desk.file(
+        "upload_limit = '4MiB'\n\n[[limit]]\nwhen = 'Mon-Fri 08:00-18:00'\nupload_limit = '1MiB'\n\n\
+         [[limit]]\nwhen = 'Sat'\ndownload_limit = 0\n",
+    );
+    let entry =
+        |when: &str, upload_limit, download_limit| TimedLimit { when: when.to_owned(), upload_limit, download_limit };
+    let expected = [entry("Mon-Fri 08:00-18:00", Some(1 << 20), None), entry("Sat", None, Some(0))];
+    assert_eq!(desk.config().limit, expected);
+    desk.options(&["--limit", ""]);
+    assert_eq!(desk.config().limit, [], "unset by an option");
+}
+
+#[test]
+fn faults_in_a_table_name_its_line_and_what_was_likely_meant() {
+    let fault = |table: &str| {
+        let mut desk = Desk::new();
+        let path = desk.file(format!("peer = true\n\n[[limit]]\n{table}")).display().to_string();
+        let faults = desk.faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].strip_prefix(&format!("{path}:")).expect("the file").to_owned()
+    };
+    let when = "when = 'Sat'";
+    for (table, expected) in [
+        (
+            format!("{when}\nupload_limt = 1\n"),
+            "5: limit: unknown key \"upload_limt\" in a [[limit]]; did you mean \"upload_limit\"?",
+        ),
+        (
+            format!("{when}\nlisten_port = 1\n"),
+            "5: limit: unknown key \"listen_port\" in a [[limit]]; it has when, download_limit, upload_limit; as a key of the whole file it stands above the first [[limit]]",
+        ),
+        (
+            format!("{when}\nxyz = 1\n"),
+            "5: limit: unknown key \"xyz\" in a [[limit]]; it has when, download_limit, upload_limit",
+        ),
+        (
+            "upload_limit = 1\nwhen = 'Mon-Fir'\n".to_owned(),
+            "5: limit: when: expected days and times as in \"Mon-Fri 08:00-18:00, Sat\", and \"Mon-Fir\" is neither; did you mean Fri?",
+        ),
+        (
+            format!("{when}\nupload_limit = 'fast'\n"),
+            "5: limit: upload_limit: expected a size as in \"10MiB\", not \"fast\"",
+        ),
+        (format!("{when}\nupload_limit = -1\n"), "5: limit: upload_limit: expected a size as in \"10MiB\", not \"-1\""),
+        (format!("{when}\n"), "3: limit: a [[limit]] lacks upload_limit or download_limit"),
+        ("upload_limit = 1\n".to_owned(), "3: limit: a [[limit]] lacks when, as in when = \"Mon-Fri 08:00-18:00\""),
+        ("when = 8\nupload_limit = 1\n".to_owned(), "4: limit: when: expected a string, not a value of type integer"),
+        (
+            format!("{when}\nupload_limit = 1\n").repeat(33).replace("1\nwhen", "1\n[[limit]]\nwhen"),
+            "3: limit: at most 32 of them, not 33",
+        ),
+    ] {
+        assert_eq!(fault(&table), expected, "{table}");
+    }
+    let mut desk = Desk::new();
+    let path = desk.file("[limit]\nwhen = 'Sat'\n").display().to_string();
+    assert_eq!(
+        desk.faults(),
+        [format!("{path}:1: limit: expected tables, each begun by [[limit]], not a value of type table")]
+    );
+    desk.file("");
+    for (word, part) in
+        [("Sat", "expected tables as in [{ when = ... }], not \"Sat\""), ("[3]", "not a value of type integer")]
+    {
+        let faults = desk.options(&["--limit", word]).faults();
+        assert!(faults[0].starts_with("option --limit: ") && faults[0].contains(part), "{faults:?}");
+    }
 }

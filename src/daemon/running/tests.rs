@@ -63,7 +63,7 @@ fn a_node_that_loses_its_bootstrap_nodes_does_not_register_with_itself() {
         assert!(rows(&report).1.contains(&"bootstrap_serve"), "{report:?}");
         let row = report.waiting.iter().find(|row| row.key == "bootstrap_serve").unwrap();
         assert_eq!((&row.in_force, &row.next_start), (&json!("off"), &json!("127.0.0.1:21168")));
-        assert_eq!(running.reload(report).node.bootstraps, []);
+        assert_eq!(running.reload(RateTimes::none(), report).node.bootstraps, []);
     }
     assert_eq!(rows(&running.apply(&joined())), (vec!["bootstrap_addr"], vec![]));
     assert_eq!(running.config().links(), joined().links());
@@ -170,6 +170,7 @@ fn the_same_value_in_another_spelling_is_no_change() {
         ("log_file", &["/a/b", "//a/b", "/a//./b"]),
         ("log_level", &["info", "INFO"]),
         ("upload_limit", &["10MiB", "10240KiB", "10485760", "10 MiB"]),
+        ("limit", &["[{ when = 'Sat', upload_limit = '1KiB' }]", "[{upload_limit=1024,when='Sat'}]"]),
         ("download_limit", &["1kB", "1000", "1000B"]),
         ("control_socket", &["/a/b", "//a/b", "/a//./b"]),
         ("state_directory", &["/a/b", "/a/b/", "//a/b", "/a//./b", "/a/b/."]),

@@ -206,6 +206,7 @@ impl Calls<'_> {
             downloads_queued: count(self.download.downloads.waiting()),
             orphaned_parts: self.download.orphans.0,
             orphaned_bytes: self.download.orphans.1,
+            limits: None,
             uploads_active: count(self.upload.active()),
             download_limit: self.cx.config.download_limit,
             upload_limit: self.cx.config.upload_limit,

@@ -99,7 +99,8 @@ fn rate_limits_are_changed_at_once_and_until_restart() {
     let id = asker.begin_download(source.listen(), "a.bin");
     asker.await_download(id, "active");
     let changed = pyratectl(&source, ["limit", "--up", "0", "--down", "3MiB", "--json"]);
-    let up = json!({"in_force": 0, "configured": 40 << 10, "until_restart": true});
+    let up = json!({"in_force": 0, "configured": 40 << 10, "until_restart": true, "when": null, "until": null,
+        "then": null});
     assert_eq!((changed.code, &changed.json()["up"]), (0, &up), "{changed:?}");
     // At 40 KiB a second this takes 50 s, longer than is waited.
     asker.await_download(id, "done");
@@ -117,4 +118,27 @@ fn rate_limits_are_changed_at_once_and_until_restart() {
     source.stop();
     source.start_again();
     assert_eq!(source.status()["upload_limit"], 50 << 10);
+}
+
+#[test]
+fn limits_by_the_time_of_the_week_are_in_force_at_once_and_from_a_reload_and_an_order_precedes_them() {
+    let always = "[{ when = '00:00-24:00', upload_limit = '40KiB' }]";
+    let source = Setup::peer().shares("a.bin", vec![1; 2 << 20]).set("limit", always);
+    let mut source = source.start();
+    let asker = Setup::peer().start();
+    let id = asker.begin_download(source.listen(), "a.bin");
+    asker.await_download(id, "active");
+    assert_eq!(source.status()["upload_limit"], 40 << 10);
+    let shown = pyratectl(&source, ["limit"]);
+    assert_eq!((shown.code, shown.stdout.as_str()), (0, "Down  no limit\nUp    40.0 KiB/s (00:00-24:00)\n"));
+    let ordered = pyratectl(&source, ["limit", "--up", "50KiB", "--json"]);
+    let up = json!({"in_force": 50 << 10, "configured": 40 << 10, "until_restart": true, "when": "00:00-24:00",
+        "until": null, "then": null});
+    assert_eq!((ordered.code, &ordered.json()["up"]), (0, &up), "{ordered:?}");
+    assert_eq!(source.status()["limits"]["up"], up);
+    pyratectl(&source, ["limit", "--reset"]);
+    source.reconfigure("limit", "[{ when = 'Mon-Sun', upload_limit = 0 }]");
+    source.call("reload", serde_json::Value::Null);
+    // At 40 KiB a second this takes 50 s, longer than is waited.
+    asker.await_download(id, "done");
 }

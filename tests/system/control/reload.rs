@@ -271,7 +271,10 @@ fn numbers(key: &str) -> Runs {
 /// The keys of rates: at the first one the file would take half an hour.
 fn rates(key: &str) -> Runs {
     let content = vec![7; 2 << 20];
-    let change = Change::of(key, "'1KiB'", "0");
+    let change = match key {
+        "limit" => Change::of(key, "[{ when = '00:00-24:00', download_limit = '1KiB' }]", "[]"),
+        _ => Change::of(key, "'1KiB'", "0"),
+    };
     let mut peer = change.start(Setup::peer().shares("file.bin", &content));
     let other = Setup::peer().shares("other.bin", &content).start();
     change.reload(&mut peer);
@@ -319,7 +322,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 32, "{dump}");
+    assert_eq!(keys.len(), 33, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -333,7 +336,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "local_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),
-        "upload_limit" | "download_limit" => (rates(key), Runs::After),
+        "upload_limit" | "download_limit" | "limit" => (rates(key), Runs::After),
         "allow_root" | "hand_over" => (ends(key), Runs::Before),
         "sandbox" | "sandbox_writable" | "sandbox_readable" => (sandbox(key), Runs::Before),
         other => panic!("nobody looks what a reload does to {other}"),

@@ -3,6 +3,7 @@
 use super::{CallError, DownloadState, RawText};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::SocketAddr;
 
 /// What has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct EventRow {
     pub state: DownloadState,
     /// Why it failed.
     pub error: Option<CallError>,
+    /// Of whom its bytes came, most first; in the event of an end.
+    #[serde(default)]
+    pub peers: Vec<SocketAddr>,
 }
 
 impl EventRow {
@@ -70,6 +74,7 @@ impl EventRow {
             verified: false,
             state: DownloadState::Queued,
             error: None,
+            peers: Vec::new(),
         }
     }
 }

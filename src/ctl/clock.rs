@@ -56,6 +56,12 @@ pub(super) fn epoch_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// A date of the user's clocks, with a time or without, in seconds since the epoch.
+pub(super) fn date_s(text: &str) -> Option<u64> {
+    let at = text.parse::<DateTime>().ok().and_then(|date| zone().to_ambiguous_timestamp(date).compatible().ok())?;
+    u64::try_from(at.as_second()).ok()
+}
+
 /// The time zone of the user.
 pub(super) fn zone() -> TimeZone {
     TimeZone::system()

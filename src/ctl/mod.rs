@@ -11,6 +11,7 @@
 //! | `work` | searches, lists and scans: commands that follow what the daemon reports |
 //! | `download` | downloads: begun, followed, and given orders |
 //! | `event_log`, `hooks` | following the event log; running a program for each of its events |
+//! | `history` | downloads that are over, from the event log |
 //! | `watch` | what a command shows, again and again |
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
@@ -32,6 +33,7 @@ mod content;
 mod download;
 mod event_log;
 mod found;
+mod history;
 mod hooks;
 mod link;
 mod locate;
@@ -142,6 +144,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Forget(forget) => queue::forget(&mut session()?, &forget),
         Command::Download(download) => download::download(&mut session()?, download),
         Command::Downloads(downloads) => queue::downloads(&mut session()?, &downloads),
+        Command::History(history) => history::history(&mut session()?, &history),
         Command::Follow(follow) => download::follow_again(&mut session()?, &follow.ids, Voice::Loud),
         Command::Wait(wait) => download::follow_again(&mut session()?, &wait.ids, Voice::Silent),
         Command::Move(order) => download::move_queued(&mut session()?, order),

@@ -53,6 +53,11 @@ pub(super) fn age(then_s: u64, now_s: u64) -> String {
     format!("{} ago", span(now_s.saturating_sub(then_s)))
 }
 
+/// A time that has passed, as the clocks of the user showed it.
+pub(super) fn date(epoch_s: u64) -> String {
+    local(&zone(), epoch_s).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// A time to come, as the clocks of the user show it: `18:00` of today, `Fri 18:00` of the next six days, else with its date.
 pub(super) fn to_come(then_s: u64) -> String {
     to_come_in(&zone(), then_s, epoch_s())

@@ -1,5 +1,6 @@
 //! Arguments and values on the command line: they are bytes, and the parser takes Unicode, so each is encoded for it.
 
+use super::clock::{date_s, epoch_s};
 use super::wording::{Failure, WrongPeer};
 use crate::control::{MoveTo, PEER_PORT};
 use crate::name::unescaped;
@@ -114,6 +115,30 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_secs(seconds));
     }
     humantime::parse_duration(text).map_err(|_| Failure::NotATime.into())
+}
+
+/// A time that has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// Seconds since the epoch.
+    Date(u64),
+    Ago(Duration),
+}
+
+impl Since {
+    pub(super) fn epoch_s(self) -> u64 {
+        match self {
+            Self::Date(epoch_s) => epoch_s,
+            Self::Ago(span) => epoch_s().saturating_sub(span.as_secs()),
+        }
+    }
+}
+
+/// Reads `2026-11-27`, `2026-11-27T18:00`, or how long ago as [`duration`] does.
+pub(super) fn since(text: &str) -> Result<Since, String> {
+    let date = date_s(text).map(Since::Date);
+    let ago = || duration(text).ok().map(Since::Ago);
+    date.or_else(ago).ok_or_else(|| Failure::NotSince.into())
 }
 
 /// Reads the id of an event.

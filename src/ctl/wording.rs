@@ -72,6 +72,7 @@ problems! {
     SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
     SeveralToFile { place: PathBuf }: Usage,
         ("several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
+    NotSince: Usage, ("--since takes a date, as 2026-11-27 or 2026-11-27T18:00, or how long ago, as 7d or 12h");
     NotAnEventId: Usage, ("an event id is a whole number, as in the lines of 'events --since 0'");
     StateWithoutExec: Usage, ("--state says where --exec remembers how far it came; name a program with --exec");
     NoProgram { path: PathBuf }: Usage, ("'{}' is no name of a program", Escaped::path(.path));
@@ -240,6 +241,10 @@ pub(crate) enum Remark {
         "nothing to forget: no download is over, or those that are keep their data; `pyratectl cancel` removes that"
     )]
     NothingToForget,
+    #[error("no download has ended in that time; `pyratectl downloads` shows those that go on")]
+    NoHistory,
+    #[error("earlier ones are not kept any more")]
+    HistoryCut,
     #[error("no peer fetches anything now; `pyratectl files` shows what is shared")]
     NoUpload,
     #[error("no file is shared; put files into the shared directory, then `pyratectl rescan`")]

@@ -17,7 +17,7 @@ pub(crate) fn event(id: u64, kind: &str, name: &str) -> Value {
     let state = if kind == "begun" { "queued" } else { kind };
     json!({
         "event": kind, "id": id, "log": "0123abcd", "time": 1_700_000_000, "download": 7, "name": name,
-        "path": null, "size": 5, "b3": null, "verified": false, "state": state, "error": null,
+        "path": null, "size": 5, "b3": null, "verified": false, "state": state, "error": null, "peers": [],
     })
 }
 

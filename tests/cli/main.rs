@@ -9,6 +9,7 @@ mod failures;
 mod fake;
 mod followed_downloads;
 mod follows;
+mod history;
 mod left_out;
 mod links;
 mod listings;

@@ -42,7 +42,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 29, "{commands:?}");
+    assert_eq!(commands.len(), 30, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -167,6 +167,8 @@ fn the_help_explains_titles_and_columns() {
     titles_are_explained(&["list", "192.0.2.1"], json!({}), |_| ["ID", "HASH"].map(str::to_owned).into());
     titles_are_explained(&["downloads"], downloads.clone(), headers);
     titles_are_explained(&["downloads", "1"], downloads, headers);
+    let ended = json!({"event_log": {"log": "0123abcd", "events": [super::history::ended()], "gone": null, "next": null, "last": 1}});
+    titles_are_explained(&["history"], ended, headers);
     let uploads = json!({"uploads": [upload("192.0.2.1:5", "a", "sending")], "next": null});
     titles_are_explained(&["uploads"], json!({"uploads": uploads}), headers);
     titles_are_explained(
@@ -240,6 +242,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("downloads", with(download(1, "a", "failed", 0), error)),
         ("uploads", upload("192.0.2.1:5", "a", "sending")),
         ("forget", json!({"forgotten": [1]})),
+        ("history", super::history::row()),
         ("limit", limits(5 << 20, 0)),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
         (

@@ -1,6 +1,7 @@
 //! The commands of `pyratectl` with their options, as the parser reads them and `--help` shows them (pyratectl(1)).
 
 mod downloads;
+mod history;
 mod link;
 mod node;
 mod queue;
@@ -9,6 +10,7 @@ mod search;
 #[cfg(test)]
 pub(super) use downloads::selector;
 pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
+pub(super) use history::History;
 pub(super) use link::Link;
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
@@ -80,6 +82,7 @@ pub(in crate::ctl) enum Command {
     Forget(Forget),
     Download(Download),
     Downloads(Downloads),
+    History(History),
     Follow(Follow),
     Wait(Wait),
     Move(Move),

@@ -6,6 +6,7 @@
 //! | `files` | hits, and the files of peers and of our own |
 //! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
+//! | `history` | downloads that are over |
 //! | `uploads`, `limits` | uploads in progress, rate limits |
 //! | `links` | links to contents |
 //! | `searches` | searches and lists |
@@ -15,6 +16,7 @@
 mod details;
 mod downloads;
 mod files;
+mod history;
 mod left_out;
 mod limits;
 mod links;
@@ -26,6 +28,7 @@ mod uploads;
 pub(super) use details::{AllOrSome, Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
 pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow};
+pub(super) use history::HistoryRow;
 pub(super) use left_out::{by_reason, left_out_line};
 pub(super) use node::{ScanResult, VerboseStatus};
 pub(super) use searches::what;

@@ -75,6 +75,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     SeveralToFile { place: path() } => (
         Usage, r"several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
     );
+    NotSince => (Usage, "--since takes a date, as 2026-11-27 or 2026-11-27T18:00, or how long ago, as 7d or 12h");
     NotAnEventId => (Usage, "an event id is a whole number, as in the lines of 'events --since 0'");
     StateWithoutExec => (Usage, "--state says where --exec remembers how far it came; name a program with --exec");
     NoProgram { path: path() } => (Usage, r"'/a b/\xff' is no name of a program");
@@ -207,6 +208,8 @@ list!(remarks: Remark as &'static str {
         that";
     NothingToFollow => "nothing to follow: no download is unfinished; `pyratectl downloads` shows all";
     Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
+    NoHistory => "no download has ended in that time; `pyratectl downloads` shows those that go on";
+    HistoryCut => "earlier ones are not kept any more";
     NoUpload => "no peer fetches anything now; `pyratectl files` shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then `pyratectl rescan`";
     LinkWithoutPeer =>

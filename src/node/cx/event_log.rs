@@ -27,6 +27,9 @@ const EVENT_BYTES_PER_DOWNLOAD_MAX: usize = 512 << 10;
 /// What an event takes as JSON without its texts, roughly at most.
 const EVENT_BYTES: usize = 400;
 
+/// What the address of a peer takes in it, roughly at most.
+const PEER_BYTES: usize = 50;
+
 /// How much longer a byte that is not UTF-8 may get in JSON.
 const BLOAT_MAX: usize = 6;
 
@@ -201,7 +204,7 @@ fn bytes_of(event: &EventRow) -> usize {
     let text = |text: &[u8]| if str::from_utf8(text).is_ok() { text.len() } else { text.len() * BLOAT_MAX };
     let path = event.path.as_ref().map_or(0, |path| text(path.as_bytes()));
     let error = event.error.as_ref().map_or(0, |error| error.message.len());
-    EVENT_BYTES + text(event.name.as_bytes()) + path + error
+    EVENT_BYTES + text(event.name.as_bytes()) + path + error + event.peers.len() * PEER_BYTES
 }
 
 impl Cx {

@@ -2,9 +2,20 @@
 
 use super::DownloadMachine;
 use super::state::Life;
-use crate::control::{EventKind, EventRow};
+use crate::control::{EventKind, EventRow, SourceRow};
 use crate::id::TransferId;
 use crate::node::cx::Cx;
+use std::net::SocketAddr;
+
+/// Peers that an event names.
+const PEERS_MAX: usize = 8;
+
+/// Those that bytes came from, most first.
+fn givers(shares: &[SourceRow]) -> Vec<SocketAddr> {
+    let mut givers: Vec<&SourceRow> = shares.iter().filter(|share| share.bytes > 0).collect();
+    givers.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+    givers.iter().take(PEERS_MAX).map(|share| share.addr).collect()
+}
 
 impl Life {
     /// What the log has of this end.
@@ -35,6 +46,7 @@ impl DownloadMachine {
             verified: row.verified,
             state: row.state,
             error: row.error.map(|error| *error),
+            peers: givers(&row.shares),
             ..event
         });
     }

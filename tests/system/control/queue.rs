@@ -142,3 +142,30 @@ fn limits_by_the_time_of_the_week_are_in_force_at_once_and_from_a_reload_and_an_
     // At 40 KiB a second this takes 50 s, longer than is waited.
     asker.await_download(id, "done");
 }
+
+#[test]
+fn the_history_has_what_was_forgotten_and_outlives_a_crash() {
+    let source = Setup::peer().shares("a.bin", vec![1; 300_000]).start();
+    let mut asker = Setup::peer().start();
+    let done = asker.begin_download(source.listen(), "a.bin");
+    let row = asker.await_download(done, "done");
+    let failed = asker.begin_download(source.listen(), "missing.bin");
+    asker.await_download(failed, "failed");
+    let forgotten = pyratectl(&asker, ["forget", "--finished"]);
+    assert_eq!(forgotten.code, 0, "{forgotten:?}");
+    asker.end_by(Signal::SIGKILL);
+    asker.start_again();
+    assert!(asker.pages("downloads", "downloads").is_empty());
+    let history = pyratectl(&asker, ["history", "--json"]).json();
+    let rows = history.as_array().expect("rows");
+    assert_eq!(rows.len(), 2, "{history}");
+    let (first, second) = (&rows[0], &rows[1]);
+    assert_eq!((&first["result"], &first["path"], &first["b3"]), (&json!("done"), &row["path"], &row["b3"]));
+    assert_eq!((&first["size"], &first["peers"]), (&json!(300_000), &json!([source.listen()])));
+    assert!(first["begun"].as_u64() <= first["finished"].as_u64() && first["rate"].as_u64() > Some(0), "{first}");
+    assert_eq!(
+        (&second["result"], &second["name"], &second["peers"]),
+        (&json!("failed"), &json!("missing.bin"), &json!([]))
+    );
+    assert!(second["error"]["code"].is_u64() && second["begun"].is_u64(), "{second}");
+}

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 #[path = "daemon/activation.rs"]
 mod activation;
+#[path = "daemon/handed_listeners.rs"]
+mod handed_listeners;
 #[path = "daemon/handing_over.rs"]
 mod handing_over;
 #[path = "daemon/in_use.rs"]

@@ -1,7 +1,7 @@
 //! The sockets that the service manager passes (sd_listen_fds(3)).
 
 use super::fault::Fault;
-use crate::driver::{BOOTSTRAP, KEPT, PEER, Passed};
+use crate::driver::{BOOTSTRAP, KEPT_PREFIX, PEER, Passed};
 use crate::name::Escaped;
 use listenfd::ListenFd;
 use nix::libc;
@@ -21,15 +21,14 @@ pub(super) fn take_passed(names: Option<&OsStr>) -> Result<Passed, Fault> {
     let mut passed = Passed::default();
     for at in 0..taken.len() {
         let given = names.get(at).copied().unwrap_or_default();
-        if let Some(name) = KEPT.into_iter().find(|name| name.as_bytes() == given) {
-            // The records come by a Unix socket. What cannot be taken is lost, as it is without being kept.
+        if let Ok(kept) = std::str::from_utf8(given)
+            && kept.starts_with(KEPT_PREFIX)
+        {
+            // The control socket is a Unix socket, and the records come by one. What cannot be taken is lost, as it is without
+            // being kept.
             let socket = taken.take_custom::<Socket>(at, libc::AF_INET, libc::SOCK_STREAM, "TCP socket");
             let socket = socket.or_else(|_| taken.take_custom(at, libc::AF_UNIX, libc::SOCK_STREAM, "Unix socket"));
-            socket.ok().flatten().into_iter().for_each(|socket| _ = passed.add(name, socket));
-            continue;
-        }
-        // Of a version that keeps more than this one.
-        if given.starts_with(b"kept-") {
+            passed.add_kept(kept, socket.ok().flatten());
             continue;
         }
         let Some(name) = [PEER, BOOTSTRAP].into_iter().find(|name| name.as_bytes() == given) else {

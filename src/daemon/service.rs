@@ -57,7 +57,10 @@ pub fn main() -> ExitCode {
     // Before other descriptors are opened, and while there is one thread.
     let passed = check_user(&loaded.config).and_then(|()| take_passed(sources.variable("LISTEN_FDNAMES")));
     let passed = match passed {
-        Ok(passed) => passed,
+        Ok(mut passed) => {
+            passed.settle_control(loaded.config.control_socket.as_deref());
+            passed
+        }
         Err(fault) => {
             complaints(&fault).iter().for_each(complain);
             return ExitCode::from(fault.exit_code());
@@ -133,7 +136,7 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, log
     let running = Running::new(config.clone());
     let logging = logging.clone();
     let mut supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
-    supervisor.take_back(&passed.kept());
+    supervisor.take_back(passed.kept());
     let mut host =
         Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
     host.note_log_file();
@@ -201,7 +204,7 @@ impl Host for Service {
         self.running.config().hand_over && self.supervisor.listens()
     }
 
-    fn hand_over(&mut self, name: &'static str, sockets: &[BorrowedFd<'_>], is_watched: bool) -> bool {
+    fn hand_over(&mut self, name: &str, sockets: &[BorrowedFd<'_>], is_watched: bool) -> bool {
         self.supervisor.keep(name, sockets, is_watched)
     }
 

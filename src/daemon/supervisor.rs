@@ -113,7 +113,7 @@ impl Supervisor {
 
     /// What it has kept under these names is ours now: it forgets that. When this returns, an address is free at which only it
     /// still had a listener, so that one can be made there.
-    pub(super) fn take_back(&mut self, names: &[&str]) {
+    pub(super) fn take_back(&mut self, names: &[String]) {
         for name in names {
             let name = format!("FDNAME={name}");
             self.tell(&[NotifyState::Custom("FDSTOREREMOVE=1"), NotifyState::Custom(&name)], self.patience());

@@ -1,5 +1,5 @@
-//! What a daemon that leaves in order gives to the service manager, and takes over at its next start: its listeners with those
-//! who wait there, and the connections on which it sends files, or was asked for files. A daemon that crashes leaves nothing: its connections end in RST.
+//! What a daemon that leaves in order gives to the service manager, and takes over at its next start: its listeners, those of the
+//! control socket and the metrics among them, with those who wait there, and the connections on which it sends files, or was asked for files. A daemon that crashes leaves nothing: its connections end in RST.
 //!
 //! Of an upload the next run gets the connection, and the request that would bring what is still to be sent. It is served like any
 //! other, if the file is still the same.
@@ -86,6 +86,7 @@ impl Driver {
             // Those who wait for the first scan wait for that of the next run.
             self.held_until = None;
             self.hand_over_listener(Service::Peer, KEPT_PEER);
+            self.front.hand_over_listeners(self.net.registry());
         }
     }
 
@@ -233,8 +234,9 @@ mod tests {
         let (mut ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
         ours.write_all(b"{\"a later version\": true}\n{").unwrap();
         let mut passed = Passed::default();
-        passed.add(KEPT_RECORDS, theirs);
-        passed.add(KEPT_UPLOAD, Socket::new(Domain::IPV4, Type::STREAM, None).unwrap());
-        assert!(take_over(&mut passed, &Interface::default()).is_empty() && passed.kept().is_empty());
+        passed.add_kept(KEPT_RECORDS, Some(theirs));
+        passed.add_kept(KEPT_UPLOAD, Some(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()));
+        assert!(take_over(&mut passed, &Interface::default()).is_empty());
+        assert!(passed.take(KEPT_RECORDS).is_empty() && passed.take(KEPT_UPLOAD).is_empty());
     }
 }

@@ -101,7 +101,7 @@ pub(crate) trait Host {
     }
     /// Give sockets to the service manager, for the next run, under a name. `is_watched`: one that is broken may be dropped. Returns
     /// whether they were sent.
-    fn hand_over(&mut self, _name: &'static str, _sockets: &[BorrowedFd<'_>], _is_watched: bool) -> bool {
+    fn hand_over(&mut self, _name: &str, _sockets: &[BorrowedFd<'_>], _is_watched: bool) -> bool {
         false
     }
     /// The loop begins to leave.

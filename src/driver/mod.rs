@@ -67,7 +67,7 @@ pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervi
 pub(crate) use interface::Interface;
 pub(crate) use local_addrs::has_address;
 pub(crate) use net::{RateLimits, check_listen};
-pub(crate) use passed::{BOOTSTRAP, KEPT, PEER, Passed};
+pub(crate) use passed::{BOOTSTRAP, KEPT_PREFIX, PEER, Passed};
 pub(crate) use rate_orders::{RateTimes, TimedRate, WeekTimes};
 pub(crate) use signals::survive_file_size_limit;
 

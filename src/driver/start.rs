@@ -10,7 +10,7 @@ use super::interface::Interface;
 use super::interface_watch::Watch;
 use super::local_addrs::local_addrs;
 use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
-use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_PEER, PEER};
+use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_METRICS, KEPT_PEER, KeptControl, PEER, Passed};
 use super::rate_orders::RateOrders;
 use super::scanned::HELD_MAX;
 use super::signals::Signals;
@@ -43,11 +43,12 @@ impl Driver {
         let share = open_share(&settings)?;
         let (listeners, mut facts) = bind_all(&mut settings, registry)?;
         let control = match &settings.control_socket {
-            Some(path) => Some(bind_control(path, registry)?),
+            Some(path) => Some(bind_control(path, settings.passed.kept_control(), registry)?),
             None => None,
         };
-        let metrics =
-            settings.metrics_listen.map(|addr| bind_metrics(addr, &settings.interface, registry)).transpose()?;
+        let metrics = settings.metrics_listen;
+        let metrics = metrics.map(|addr| bind_metrics(addr, &settings.interface, &mut settings.passed, registry));
+        let metrics = metrics.transpose()?;
         facts.metrics = settings.metrics_listen;
         let clock = Clock::start();
         let now = clock.now();
@@ -134,14 +135,22 @@ fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
 fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
     let mut listeners: Vec<Listener> = Vec::new();
     let interface = settings.interface.clone();
+    let for_metrics =
+        settings.metrics_listen.map_or_else(Interface::default, |addr| metrics_interface(addr, &interface));
+    settings.passed.close_unwanted(&[
+        (KEPT_BOOTSTRAP, settings.bootstrap_serve, &interface),
+        (KEPT_PEER, settings.listen, &interface),
+        (KEPT_METRICS, settings.metrics_listen, &for_metrics),
+    ]);
     let mut facts = Facts { control: settings.control_socket.clone(), ..Facts::default() };
     if let Some(addr) = settings.bootstrap_serve {
         let passed = settings
             .passed
             .listener(BOOTSTRAP, addr, "bootstrap_serve says", &interface)
             .map_err(StartFault::Passed)?;
-        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_BOOTSTRAP, addr, &interface));
-        match bind((addr, &interface), Service::Bootstrap, passed, listeners.len(), registry) {
+        let socket = passed.or_else(|| settings.passed.kept_listener(KEPT_BOOTSTRAP));
+        let place = (Service::Bootstrap, listeners.len());
+        match bind((addr, &interface), place, socket, &settings.passed, registry) {
             Ok((listener, bound)) => {
                 listeners.push(listener);
                 facts.bootstrap = Some(bound);
@@ -155,9 +164,10 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
     if let Some(addr) = settings.listen {
         let keys = "listen_addr and listen_port say";
         let passed = settings.passed.listener(PEER, addr, keys, &interface).map_err(StartFault::Passed)?;
-        let passed = passed.or_else(|| settings.passed.kept_listener(KEPT_PEER, addr, &interface));
-        let is_passed = passed.is_some();
-        let (mut listener, bound) = bind((addr, &interface), Service::Peer, passed, listeners.len(), registry)?;
+        let socket = passed.or_else(|| settings.passed.kept_listener(KEPT_PEER));
+        let is_passed = socket.is_some();
+        let place = (Service::Peer, listeners.len());
+        let (mut listener, bound) = bind((addr, &interface), place, socket, &settings.passed, registry)?;
         listener.hold(is_passed);
         listeners.push(listener);
         facts.listen = Some(bound);
@@ -166,12 +176,12 @@ fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listene
     Ok((listeners, facts))
 }
 
-/// `passed`: the listener, if it is there already.
+/// `socket`: the listener, if it is there already.
 fn bind(
     (addr, interface): (SocketAddr, &Interface),
-    service: Service,
-    passed: Option<Socket>,
-    index: usize,
+    (service, index): (Service, usize),
+    socket: Option<Socket>,
+    passed: &Passed,
     registry: &Registry,
 ) -> Result<(Listener, SocketAddr), StartFault> {
     let what = match service {
@@ -179,9 +189,9 @@ fn bind(
         Service::Bootstrap => "bootstrap node",
     };
     let token = Token(LISTENERS.0 + index);
-    let bound = match passed {
+    let bound = match socket {
         Some(socket) => Listener::adopt(socket, service, registry, token),
-        None => Listener::bind(addr, interface, service, registry, token),
+        None => passed.bind_after(|| Listener::bind(addr, interface, service, registry, token)),
     };
     let bound = bound.and_then(|listener| listener.local_addr().map(|addr| (listener, addr)));
     bound.map_err(|error| match error.kind() {
@@ -210,18 +220,34 @@ fn in_use_advice(service: Service) -> &'static str {
     }
 }
 
-fn bind_control(path: &Path, registry: &Registry) -> Result<ControlListener, StartFault> {
-    ControlListener::bind(path, registry, CONTROL).map_err(|fault| match fault {
+/// `kept`: the socket, if an earlier run has left it.
+fn bind_control(path: &Path, kept: Option<KeptControl>, registry: &Registry) -> Result<ControlListener, StartFault> {
+    let bound = match kept {
+        Some(kept) => ControlListener::adopt(kept, registry, CONTROL).map_err(BindFault::from),
+        None => ControlListener::bind(path, registry, CONTROL),
+    };
+    bound.map_err(|fault| match fault {
         BindFault::InUse => StartFault::ControlInUse { path: path.to_owned() },
         BindFault::Io(error) => StartFault::Io { what: format!("control socket {}", path.display()), error },
     })
 }
 
 /// Whoever reads the metrics on this machine does so over no network, and needs no interface.
-fn bind_metrics(addr: SocketAddr, interface: &Interface, registry: &Registry) -> Result<MetricsListener, StartFault> {
-    let any = Interface::default();
-    let interface = if addr.ip().is_loopback() { &any } else { interface };
-    let listening = Listener::listening(addr, interface);
+fn metrics_interface(addr: SocketAddr, interface: &Interface) -> Interface {
+    if addr.ip().is_loopback() { Interface::default() } else { interface.clone() }
+}
+
+fn bind_metrics(
+    addr: SocketAddr,
+    interface: &Interface,
+    passed: &mut Passed,
+    registry: &Registry,
+) -> Result<MetricsListener, StartFault> {
+    let interface = metrics_interface(addr, interface);
+    let listening = match passed.kept_listener(KEPT_METRICS) {
+        Some(kept) => Ok(kept),
+        None => passed.bind_after(|| Listener::listening(addr, &interface)),
+    };
     listening.and_then(|socket| MetricsListener::adopt(socket, registry, METRICS)).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => StartFault::AddressInUse {
             what: "metrics",

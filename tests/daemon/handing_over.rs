@@ -14,25 +14,29 @@ use std::time::Duration;
 
 const SIZE: usize = 6 << 20;
 
+pub(super) const CONTROL: &str = "kept-control";
+
 /// A peer whose uploads take some seconds.
-struct Peer {
-    home: Home,
+pub(super) struct Peer {
+    pub(super) home: Home,
     addr: SocketAddr,
     content: Vec<u8>,
     workers: &'static str,
     listen_addr: &'static str,
+    /// Further options.
+    pub(super) options: Vec<String>,
 }
 
 /// What a service manager keeps.
-struct Store(Vec<(String, OwnedFd)>);
+pub(super) struct Store(Vec<(String, OwnedFd)>);
 
 impl Peer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let home = Home::new();
         let content: Vec<u8> = (0..SIZE).map(|at| (at * 2_654_435_761) as u8).collect();
         fs::write(home.path("share/file"), &content).unwrap();
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { home, addr, content, workers: "256", listen_addr: "127.0.0.1" }
+        Self { home, addr, content, workers: "256", listen_addr: "127.0.0.1", options: vec![] }
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -49,16 +53,17 @@ impl Peer {
         ] {
             words.extend([option.to_owned(), value]);
         }
+        words.extend(self.options.iter().cloned());
         words
     }
 
-    fn start(&self) -> Running {
+    pub(super) fn start(&self) -> Running {
         let arguments = self.arguments();
         self.home.start_any(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts it with what was kept, and gives what it says before it is ready.
-    fn start_again(&self, store: Store) -> (Running, Vec<String>) {
+    /// Starts it with what was kept, three sockets at most, and gives what it says before it is ready.
+    pub(super) fn start_again(&self, store: Store) -> (Running, Vec<String>) {
         let names: Vec<String> = store.0.iter().map(|(name, _)| name.clone()).collect();
         let mut sockets = store.0.into_iter().map(|(_, socket)| Stdio::from(socket));
         let mut command = Command::new("sh");
@@ -67,8 +72,11 @@ impl Peer {
         command.env_clear().env("HOME", self.home.path("")).env("PYRATE_ALLOW_ROOT", "true");
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         command.env("NOTIFY_SOCKET", self.home.path("again"));
-        let mut next = || sockets.next().unwrap();
-        command.stdin(next()).stdout(next()).stderr(next());
+        for set in [Command::stdin::<Stdio>, Command::stdout, Command::stderr] {
+            set(&mut command, sockets.next().unwrap_or_else(Stdio::null));
+        }
+        assert!(sockets.next().is_none(), "{names:?}");
+        let _ = fs::remove_file(self.home.path("again"));
         let ears = UnixDatagram::bind(self.home.path("again")).unwrap();
         ears.set_read_timeout(Some(PATIENCE)).unwrap();
         let running = Running { child: command.spawn().unwrap(), ears };
@@ -118,7 +126,7 @@ impl Peer {
 
 impl Store {
     /// Ends a daemon in order, and keeps what it hands over.
-    fn of(mut running: Running) -> Self {
+    pub(super) fn of(mut running: Running) -> Self {
         running.signal(Signal::SIGTERM);
         let mut store = Self(Vec::new());
         loop {
@@ -138,8 +146,16 @@ impl Store {
         store
     }
 
-    fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|(name, _)| name.as_str()).collect()
+    /// Without the file that the name of the control socket tells.
+    pub(super) fn names(&self) -> Vec<&str> {
+        let names = self.0.iter().map(|(name, _)| name.as_str());
+        names.map(|name| if name.starts_with(CONTROL) { CONTROL } else { name }).collect()
+    }
+
+    /// Loses a socket: then the daemon makes another one.
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(other, _)| !other.starts_with(name));
+        self
     }
 }
 
@@ -167,11 +183,11 @@ fn an_upload_and_who_waits_at_the_listener_survive_a_restart() {
     let running = peer.start();
     let (mut stream, mut got) = peer.begin();
     let store = Store::of(running);
-    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload"]);
+    assert_eq!(store.names(), ["kept-peer", CONTROL, "kept-records", "kept-upload"]);
     // Nobody runs, and nobody is refused.
     let mut early = TcpStream::connect(peer.addr).unwrap();
     early.write_all(b"5:\n").unwrap();
-    let (running, said) = peer.start_again(store);
+    let (running, said) = peer.start_again(store.without(CONTROL));
     for name in ["kept-peer", "kept-records", "kept-upload"] {
         assert!(said.contains(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n")), "{said:?}");
     }
@@ -199,11 +215,9 @@ fn a_request_that_waits_for_its_turn_survives_too() {
     waiting.set_read_timeout(Some(PATIENCE)).unwrap();
     waiting.write_all(b"8:1:5000000:file\n").unwrap();
     peer.await_waiting();
-    let mut store = Store::of(running);
-    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload", "kept-upload"]);
-    // Three sockets can be passed here. Without the listener the daemon makes another one.
-    store.0.remove(0);
-    let (_running, _) = peer.start_again(store);
+    let store = Store::of(running);
+    assert_eq!(store.names(), ["kept-peer", CONTROL, "kept-records", "kept-upload", "kept-upload"]);
+    let (_running, _) = peer.start_again(store.without("kept-peer").without(CONTROL));
     first.read_to_end(&mut got).unwrap();
     assert!(got == peer.content, "{} bytes", got.len());
     let mut range = Vec::new();
@@ -217,10 +231,10 @@ fn a_listener_that_the_configuration_wants_elsewhere_gives_its_port_up() {
     let running = peer.start();
     let (mut stream, mut got) = peer.begin();
     let store = Store::of(running);
-    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload"]);
+    assert_eq!(store.names(), ["kept-peer", CONTROL, "kept-records", "kept-upload"]);
     // The port is the same: as long as anybody holds the listener at 127.0.0.1, it cannot be made.
     peer.listen_addr = "0.0.0.0";
-    let (_running, said) = peer.start_again(store);
+    let (_running, said) = peer.start_again(store.without(CONTROL));
     assert!(said.last().is_some_and(|said| said.contains("0.0.0.0")), "{said:?}");
     stream.read_to_end(&mut got).unwrap();
     assert!(got == peer.content, "{} bytes", got.len());
@@ -251,7 +265,7 @@ fn a_file_that_was_changed_meanwhile_is_broken_off() {
     let (mut stream, mut got) = peer.begin();
     let store = Store::of(running);
     fs::write(peer.home.path("share/file"), vec![7; SIZE]).unwrap();
-    let (_running, _) = peer.start_again(store);
+    let (_running, _) = peer.start_again(store.without(CONTROL));
     let ended = stream.read_to_end(&mut got);
     assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     assert!(peer.content.starts_with(&got), "only bytes of the file that was asked for");
@@ -266,7 +280,7 @@ fn the_rest_of_an_upload_never_comes_from_another_file() {
     let (mut stream, mut got) = peer.begin();
     let mut store = Store::of(running);
     // Three sockets can be passed here. Without the listener the daemon makes another one.
-    assert_eq!(store.names(), ["kept-peer", "kept-records", "kept-upload", "kept-upload"]);
+    assert_eq!(store.names(), ["kept-peer", CONTROL, "kept-records", "kept-upload", "kept-upload"]);
     store.0.remove(0);
     // The next run shares a new file of this name, which has been there for long enough, and has one worker: the rest is
     // ordered after its first scan.
@@ -274,7 +288,7 @@ fn the_rest_of_an_upload_never_comes_from_another_file() {
     fs::rename(peer.home.path("new"), peer.home.path("share/file")).unwrap();
     std::thread::sleep(Duration::from_secs(3));
     peer.workers = "1";
-    let (_running, _) = peer.start_again(store);
+    let (_running, _) = peer.start_again(store.without("kept-peer").without(CONTROL));
     first.read_to_end(&mut others).unwrap();
     assert!(others == peer.content, "{} bytes", others.len());
     let ended = stream.read_to_end(&mut got);

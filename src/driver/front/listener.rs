@@ -1,6 +1,7 @@
 //! The listening control socket: a Unix socket for the users who may control the daemon.
 
 use crate::control::{Problem, encode_error_without_id};
+use crate::driver::passed::{FileId, KeptControl, kept_control_name};
 use crate::store::check_writable_directory;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -9,7 +10,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::Uid;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,13 +21,14 @@ const PATH_BYTES_MAX: usize = 107;
 
 const BACKLOG: i32 = 128;
 
-/// The listening socket; removed from the filesystem when dropped.
+/// The listening socket; removed from the filesystem when dropped, unless it is left to the next run.
 #[derive(Debug)]
 pub(crate) struct ControlListener {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of our socket: that of another daemon is not removed.
-    made: (u64, u64),
+    /// Our socket: that of another daemon is not removed.
+    made: FileId,
+    is_left: bool,
 }
 
 #[derive(Debug)]
@@ -56,15 +58,37 @@ impl ControlListener {
         // all threads of an embedding program share, need not be changed.
         fchmod(&socket, Mode::from_bits_truncate(SOCKET_MODE)).map_err(io::Error::from)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let metadata = std::fs::symlink_metadata(path)?;
-        let made = (metadata.dev(), metadata.ino());
+        let made = FileId::of(&std::fs::symlink_metadata(path)?);
+        Ok(Self::adopt(KeptControl { socket, path: path.to_owned(), made }, registry, token)?)
+    }
+
+    /// Takes a socket that is bound, and may be listening.
+    pub(crate) fn adopt(kept: KeptControl, registry: &Registry, token: Token) -> io::Result<Self> {
+        let KeptControl { socket, path, made } = kept;
         // Adds the bits that the umask has removed.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+        // Of one that listens already, those who connect see from now on that this process is behind it.
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         let mut listener = UnixListener::from_std(OwnedFd::from(socket).into());
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, path: path.to_owned(), made })
+        Ok(Self { listener, path, made, is_left: false })
+    }
+
+    /// The name under which it is left to the next run.
+    pub(super) fn kept_name(&self) -> String {
+        kept_control_name(self.made)
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Leaves it and its file to the next run.
+    pub(super) fn leave(mut self, registry: &Registry) {
+        // The service manager holds it too, so that closing it does not end its registration.
+        let _ = registry.deregister(&mut self.listener);
+        self.is_left = true;
     }
 
     /// The next client, or the reason for the log why it was rejected.
@@ -83,15 +107,14 @@ impl ControlListener {
     /// has checked this at connect, with all groups of the client.
     fn admits_group_of(&self, primary: u32) -> bool {
         let admits =
-            |m: std::fs::Metadata| (m.dev(), m.ino()) == self.made && (m.mode() & 0o002 == 0 || m.gid() == primary);
+            |m: std::fs::Metadata| FileId::of(&m) == self.made && (m.mode() & 0o002 == 0 || m.gid() == primary);
         std::fs::symlink_metadata(&self.path).is_ok_and(admits)
     }
 }
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.made);
-        if ours {
+        if !self.is_left && self.made.is_at(&self.path) {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -15,6 +15,7 @@ pub(crate) use scrapes::MetricsListener;
 
 use super::cx::{Cx, Output};
 use super::host::{Host, ReloadJob};
+use super::passed::KEPT_METRICS;
 use super::refusals::Refusals;
 use super::socket::{Readiness, Step};
 use crate::control::{CallError, CallId, Problem, Reply, encode_reply};
@@ -73,6 +74,21 @@ impl Front {
         &mut *self.host
     }
 
+    /// Leaves the control socket and the listener of the metrics to the next run, with those who wait there. Those that were
+    /// accepted are served to the end.
+    pub(crate) fn hand_over_listeners(&mut self, registry: &Registry) {
+        if let Some(listener) = self.listener.take() {
+            // Fails where the service manager does not listen: then ours goes on until the end.
+            if self.host.hand_over(&listener.kept_name(), &[listener.as_fd()], true) {
+                listener.leave(registry);
+            } else {
+                self.listener = Some(listener);
+            }
+        }
+        let host = &mut self.host;
+        self.scrapes.hand_over_listener(registry, |listener| host.hand_over(KEPT_METRICS, &[listener], true));
+    }
+
     pub(crate) fn on_listener_ready(&mut self) {
         self.accepting.note(true);
     }
@@ -109,7 +125,7 @@ impl Front {
 
     pub(crate) fn has_work(&self) -> bool {
         let may_accept = self.full_since.is_none() || !self.clients.is_full();
-        let someone_waits = self.accepting.is_ready() || !self.guests.is_empty();
+        let someone_waits = (self.accepting.is_ready() && self.listener.is_some()) || !self.guests.is_empty();
         self.clients.ready_len() > 0 || (someone_waits && may_accept) || self.scrapes.has_work()
     }
 
@@ -119,7 +135,7 @@ impl Front {
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.clients.are_flushed()
+        self.clients.are_flushed() && self.scrapes.are_flushed()
     }
 
     /// Accepts waiting clients, as far as there are slots for them.

@@ -10,6 +10,7 @@ use log::debug;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 /// Those that are served at once: further ones wait to be accepted. A monitoring system is one or two.
@@ -109,7 +110,25 @@ impl Scrapes {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        self.ready.contains(&true) || self.accepting.is_ready() && self.slots.iter().any(Option::is_none)
+        let may_accept = self.listener.is_some() && self.slots.iter().any(Option::is_none);
+        self.ready.contains(&true) || self.accepting.is_ready() && may_accept
+    }
+
+    /// Whether nobody waits for an answer any more.
+    pub(super) fn are_flushed(&self) -> bool {
+        self.slots.iter().flatten().all(|scrape| matches!(scrape.stage, Stage::Asking(_) | Stage::Closing))
+    }
+
+    /// Accepts nobody any more, if somebody else takes the listener.
+    pub(super) fn hand_over_listener(&mut self, registry: &Registry, give: impl FnOnce(BorrowedFd<'_>) -> bool) {
+        self.listener.take_if(|listener| {
+            let is_taken = give(listener.as_fd());
+            if is_taken {
+                // Somebody else holds it too, so that closing it does not end its registration.
+                let _ = registry.deregister(listener);
+            }
+            is_taken
+        });
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

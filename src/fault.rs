@@ -155,6 +155,8 @@ pub enum RefusalReason {
     NotHashed,
     #[error("shutting down")]
     Leaving,
+    #[error("the directory has too many files for a manifest")]
+    TooLarge,
     /// A reason that this version does not know.
     #[error("for an unknown reason")]
     Unknown,
@@ -162,8 +164,15 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All that have a word of their own.
-    const KNOWN: [Self; 6] =
-        [Self::Busy, Self::NoSuchFile, Self::Changed, Self::NotReadable, Self::NotHashed, Self::Leaving];
+    const KNOWN: [Self; 7] = [
+        Self::Busy,
+        Self::NoSuchFile,
+        Self::Changed,
+        Self::NotReadable,
+        Self::NotHashed,
+        Self::Leaving,
+        Self::TooLarge,
+    ];
 
     /// The word for it on the wire.
     pub(crate) const fn word(self) -> &'static str {
@@ -174,6 +183,7 @@ impl RefusalReason {
             Self::NotReadable => "not_readable",
             Self::NotHashed => "not_hashed",
             Self::Leaving => "leaving",
+            Self::TooLarge => "too_large",
             Self::Unknown => "unknown",
         }
     }
@@ -241,6 +251,9 @@ pub enum Refusal {
     /// The file was changed a short time ago, and is not shared before it is at rest.
     #[error("the file is being written")]
     BeingWritten,
+    /// The manifest of a directory would go beyond a limit.
+    #[error("the directory has too many files for a manifest")]
+    TooLarge,
 }
 
 impl Refusal {
@@ -252,6 +265,7 @@ impl Refusal {
             Self::Leaving => Some(RefusalReason::Leaving),
             Self::NotHashed => Some(RefusalReason::NotHashed),
             Self::BeingWritten => Some(RefusalReason::Changed),
+            Self::TooLarge => Some(RefusalReason::TooLarge),
             Self::WrongNode | Self::OutsideFile => None,
         }
     }
@@ -266,6 +280,7 @@ impl Refusal {
             Self::OutsideFile => "outside_file",
             Self::NotHashed => "not_hashed",
             Self::BeingWritten => "being_written",
+            Self::TooLarge => "too_large",
         }
     }
 }

@@ -33,6 +33,11 @@ impl FileName {
         &self.0
     }
 
+    /// Whether it stands for a directory: it ends in `/`.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.0.ends_with(b"/")
+    }
+
     /// What follows the last `/`; empty if the name ends in one.
     pub fn last_component(&self) -> &[u8] {
         last_component(&self.0)

@@ -30,6 +30,8 @@ pub enum Target {
         directory: PathBuf,
         /// Safe components (`FileName::safe_component`) with `/` between them.
         path: FileName,
+        /// Whoever may read the file may execute it, too, as far as the umask allows.
+        executable: bool,
     },
 }
 
@@ -39,7 +41,9 @@ impl Target {
         let beneath = |directory: &PathBuf, name: &FileName| directory.join(OsStr::from_bytes(name.as_bytes()));
         match self {
             Self::Exact { path, .. } => path.clone(),
-            Self::Suggested { directory, name } | Self::Within { directory, path: name } => beneath(directory, name),
+            Self::Suggested { directory, name } | Self::Within { directory, path: name, .. } => {
+                beneath(directory, name)
+            }
         }
     }
 }

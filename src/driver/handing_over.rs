@@ -72,7 +72,7 @@ impl Record {
         let meta = FileMeta { size, mtime_ns, ctime_ns, inode, device };
         let request = decode(self.request.as_bytes()).ok()?;
         let (Message::DownloadRequest { name } | Message::RangeRequest { name, .. }) = &request else { return None };
-        let file = ScannedFile { name: name.clone(), meta };
+        let file = ScannedFile { name: name.clone(), meta, executable: false };
         Some((request, file))
     }
 }
@@ -219,7 +219,7 @@ mod tests {
         let read: Record = serde_json::from_slice(&serde_json::to_vec(&written).unwrap()).unwrap();
         assert_eq!(read, written);
         let meta = FileMeta { size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4 };
-        assert_eq!(read.request().map(|(_, file)| file), Some(ScannedFile { name, meta }));
+        assert_eq!(read.request().map(|(_, file)| file), Some(ScannedFile { name, meta, executable: false }));
     }
 
     #[test]

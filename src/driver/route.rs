@@ -7,12 +7,16 @@ use super::disk::PartOrder;
 use super::net::{Outgoing, Part, Task};
 use super::open_parts::Written;
 use crate::bootstrap::BootstrapAction;
+use crate::content::WrittenManifest;
 use crate::control::{CallError, CallId, ExitCode, Reply, Request, encode_notice};
 use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::node::contract::Refusal;
 use crate::node::{Action, Event};
-use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_peer_list};
+use crate::time::Instant;
+use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_list};
+use std::ops::Range;
+use std::rc::Rc;
 
 impl Driver {
     /// Executes every action that is ordered, and reports its outcome at once, until there is none.
@@ -132,6 +136,9 @@ impl Driver {
             Action::SendList { exchange, attributes } => {
                 net.respond(exchange, Outgoing::list(attributes, cx.now), None, cx);
             }
+            Action::SendManifest { exchange, manifest, range } => {
+                net.respond(exchange, of_manifest(&manifest, range, cx.now), None, cx);
+            }
             Action::AnswerFirstContact { exchange } => {
                 net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), None, cx);
             }
@@ -170,22 +177,14 @@ impl Driver {
             Action::Resolve { host } => disk.resolve(host, net.interface()),
             Action::StartScan => disk.start_scan(front.host().log_files()),
             Action::LookAt { names } => disk.look_at(names),
-            Action::ProbeTarget { download, spec, b3, size } => {
-                let order = PartOrder::Probe(disk.part_request(spec, b3, size));
-                disk.order_part(download, order, net, cx);
-            }
-            Action::OpenPart { download, spec, b3, size } => {
-                let order = PartOrder::Open(disk.part_request(spec, b3, size));
-                disk.order_part(download, order, net, cx);
-            }
+            order @ (Action::ProbeTarget { .. }
+            | Action::MakeDirectories { .. }
+            | Action::OpenPart { .. }
+            | Action::DropPart { .. }) => self.order_at_target(order),
             Action::SetOutline { download, b3, size } => disk.set_outline(download, b3, size, cx),
             Action::CheckPart { download } => disk.order_part(download, PartOrder::Check, net, cx),
             Action::CommitPart { download } => disk.order_part(download, PartOrder::Commit, net, cx),
             Action::ClosePart { download } => disk.order_part(download, PartOrder::Close, net, cx),
-            Action::DropPart { download, spec } => {
-                let order = PartOrder::Drop(disk.part_request(spec, None, None));
-                disk.order_part(download, order, net, cx);
-            }
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
             Action::HashFiles { files } => disk.hash_files(files),
             Action::ForgetEvents { download, up_to } => disk.forget_events(download, up_to, cx),
@@ -195,6 +194,25 @@ impl Driver {
             Action::Notify { client, notice } => front.push_line(client, &encode_notice(&notice), cx),
             Action::Left => self.on_left(),
         }
+    }
+
+    /// Executes an order that names the target of a download.
+    fn order_at_target(&mut self, order: Action) {
+        let Self { net, disk, cx, .. } = self;
+        let (download, order) = match order {
+            Action::ProbeTarget { download, spec, b3, size } => {
+                (download, PartOrder::Probe(disk.part_request(spec, b3, size)))
+            }
+            Action::MakeDirectories { download, spec, paths } => {
+                (download, PartOrder::MakeDirectories(disk.part_request(spec, None, None), paths))
+            }
+            Action::OpenPart { download, spec, b3, size } => {
+                (download, PartOrder::Open(disk.part_request(spec, b3, size)))
+            }
+            Action::DropPart { download, spec } => (download, PartOrder::Drop(disk.part_request(spec, None, None))),
+            _ => return,
+        };
+        disk.order_part(download, order, net, cx);
     }
 
     fn execute_bootstrap(&mut self, action: BootstrapAction) {
@@ -213,5 +231,13 @@ impl Driver {
                 net.refuse_request(exchange, None, reason.reason(), &reason, cx);
             }
         }
+    }
+}
+
+/// The response to a request for a manifest: a range of it, or its metadata.
+fn of_manifest(manifest: &WrittenManifest, range: Option<Range<usize>>, now: Instant) -> Outgoing {
+    match range {
+        None => Outgoing::bytes(encode_metadata(manifest.text.len() as u64, manifest.b3, &manifest.chain), now),
+        Some(range) => Outgoing::bytes_range(Rc::clone(&manifest.text), range, now),
     }
 }

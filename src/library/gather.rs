@@ -21,7 +21,7 @@ pub(crate) struct Gather {
     files_max: usize,
     walk: Walk,
     /// The worst on top. Of equal rank the first by name is better.
-    best: BinaryHeap<(Rank, FileName, FileMeta)>,
+    best: BinaryHeap<(Rank, FileName, FileMeta, bool)>,
 }
 
 impl Gather {
@@ -34,7 +34,11 @@ impl Gather {
 
     /// The files, the best first, after the last [`Library::gather_step`](super::Library::gather_step).
     pub(crate) fn into_files(self) -> Vec<ScannedFile> {
-        self.best.into_sorted_vec().into_iter().map(|(_, name, meta)| ScannedFile { name, meta }).collect()
+        self.best
+            .into_sorted_vec()
+            .into_iter()
+            .map(|(_, name, meta, executable)| ScannedFile { name, meta, executable })
+            .collect()
     }
 
     /// Examines about `entries_max` files. True while more is left.
@@ -57,7 +61,7 @@ impl Gather {
 
     /// Whether a file of this rank is among the best, if its name comes after those of all files so far.
     fn takes(&self, rank: Rank) -> bool {
-        self.best.len() < self.files_max || self.best.peek().is_some_and(|(worst, _, _)| rank < *worst)
+        self.best.len() < self.files_max || self.best.peek().is_some_and(|(worst, ..)| rank < *worst)
     }
 
     fn take_from(&mut self, leaf: &Leaf, start: usize) -> usize {
@@ -66,7 +70,7 @@ impl Gather {
                 continue;
             }
             let Some((name, shared)) = leaf.row(at) else { continue };
-            self.best.push((rank(&shared.meta), name, shared.meta));
+            self.best.push((rank(&shared.meta), name, shared.meta, shared.executable));
             if self.best.len() > self.files_max {
                 self.best.pop();
             }

@@ -3,7 +3,7 @@
 //! All tables are balanced trees: a hash table would block the loop at times to copy itself.
 
 use super::leaf::{Hash, Leaf, component_hash, content_key};
-use super::{FileMeta, ScannedFile, Shared};
+use super::{ScannedFile, Shared};
 use crate::id::ContentHash;
 use crate::name::FileName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,19 +54,20 @@ impl Index {
     }
 
     /// Adds a file, or updates it and returns the old one. Keeps its hash if the metadata are the same.
-    pub(super) fn upsert(&mut self, name: &[u8], meta: FileMeta, seen: u32) -> Option<Shared> {
+    pub(super) fn upsert(&mut self, file: &ScannedFile, seen: u32) -> Option<Shared> {
+        let (name, meta) = (file.name.as_bytes(), file.meta);
         let id = self.leaf_of(name);
         let leaf = self.leaves.get_mut(&id)?;
         match leaf.find(name) {
             Ok(at) => {
-                let before = leaf.update(at, meta, seen);
+                let before = leaf.update(at, file, seen);
                 if before.meta != meta {
                     self.forget_contents(id, before.b3);
                 }
                 Some(before)
             }
             Err(at) => {
-                leaf.insert(at, name, meta, seen);
+                leaf.insert(at, file, seen);
                 self.components.insert((component_hash(name), id));
                 if leaf.is_overfull() {
                     let upper = leaf.split(at);

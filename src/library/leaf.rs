@@ -1,7 +1,7 @@
 //! A leaf: a short run of files by name. The names are stored in a single text, so that a search reads memory sequentially.
 
 use super::fold::folded;
-use super::{FileMeta, Shared};
+use super::{FileMeta, ScannedFile, Shared};
 use crate::id::ContentHash;
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
 use std::cmp::Reverse;
@@ -31,7 +31,11 @@ struct Entry {
     seen: u32,
     /// Where its name ends in the text; it begins at the end of the one before.
     end: u16,
+    executable: bool,
 }
+
+// A share may have millions of files.
+const _: () = assert!(size_of::<Entry>() == 80);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
@@ -109,10 +113,12 @@ impl Leaf {
     }
 
     /// Sets the metadata of a file, and returns the old file. Keeps its hash if the metadata are the same.
-    pub(super) fn update(&mut self, at: usize, meta: FileMeta, seen: u32) -> Shared {
+    pub(super) fn update(&mut self, at: usize, file: &ScannedFile, seen: u32) -> Shared {
+        let meta = file.meta;
         let entry = &mut self.entries[at];
         let before = entry.shared();
         entry.seen = seen;
+        entry.executable = file.executable;
         if entry.meta != meta || entry.hash == Hash::Unhashable {
             entry.meta = meta;
             self.set_hash(at, Hash::Wanted);
@@ -126,12 +132,14 @@ impl Leaf {
     }
 
     /// Inserts a file at the index from [`Leaf::find`].
-    pub(super) fn insert(&mut self, at: usize, name: &[u8], meta: FileMeta, seen: u32) {
+    pub(super) fn insert(&mut self, at: usize, file: &ScannedFile, seen: u32) {
+        let name = file.name.as_bytes();
         reserve_in_steps(&mut self.entries, 1, ENTRIES_STEP);
         reserve_in_steps(&mut self.text, name.len(), TEXT_STEP_BYTES);
         let start = self.start(at);
         self.text.splice(start..start, name.iter().copied());
-        let entry = Entry { meta, hash: Hash::Wanted, seen, end: offset(start) };
+        let (meta, executable) = (file.meta, file.executable);
+        let entry = Entry { meta, hash: Hash::Wanted, seen, end: offset(start), executable };
         self.first_wanted = self.first_wanted.into_iter().chain(entry.wanted()).min();
         self.entries.insert(at, entry);
         for entry in &mut self.entries[at..] {
@@ -225,7 +233,7 @@ impl Leaf {
 
 impl Entry {
     fn shared(&self) -> Shared {
-        Shared { meta: self.meta, b3: self.hash.known() }
+        Shared { meta: self.meta, b3: self.hash.known(), executable: self.executable }
     }
 
     fn wanted(&self) -> Option<Rank> {

@@ -38,6 +38,8 @@ pub struct ScannedFile {
     /// Path relative to the share.
     pub name: FileName,
     pub meta: FileMeta,
+    /// Its owner may execute it. A change of that changes `meta`, by the change time.
+    pub executable: bool,
 }
 
 /// A file that has not been changed for this long is no [`RecentFile`].
@@ -72,6 +74,8 @@ pub struct Shared {
     /// From the last scan.
     pub meta: FileMeta,
     pub b3: Option<ContentHash>,
+    /// From the last scan.
+    pub executable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +95,8 @@ pub struct ScanReport {
     pub other_mounts: u64,
     /// The first of them by name, for the user.
     pub mounts: Vec<FileName>,
+    /// Directories in which nothing is shared, not even another directory, ascending; some are missing if there are too many.
+    pub empty: Vec<FileName>,
     /// All that was left out, with what is counted above.
     pub left_out: LeftOut,
     /// Why the share itself could not be read: all known files stay.
@@ -117,6 +123,10 @@ pub struct Library {
     sweep: Sweep,
     /// From the last scan: the sweep keeps files at or below these names.
     hidden: Vec<FileName>,
+    /// From the last scan that could read the share: see [`ScanReport::empty`].
+    empty: Vec<FileName>,
+    /// Changes so far of what is shared.
+    changes: u64,
 }
 
 impl Library {
@@ -137,6 +147,11 @@ impl Library {
         self.files - self.hashed
     }
 
+    /// A number that differs after each change of what is shared, or of what is known of it.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     pub fn get(&self, name: &[u8]) -> Option<Shared> {
         self.index.get(name)
     }
@@ -153,12 +168,16 @@ impl Library {
         if self.files >= LIBRARY_FILES_MAX && self.index.get(name).is_none() {
             return;
         }
-        match self.index.upsert(name, file.meta, self.generation) {
+        match self.index.upsert(&file, self.generation) {
             Some(before) => {
+                self.changes += u64::from((before.meta, before.executable) != (file.meta, file.executable));
                 self.bytes -= u128::from(before.meta.size);
                 self.hashed -= u64::from(before.b3.is_some() && before.meta != file.meta);
             }
-            None => self.files += 1,
+            None => {
+                self.files += 1;
+                self.changes += 1;
+            }
         }
         self.bytes += u128::from(file.meta.size);
     }
@@ -167,6 +186,7 @@ impl Library {
     pub(crate) fn set_b3(&mut self, file: &ScannedFile, b3: ContentHash) -> bool {
         let before = self.index.set_hash(file, Hash::Known(b3));
         self.hashed += u64::from(before.is_some_and(|before| before.b3.is_none()));
+        self.changes += 1;
         before.is_some()
     }
 
@@ -179,6 +199,7 @@ impl Library {
     pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
         let removed = self.index.remove(name);
         if let Some(file) = removed {
+            self.changes += 1;
             self.files -= 1;
             self.hashed -= u64::from(file.b3.is_some());
             self.bytes -= u128::from(file.meta.size);
@@ -187,10 +208,13 @@ impl Library {
     }
 
     /// Ends a scan. Unless it failed, calls of [`Library::sweep`] remove the files that it did not find.
-    pub(crate) fn end_scan(&mut self, report: &ScanReport) {
+    pub(crate) fn end_scan(&mut self, report: &mut ScanReport) {
+        let empty = std::mem::take(&mut report.empty);
         if report.failed.is_none() {
             self.sweep = Sweep::From(Bound::Unbounded);
             self.hidden.clone_from(&report.hidden);
+            self.changes += u64::from(self.empty != empty);
+            self.empty = empty;
         }
     }
 
@@ -203,6 +227,7 @@ impl Library {
                 self.sweep = Sweep::Idle;
                 break;
             };
+            self.changes += swept.files;
             self.files -= swept.files;
             self.hashed -= swept.hashed;
             self.bytes -= swept.bytes;
@@ -219,6 +244,11 @@ impl Library {
     pub(crate) fn files_after(&self, after: &[u8]) -> impl Iterator<Item = (&[u8], Shared)> {
         let leaves = self.index.leaves_after(after);
         leaves.flat_map(|(leaf, start)| (start..leaf.len()).map(move |at| (leaf.name(at), leaf.shared(at))))
+    }
+
+    /// The directories by name, from the first one after `after`, in which nothing is shared.
+    pub(crate) fn empty_after(&self, after: &[u8]) -> &[FileName] {
+        &self.empty[self.empty.partition_point(|name| name.as_bytes() <= after)..]
     }
 
     /// Up to `rows_max` files by name, from the first one after `after`.

@@ -19,6 +19,7 @@ impl Node {
         let timer = self.cx.wheel.insert(self.cx.now + LEAVE_MAX, NodeTimer::LeaveDeadline);
         self.cx.phase = Phase::Leaving { waiting: Default::default(), timer };
         self.upload.refuse_turns(&mut self.cx);
+        self.upload.refuse_manifests(&mut self.cx);
         self.cx
             .withdraw_all()
             .into_iter()

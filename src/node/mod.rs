@@ -91,18 +91,20 @@ enum Turn {
     Scan,
     Answers,
     Hashing,
+    Manifests,
     Orders,
     Directories,
 }
 
 impl Turn {
-    const ALL: [Self; 5] = [Self::Scan, Self::Answers, Self::Hashing, Self::Orders, Self::Directories];
+    const ALL: [Self; 6] = [Self::Scan, Self::Answers, Self::Hashing, Self::Manifests, Self::Orders, Self::Directories];
 
     fn next(self) -> Self {
         match self {
             Self::Scan => Self::Answers,
             Self::Answers => Self::Hashing,
-            Self::Hashing => Self::Orders,
+            Self::Hashing => Self::Manifests,
+            Self::Manifests => Self::Orders,
             Self::Orders => Self::Directories,
             Self::Directories => Self::Scan,
         }
@@ -222,6 +224,7 @@ impl Node {
             Turn::Scan => self.share.has_scan_work(),
             Turn::Answers => self.search.has_work(),
             Turn::Hashing => self.share.has_hash_work(),
+            Turn::Manifests => self.share.has_manifest_work(),
             Turn::Orders => !self.download.orders.is_empty(),
             Turn::Directories => self.download.has_directory_work(),
         }
@@ -268,6 +271,7 @@ impl Node {
             Turn::Scan => share.work_on_scan(cx),
             Turn::Answers => search.work_on_answers(&mut Net { cx, network }, share),
             Turn::Hashing => share.work_on_hashing(cx),
+            Turn::Manifests => share.work_on_manifests(cx),
             Turn::Orders => {
                 let answer = download.work_on_orders(&mut Net { cx, network }, search);
                 self.run_steps();

@@ -40,6 +40,9 @@ impl Node {
             Event::TargetProbed { download: id, outcome } => {
                 download.on_target_probed(cx, id, outcome);
             }
+            Event::DirectoriesMade { download: id, outcome } => {
+                download.on_directories_made(&mut Net { cx, network }, id, outcome);
+            }
             Event::PartOpened { download: id, outcome } => download.on_part_opened(cx, id, outcome),
             Event::PartCommitted { download: id, outcome } => {
                 download.on_part_committed(cx, id, outcome);
@@ -81,6 +84,12 @@ impl Node {
                 upload.on_request(cx, share, exchange, from, Wanted::File { to: from, name });
             }
             Message::ListFiles { p1 } => upload.on_request(cx, share, exchange, from, Wanted::List { attributes: p1 }),
+            Message::RangeRequest { offset, length, name } if name.is_directory() => {
+                upload.on_manifest_request(cx, share, exchange, from, name, Some((offset, length)));
+            }
+            Message::MetadataRequest { name } if name.is_directory() => {
+                upload.on_manifest_request(cx, share, exchange, from, name, None);
+            }
             Message::RangeRequest { offset, length, name } => {
                 upload.on_request(cx, share, exchange, from, Wanted::Range { to: from, name, offset, length });
             }
@@ -128,7 +137,9 @@ impl Node {
             Purpose::Hits(open) => search.on_answer_ended(&mut Net { cx, network }, open),
             Purpose::FirstContact => download.on_contact_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::Newcomer => search.on_newcomer_dial_ended(&mut Net { cx, network }, to, &outcome),
-            Purpose::Directory(id) => download.on_directory_listed(&mut Net { cx, network }, id, exchange, outcome),
+            Purpose::Directory(id) => {
+                download.on_directory_dial_ended(&mut Net { cx, network }, id, exchange, outcome);
+            }
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
             Purpose::Fetch => download.on_fetch_ended(&mut Net { cx, network }, exchange, outcome),
             Purpose::Forward(open) => search.on_forward_ended(&mut Net { cx, network }, to, open, &outcome),
@@ -158,6 +169,7 @@ impl Node {
                     network.send(cx, exchange, to, messages, connect_max);
                 }
                 Step::Granted { exchange } => upload.on_granted(cx, share, exchange),
+                Step::ManifestMade { name, outcome } => upload.on_manifest_made(cx, &name, outcome),
                 Step::RequestDropped { exchange } => upload.drop_request(cx, exchange),
                 Step::HitsDropped { open } => search.on_answer_ended(&mut Net { cx, network }, open),
             }

@@ -215,14 +215,14 @@ mod tests {
             FileMeta { device: meta.device + 1, ..meta },
         ];
         for meta in others {
-            let file = ScannedFile { meta, name: share.file.name.clone() };
+            let file = ScannedFile { meta, name: share.file.name.clone(), executable: false };
             assert_eq!(FileHasher::open(&share.root, &file).unwrap_err(), DiskFault::Changed);
         }
         fs::remove_file(share.path()).unwrap();
         assert_eq!(share.open().unwrap_err(), DiskFault::Missing);
         fs::create_dir(share.path()).unwrap();
         assert_eq!(share.open().unwrap_err(), DiskFault::NotRegular);
-        let outside = ScannedFile { meta, name: FileName::from_bytes(b"../file").unwrap() };
+        let outside = ScannedFile { meta, name: FileName::from_bytes(b"../file").unwrap(), executable: false };
         assert_eq!(FileHasher::open(&share.root, &outside).unwrap_err(), DiskFault::NotRegular);
     }
 

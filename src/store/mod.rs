@@ -13,6 +13,7 @@
 //! | `part` | part files and their journals |
 //! | `place`, `disk` | the directory and the names of a download; the system calls that change them |
 //! | `descent` | the directories on the way to a file of a directory that is downloaded |
+//! | `execution` | the permission to execute a file |
 //! | `claim` | renaming without replacing, on any filesystem |
 //! | `mount` | which filesystem a directory was on |
 //! | `orphans` | part files that belong to no download |
@@ -30,6 +31,7 @@ mod claim;
 mod descent;
 mod disk;
 mod durable;
+mod execution;
 mod hasher;
 mod links;
 mod mount;
@@ -65,10 +67,11 @@ pub(crate) use state::{RECORDS_FILE, StateDirectory};
 pub(crate) use usable::{check_readable_directory, check_writable_directory, is_sandboxed, note_sandbox};
 pub(crate) use volume::{Volume, Volumes};
 
-use crate::library::FileMeta;
+use crate::library::{FileMeta, ScannedFile};
+use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use std::os::fd::BorrowedFd;
 
 /// Stats a name in a directory, without following symbolic links and without automounting.
@@ -87,6 +90,12 @@ fn meta(stat: &FileStat) -> FileMeta {
         inode: stat.st_ino,
         device: stat.st_dev,
     }
+}
+
+/// A file as a scan finds it.
+fn scanned(name: FileName, stat: &FileStat) -> ScannedFile {
+    let executable = Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IXUSR);
+    ScannedFile { name, meta: meta(stat), executable }
 }
 
 fn nanoseconds(seconds: i64, rest: i64) -> i64 {

@@ -46,6 +46,8 @@ pub(in crate::store) struct Place {
     token: u32,
     /// How many directories the directory lies beneath the one that its target names.
     depth: u32,
+    /// Of the file.
+    pub(in crate::store) executable: bool,
 }
 
 pub(super) enum Final {
@@ -69,7 +71,10 @@ impl Place {
                 let (parent, last) = split(path).ok_or(DiskFault::Missing)?;
                 Self::at(parent, last, 0, token)
             }
-            Target::Within { directory, path } => Self::within(directory, path.as_bytes(), Missing::Created, token),
+            Target::Within { directory, path, executable } => {
+                let place = Self::within(directory, path.as_bytes(), Missing::Created, token)?;
+                Ok(Self { executable: *executable, ..place })
+            }
         }
     }
 
@@ -97,7 +102,7 @@ impl Place {
                 };
                 beside.into_iter().chain(inside).collect()
             }
-            Target::Within { directory, path } => {
+            Target::Within { directory, path, .. } => {
                 vec![Self::within(directory, path.as_bytes(), Missing::Refused, token)]
             }
         }
@@ -111,7 +116,7 @@ impl Place {
             return Err(fault(Errno::ENAMETOOLONG));
         }
         let (directory_path, name) = (directory.to_owned(), name.to_vec());
-        Ok(Self { directory: handle, directory_path, name, number_max, token, depth: 0 })
+        Ok(Self { directory: handle, directory_path, name, number_max, token, depth: 0, executable: false })
     }
 
     /// The place of a target beneath a directory, with the directories on the way to it.

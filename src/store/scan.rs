@@ -11,7 +11,7 @@ use self::following::Following;
 use super::beneath::open_beneath;
 use super::links::FollowedLinks;
 use super::volume::Volume;
-use super::{file_type, meta, stat_at};
+use super::{file_type, scanned, stat_at};
 use crate::fault::DiskFault;
 use crate::left_out::LeftOutReason;
 use crate::library::{RECENT_MAX, RecentFile, ScanReport, ScannedFile};
@@ -35,6 +35,12 @@ const HIDDEN_PLACES_MAX: usize = 64;
 /// Mounts, refused names and unreadable paths that the report names, each; all are counted.
 const NAMED_MAX: usize = 16;
 
+/// Empty directories that the report names.
+const EMPTY_DIRECTORIES_MAX: usize = 10_000;
+
+/// Bytes of their names.
+const EMPTY_DIRECTORIES_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Debug, Default)]
 pub(crate) struct ScanStep {
     /// In no order.
@@ -53,6 +59,8 @@ pub(crate) struct Scanner {
     /// Paths beneath the root of directories still to be read.
     waiting: Vec<Vec<u8>>,
     report: ScanReport,
+    /// Of the names of empty directories.
+    empty_bytes: usize,
     path: PathBuf,
     own: OwnFiles,
     /// The device number of the last directory, and its filesystem.
@@ -78,6 +86,8 @@ struct Reading {
     handle: OwnedFd,
     stat: FileStat,
     entries: OwningIter,
+    /// No file and no directory was found in it so far.
+    is_empty: bool,
 }
 
 enum Found {
@@ -114,6 +124,7 @@ impl Scanner {
             state,
             waiting: vec![Vec::new()],
             report: ScanReport { failed, ..ScanReport::default() },
+            empty_bytes: 0,
             path: root.to_owned(),
             own: OwnFiles::default(),
             volume: None,
@@ -140,6 +151,7 @@ impl Scanner {
                 State::Between { root } => self.open_next(root, wall_ns, &mut step),
                 State::Reading { root, directory } => self.read_entry(root, directory, wall_ns, &mut step),
                 State::Ended => {
+                    self.report.empty.sort();
                     step.ended = Some(self.report.clone());
                     return step;
                 }
@@ -221,6 +233,18 @@ impl Scanner {
         }
     }
 
+    /// All of a directory was read. The empty path is the root's own.
+    fn note_if_empty(&mut self, directory: &Reading) {
+        if directory.is_empty
+            && self.report.empty.len() < EMPTY_DIRECTORIES_MAX
+            && self.empty_bytes + directory.path.len() <= EMPTY_DIRECTORIES_BYTES_MAX
+            && let Some(name) = FileName::from_bytes(&directory.path)
+        {
+            self.empty_bytes += directory.path.len();
+            self.report.empty.push(name);
+        }
+    }
+
     fn note_refused(&mut self, path: Vec<u8>) {
         let has_control = path.iter().copied().any(is_control);
         let reason = if has_control { LeftOutReason::ControlByte } else { LeftOutReason::TooLong };
@@ -247,7 +271,10 @@ impl Scanner {
 
     fn read_entry(&mut self, root: OwnedFd, mut directory: Reading, wall_ns: i64, step: &mut ScanStep) -> State {
         let entry = match directory.entries.next() {
-            None => return State::Between { root },
+            None => {
+                self.note_if_empty(&directory);
+                return State::Between { root };
+            }
             Some(Err(errno)) => return self.not_read(root, &directory.path, errno),
             Some(Ok(entry)) => entry,
         };
@@ -262,6 +289,8 @@ impl Scanner {
         let found = directory.examine(name, entry.file_type());
         let bytes = directory.path_of(name);
         let path = FileName::from_bytes(&bytes);
+        let may_be_shared = matches!(found, Found::File(_) | Found::Directory | Found::Hidden(_));
+        directory.is_empty &= !may_be_shared || path.is_none();
         match (found, path) {
             (Found::Nothing, _) => {}
             (Found::Link, Some(path)) => self.note_link(&path),
@@ -281,8 +310,7 @@ impl Scanner {
             }
             (Found::Directory, Some(path)) => self.waiting.push(path.as_bytes().to_vec()),
             (Found::File(stat), Some(file)) if !self.own.holds_file(identity(&directory.stat), name, &stat) => {
-                let file = ScannedFile { name: file, meta: meta(&stat) };
-                step.note(file, self.volume.map(|(_, volume)| volume), wall_ns);
+                step.note(scanned(file, &stat), self.volume.map(|(_, volume)| volume), wall_ns);
             }
             (Found::File(_), Some(_)) => self.report.left_out.note(LeftOutReason::Own, &bytes),
         }
@@ -304,7 +332,7 @@ impl Reading {
             Ok((handle, stat, Dir::from_fd(to_read)?.into_iter()))
         });
         match entries {
-            Ok((handle, stat, entries)) => Ok(Reading { path, handle, stat, entries }),
+            Ok((handle, stat, entries)) => Ok(Reading { path, handle, stat, entries, is_empty: true }),
             Err(errno) => Err((path, errno)),
         }
     }

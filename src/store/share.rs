@@ -3,9 +3,9 @@
 use super::beneath::open_beneath;
 use super::links::FollowedLinks;
 use super::volume::Volumes;
-use super::{file_type, meta};
+use super::{file_type, meta, scanned};
 use crate::fault::DiskFault;
-use crate::library::FileMeta;
+use crate::library::{FileMeta, RecentFile, ScannedFile};
 use crate::name::FileName;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
@@ -70,7 +70,10 @@ impl ShareRoot {
         };
         let stat = fstat(&file).map_err(io::Error::from)?;
         match file_type(&stat) {
-            SFlag::S_IFREG => Ok(SharedFile { cached: Cached::of(&file), file, meta: meta(&stat), place: None }),
+            SFlag::S_IFREG => {
+                let ScannedFile { meta, executable, .. } = scanned(name.clone(), &stat);
+                Ok(SharedFile { cached: Cached::of(&file), file, meta, executable, place: None })
+            }
             _ => Err(DiskFault::NotRegular),
         }
     }
@@ -84,14 +87,13 @@ impl ShareRoot {
 
     /// Stats a file, and returns for how long it has not been changed. Waits for the disk.
     /// Errors: as [`ShareRoot::open_file`].
-    pub(crate) fn look(
-        &self,
-        name: &FileName,
-        volumes: &Volumes,
-        wall_ns: i64,
-    ) -> Result<(FileMeta, Duration), DiskFault> {
+    pub(crate) fn look(&self, name: &FileName, volumes: &Volumes, wall_ns: i64) -> Result<RecentFile, DiskFault> {
         let found = self.open_plain(name, OFlag::O_PATH)?;
-        Ok((found.meta, found.quiet(volumes, wall_ns)))
+        let quiet = found.quiet(volumes, wall_ns);
+        Ok(RecentFile {
+            file: ScannedFile { name: name.clone(), meta: found.meta, executable: found.executable },
+            quiet,
+        })
     }
 }
 
@@ -103,6 +105,7 @@ impl ShareRoot {
 pub(crate) struct SharedFile {
     file: File,
     meta: FileMeta,
+    executable: bool,
     cached: Cached,
     /// Its path when it was opened, if the system tells.
     place: Option<OsString>,

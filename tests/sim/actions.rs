@@ -56,7 +56,9 @@ impl World {
             Action::StartScan => self.start_scan(host),
             Action::LookAt { names } => self.plan(1, Occurrence::LookedAt(host, epoch, names)),
             Action::HashFiles { files } => self.hash_files(host, files),
-            Action::ProbeTarget { .. } => self.violation(host, "no user has named a place"),
+            Action::ProbeTarget { .. } | Action::MakeDirectories { .. } | Action::SendManifest { .. } => {
+                self.violation(host, "no user has named a place or a directory");
+            }
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
             Action::CheckPart { download } => self.check_part(host, download),

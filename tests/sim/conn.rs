@@ -86,7 +86,8 @@ impl From<Expect> for Want {
             Expect::Nothing => Self::Nothing,
             Expect::PeerList => Self::PeerList,
             Expect::FileList => Self::FileList,
-            Expect::FileInfo => Self::FileInfo,
+            // No user names a directory.
+            Expect::FileInfo | Expect::Manifest { .. } => Self::FileInfo,
             Expect::FirstContact => Self::FirstContact,
         }
     }

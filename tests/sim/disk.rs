@@ -203,7 +203,11 @@ impl Disk {
 
     /// What a scan finds.
     pub(crate) fn scanned(&self) -> Vec<ScannedFile> {
-        let file = |(name, content): (&FileName, &Content)| ScannedFile { name: name.clone(), meta: meta(*content) };
+        let file = |(name, content): (&FileName, &Content)| ScannedFile {
+            name: name.clone(),
+            meta: meta(*content),
+            executable: false,
+        };
         self.share.iter().map(file).collect()
     }
 
@@ -237,7 +241,7 @@ impl Disk {
                 candidates.into_iter().find_map(at).ok_or(DiskFault::Exists)
             }
             Target::Exact { path, .. } => at(path.clone()).ok_or(DiskFault::Exists),
-            Target::Within { directory, path } => at(directory.join(path.to_string())).ok_or(DiskFault::Exists),
+            Target::Within { directory, path, .. } => at(directory.join(path.to_string())).ok_or(DiskFault::Exists),
         }
     }
 
@@ -268,7 +272,7 @@ pub(crate) fn part_key(spec: &PartSpec) -> PartKey {
     match &spec.target {
         Target::Suggested { directory, name } => (numbered(directory, name, 0), spec.token),
         Target::Exact { path, .. } => (path.clone(), spec.token),
-        Target::Within { directory, path } => (directory.join(path.to_string()), spec.token),
+        Target::Within { directory, path, .. } => (directory.join(path.to_string()), spec.token),
     }
 }
 

@@ -270,7 +270,7 @@ impl World {
             self.server_ended(id, Ok(bytes));
             return self.end_in_order(id, Response::FileList { truncated: false });
         };
-        let line = |(name, Shared { meta, b3 }): (FileName, Shared)| {
+        let line = |(name, Shared { meta, b3, .. }): (FileName, Shared)| {
             let attributes = attributes.then_some(Attributes { size: Some(meta.size), b3, more: false });
             Listed { name, attributes }
         };

@@ -208,7 +208,8 @@ impl World {
         let share = &self.hosts[id.0].disk.share;
         let look = |name: FileName| {
             let content = share.get(&name).ok_or(DiskFault::Missing);
-            let file = content.map(|content| ScannedFile { name: name.clone(), meta: meta(*content) });
+            let file =
+                content.map(|content| ScannedFile { name: name.clone(), meta: meta(*content), executable: false });
             LookedAt { found: file.map(|file| RecentFile { file, quiet: RECENT_MAX }), name }
         };
         let files = names.into_iter().map(look).collect();

@@ -53,6 +53,11 @@ impl ManifestReader {
         Ok(())
     }
 
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.hasher.size()
+    }
+
     /// The manifest, if all of it has come.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use super::{EntryKind, HEAD, LineFault, MANIFEST_BYTES_MAX, MANIFEST_ENTRIES_MAX
 use crate::content::{ChainingValue, ContentHasher};
 use crate::id::ContentHash;
 use std::io::Write;
+use std::rc::Rc;
 
 /// Room for the last line.
 const END_BYTES: usize = "end 10000\n".len();
@@ -22,7 +23,8 @@ pub struct ManifestWriter {
 /// A manifest, and what it is as a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenManifest {
-    pub text: Vec<u8>,
+    /// The bytes, which all who are sent them share.
+    pub text: Rc<Vec<u8>>,
     pub b3: ContentHash,
     /// Of its groups, if it has at least two.
     pub(crate) chain: Vec<ChainingValue>,
@@ -82,7 +84,7 @@ impl ManifestWriter {
         let count = self.entries;
         self.line(|text| drop(write!(text, "end {count}")));
         let (b3, chain) = self.hasher.finish();
-        WrittenManifest { text: self.text, b3, chain, files: self.files, bytes: self.bytes }
+        WrittenManifest { text: Rc::new(self.text), b3, chain, files: self.files, bytes: self.bytes }
     }
 
     fn line(&mut self, write: impl FnOnce(&mut Vec<u8>)) {

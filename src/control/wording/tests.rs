@@ -359,6 +359,7 @@ list!(refusals: RefusalReason as &'static str {
     NotReadable => "the file cannot be read";
     NotHashed => "the file is not hashed yet";
     Leaving => "shutting down";
+    TooLarge => "the directory has too many files for a manifest";
     Unknown => "for an unknown reason";
 });
 

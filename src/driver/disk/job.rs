@@ -38,6 +38,7 @@ pub(super) struct Ended {
 pub(crate) enum Done {
     Resolved(BootstrapAddr, Result<Vec<IpAddr>, ResolveFault>),
     TargetProbed(TransferId, Result<PathBuf, DiskFault>),
+    DirectoriesMade(TransferId, Result<Vec<FileName>, DiskFault>),
     PartOpened(TransferId, Result<PartOpened, DiskFault>),
     PartRemoved(TransferId, Result<(), DiskFault>),
     /// Something was written to a part file.

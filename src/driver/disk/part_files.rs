@@ -7,6 +7,7 @@ use crate::driver::net::Permit;
 use crate::driver::open_parts::{OpenPart, OpenParts, Write};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
+use crate::name::FileName;
 use crate::store::{PartFile, PartRequest};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) enum PartOrder {
     /// Check whether a file can be created at its target.
     Probe(PartRequest),
+    /// Create directories that have no file.
+    MakeDirectories(PartRequest, Vec<FileName>),
     Open(PartRequest),
     Check,
     Commit,

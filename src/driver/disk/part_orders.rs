@@ -44,7 +44,11 @@ impl Disk {
     }
 
     fn run_order(&mut self, download: TransferId, order: PartOrder, net: &mut Net, cx: &mut Cx) {
-        if let PartOrder::Probe(request) | PartOrder::Open(request) | PartOrder::Drop(request) = &order {
+        if let PartOrder::Probe(request)
+        | PartOrder::MakeDirectories(request, _)
+        | PartOrder::Open(request)
+        | PartOrder::Drop(request) = &order
+        {
             self.jobs.set_device(download, Some(self.places.device_of(request.directory())));
         }
         match order {
@@ -54,6 +58,14 @@ impl Disk {
                     self.parts.submit(job, &mut self.jobs, Done::TargetProbed, || request.probe());
                 }
                 None => cx.out.event(Event::TargetProbed { download, outcome: Err(DiskFault::NoDescriptor) }),
+            },
+            PartOrder::MakeDirectories(request, paths) => match net.take_own(DESCRIPTORS_PER_PART, cx) {
+                Some(permit) => {
+                    let job = (Lane::Open, download, Some(permit));
+                    let work = move || request.make_directories(paths);
+                    self.parts.submit(job, &mut self.jobs, Done::DirectoriesMade, work);
+                }
+                None => cx.out.event(Event::DirectoriesMade { download, outcome: Err(DiskFault::NoDescriptor) }),
             },
             PartOrder::Open(_) if self.parts.open.get(download).is_some() => {
                 self.close_part(download, cx);

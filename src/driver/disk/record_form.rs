@@ -49,6 +49,9 @@ struct Form {
     /// `as_name` is a path beneath the directory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     within: bool,
+    /// Of a file within a directory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    executable: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     directory: Option<DirectoryForm>,
     /// Of a file of a directory: the id of that.
@@ -115,7 +118,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
     let (place, exact, as_name) = match &record.spec.target {
         Target::Suggested { directory, name } => (path(directory), false, text(name)),
         Target::Exact { path: at, name } => (path(at), true, text(name)),
-        Target::Within { directory, path: name } => (path(directory), false, text(name)),
+        Target::Within { directory, path: name, .. } => (path(directory), false, text(name)),
     };
     let source = |source: &SourceRecord| {
         let (name, older) = source.names.split_first()?;
@@ -141,6 +144,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         exact,
         as_name,
         within: matches!(record.spec.target, Target::Within { .. }),
+        executable: matches!(record.spec.target, Target::Within { executable: true, .. }),
         directory: match record.kind {
             RecordKind::Directory { files } => Some(DirectoryForm { files }),
             RecordKind::File | RecordKind::Member { .. } => None,
@@ -195,7 +199,7 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
     let as_name = name(&form.as_name)?;
     let target = match form.exact {
         true => Target::Exact { path: at, name: as_name },
-        false if form.within => Target::Within { directory: at, path: as_name },
+        false if form.within => Target::Within { directory: at, path: as_name, executable: form.executable },
         false => Target::Suggested { directory: at, name: as_name },
     };
     let source = |source: &SourceForm| {
@@ -279,7 +283,7 @@ mod tests {
             (RecordState::Done { verified: true }, None),
             (RecordState::Done { verified: false }, None),
         ];
-        let within = Target::Within { directory: "/a".into(), path: name(b"d/\xfe/x") };
+        let within = Target::Within { directory: "/a".into(), path: name(b"d/\xfe/x"), executable: true };
         let member = RecordKind::Member { of: TransferId(3) };
         for (target, b3, kind) in [
             (suggested, Some(ContentHash([7; 32])), RecordKind::File),

@@ -9,7 +9,7 @@ use crate::driver::net::Permit;
 use crate::driver::shared_files::{ReadOrder, Reader};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, ExchangeId};
-use crate::library::{FileMeta, RECENT_MAX, RecentFile, ScannedFile};
+use crate::library::{FileMeta, RECENT_MAX, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
 use crate::node::contract::LookedAt;
@@ -29,9 +29,7 @@ impl Disk {
             let wall_ns = wall_ns();
             let look = |name: FileName| {
                 let Some(share) = &share else { return unknown(name) };
-                let found = share.look(&name, &volumes, wall_ns);
-                let file = |meta| ScannedFile { name: name.clone(), meta };
-                LookedAt { found: found.map(|(meta, quiet)| RecentFile { file: file(meta), quiet }), name }
+                LookedAt { found: share.look(&name, &volumes, wall_ns), name }
             };
             names.into_iter().map(look).collect()
         });

@@ -95,6 +95,9 @@ impl Disk {
         while let Some(done) = self.jobs.poll() {
             match done {
                 Done::Resolved(host, outcome) => cx.out.event(Event::Resolved { host, outcome }),
+                Done::DirectoriesMade(download, outcome) => {
+                    self.end_job(download, Some(Event::DirectoriesMade { download, outcome }), net, cx);
+                }
                 Done::TargetProbed(download, outcome) => {
                     self.end_job(download, Some(Event::TargetProbed { download, outcome }), net, cx);
                 }

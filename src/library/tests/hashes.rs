@@ -26,7 +26,8 @@ fn like_hash(n: u8) -> ContentHash {
 }
 
 fn aged(path: &str, size: u64, mtime_ns: i64) -> ScannedFile {
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 } }
+    let meta = FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 };
+    ScannedFile { name: name(path), meta, executable: false }
 }
 
 /// A library of these files, each with this hash.
@@ -275,7 +276,8 @@ enum Step {
 /// A file in one of six versions: of three sizes, older or newer.
 fn version(path: &[u8], version: u8) -> ScannedFile {
     let (size, mtime_ns) = (u64::from(version % 3) + 1, i64::from(version / 3));
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 } }
+    let meta = FileMeta { size, mtime_ns, ctime_ns: 2, inode: 1, device: 1 };
+    ScannedFile { name: name(path), meta, executable: false }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -13,7 +13,8 @@ fn name(bytes: impl AsRef<[u8]>) -> FileName {
 }
 
 fn file(path: impl AsRef<[u8]>, size: u64) -> ScannedFile {
-    ScannedFile { name: name(path), meta: FileMeta { size, mtime_ns: -1, ctime_ns: -1, inode: size + 7, device: 1 } }
+    let meta = FileMeta { size, mtime_ns: -1, ctime_ns: -1, inode: size + 7, device: 1 };
+    ScannedFile { name: name(path), meta, executable: false }
 }
 
 fn library(names: &[&str]) -> Library {
@@ -25,7 +26,7 @@ fn library(names: &[&str]) -> Library {
 fn scan(library: &mut Library, files: impl IntoIterator<Item = ScannedFile>, slice: usize) {
     library.begin_scan();
     files.into_iter().for_each(|file| library.apply(file));
-    library.end_scan(&ScanReport::default());
+    library.end_scan(&mut ScanReport::default());
     while library.sweep(slice) {}
 }
 
@@ -55,7 +56,7 @@ fn files_hidden_from_a_scan_by_an_error_stay() {
     library.begin_scan();
     library.apply(file("a", 1));
     let hidden = [name("d"), name("f")].to_vec();
-    library.end_scan(&ScanReport { unreadable: 2, hidden, ..ScanReport::default() });
+    library.end_scan(&mut ScanReport { unreadable: 2, hidden, ..ScanReport::default() });
     while library.sweep(1) {}
     let listed = |library: &Library| names(library.list_after(None, 9));
     assert_eq!(listed(&library), [&b"a"[..], b"d/e/y", b"d/x", b"f"], "a name that only begins alike is gone");
@@ -145,7 +146,7 @@ fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
     let mut library = library(&["a", "b", "c", "d", "e", "f", "g"]);
     library.begin_scan();
     library.apply(file("b", 40));
-    library.end_scan(&failed());
+    library.end_scan(&mut failed());
     assert!(!library.sweep(1));
     assert_eq!((library.len(), library.bytes()), (7, 46));
 
@@ -161,7 +162,7 @@ fn a_sweep_runs_in_slices_and_the_next_scan_takes_over_the_rest() {
     let many: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
     let mut library = library(&many.iter().map(String::as_str).collect::<Vec<_>>());
     library.begin_scan();
-    library.end_scan(&ScanReport::default());
+    library.end_scan(&mut ScanReport::default());
     assert!(library.sweep(8));
     let left = library.len();
     assert!((80..100).contains(&left), "{left}");
@@ -174,7 +175,7 @@ fn a_sweep_runs_in_slices_and_the_next_scan_takes_over_the_rest() {
 fn a_file_added_between_scan_and_sweep_stays() {
     let mut library = library(&["a"]);
     library.begin_scan();
-    library.end_scan(&ScanReport::default());
+    library.end_scan(&mut ScanReport::default());
     library.apply(file("downloaded", 1));
     while library.sweep(1) {}
     assert_eq!(names(library.list_after(None, 10)), [b"downloaded"]);
@@ -289,7 +290,7 @@ fn carry_out(library: &mut Library, model: &mut Model, change: &Change) {
         Change::Scan { seen, failed, slice } => {
             library.begin_scan();
             seen.iter().for_each(|(path, size)| library.apply(file(path, *size)));
-            library.end_scan(&if *failed { self::failed() } else { ScanReport::default() });
+            library.end_scan(&mut if *failed { self::failed() } else { ScanReport::default() });
             while library.sweep(*slice) {}
             if !failed {
                 model.clear();

@@ -2,6 +2,7 @@
 
 use super::BootstrapAddr;
 use super::transfer::{DownloadRecord, RememberedPeers};
+use crate::content::WrittenManifest;
 use crate::control::{self, CallId};
 use crate::fault::Refusal;
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
@@ -11,6 +12,7 @@ use crate::part::PartSpec;
 use crate::wire::{Message, SearchReport};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// An order of a node to the loop.
@@ -39,6 +41,13 @@ pub enum Action {
         exchange: ExchangeId,
         file: ScannedFile,
         b3: ContentHash,
+    },
+    /// Send the metadata of a manifest, or a range of it, then FIN.
+    SendManifest {
+        exchange: ExchangeId,
+        manifest: Rc<WrittenManifest>,
+        /// A range that is inside it; `None` for its metadata.
+        range: Option<Range<usize>>,
     },
     /// Answer a first contact, then FIN (PROTOCOL, part 2, First contact).
     AnswerFirstContact {
@@ -140,6 +149,15 @@ pub enum Action {
         /// In bytes, if a source has reported it.
         size: Option<u64>,
     },
+    /// Create directories of a download that have no file. Reported by
+    /// [`Event::DirectoriesMade`](super::Event::DirectoriesMade).
+    MakeDirectories {
+        download: TransferId,
+        /// Of the whole directory.
+        spec: PartSpec,
+        /// Beneath the directory that the target names.
+        paths: Vec<FileName>,
+    },
     /// Create or resume the part file of a download.
     OpenPart {
         download: TransferId,
@@ -204,7 +222,7 @@ pub enum Action {
     },
     Notify {
         client: ClientId,
-        notice: std::rc::Rc<control::Notice>,
+        notice: Rc<control::Notice>,
     },
     /// Save these peers.
     RememberPeers(RememberedPeers),
@@ -220,6 +238,11 @@ pub enum Expect {
     FileList,
     /// The first line of metadata: size and hash of a file, or the reason of a refusal (PROTOCOL, Refusals).
     FileInfo,
+    /// A manifest of this hash and size, which nobody has proved yet: all of it (code 8).
+    Manifest {
+        b3: ContentHash,
+        size: u64,
+    },
     /// The line of a peer that speaks part 2, or nothing (PROTOCOL, part 2, First contact).
     FirstContact,
 }

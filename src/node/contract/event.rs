@@ -2,6 +2,7 @@
 
 use super::transfer::{HashedFile, LookedAt, OpenedPart};
 use super::{BootstrapAddr, NodeConfig};
+use crate::content::Manifest;
 use crate::control::{self, CallId};
 use crate::fault::{DialFault, DiskFault, ResolveFault, ResponseFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
@@ -122,6 +123,12 @@ pub enum Event {
         download: TransferId,
         /// The expected final path.
         outcome: DiskOutcome<PathBuf>,
+    },
+    /// Directories of a download were created.
+    DirectoriesMade {
+        download: TransferId,
+        /// Those that something else is in the way of.
+        outcome: DiskOutcome<Vec<FileName>>,
     },
     /// The part file of a download was opened, or opening failed.
     PartOpened {
@@ -244,6 +251,8 @@ pub enum Response {
         /// In bytes, unproven: see `Outline`.
         size: u64,
     },
+    /// [`Expect::Manifest`](super::Expect::Manifest): it has the hash.
+    Manifest(Box<Manifest>),
     /// [`Expect::FileInfo`](super::Expect::FileInfo): unproven. A refusal with a reason is [`DialFault::Declined`].
     FileInfo { b3: ContentHash, size: u64 },
 }

@@ -16,8 +16,9 @@
 //! | action | event |
 //! |---|---|
 //! | [`Dial`](Action::Dial), [`Stream`](Action::Stream), [`Fetch`](Action::Fetch), [`FetchMetadata`](Action::FetchMetadata), [`CallBack`](Action::CallBack) | [`Event::DialEnded`] |
-//! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendList`](Action::SendList), [`AnswerFirstContact`](Action::AnswerFirstContact) | [`Event::ResponseEnded`] |
+//! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendManifest`](Action::SendManifest), [`SendList`](Action::SendList), [`AnswerFirstContact`](Action::AnswerFirstContact) | [`Event::ResponseEnded`] |
 //! | [`ProbeTarget`](Action::ProbeTarget) | [`Event::TargetProbed`] |
+//! | [`MakeDirectories`](Action::MakeDirectories) | [`Event::DirectoriesMade`] |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |

@@ -1,6 +1,8 @@
 //! Steps from one machine to another, executed in order before the handling of the event or timer ends.
 
+use crate::fault::Refusal;
 use crate::id::{ExchangeId, TransferId};
+use crate::name::FileName;
 use crate::node::answer::Answer;
 use crate::node::ids::OpenId;
 use crate::node::speech::Speech;
@@ -46,6 +48,11 @@ pub(in crate::node) enum Step {
     /// A response or a call-back has a worker.
     Granted {
         exchange: ExchangeId,
+    },
+    /// The manifest of a shared directory is made, or cannot be.
+    ManifestMade {
+        name: FileName,
+        outcome: Result<(), Refusal>,
     },
     RequestDropped {
         exchange: ExchangeId,

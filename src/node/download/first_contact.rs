@@ -48,6 +48,19 @@ impl FirstContacts {
         self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]) });
     }
 
+    /// Whether a peer was not asked lately.
+    pub(super) fn may_ask(&self, now: Instant, peer: SocketAddr) -> bool {
+        self.asked.get(&peer).is_none_or(|asked| now >= asked.at + FIRST_CONTACT_AGAIN)
+    }
+
+    /// A peer is asked, and no download waits for the answer here.
+    pub(super) fn note_asked(&mut self, now: Instant, peer: SocketAddr) {
+        if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
+            self.asked.remove(&other);
+        }
+        self.asked.entry(peer).or_insert(Asked { at: now, waiting: BTreeSet::new() }).at = now;
+    }
+
     /// Forgets that a peer was asked; the downloads that waited for its answer.
     fn forget(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
         let Some(asked) = self.asked.remove(&peer) else { return BTreeSet::new() };

@@ -104,7 +104,8 @@ impl DownloadMachine {
             // It can send the file, and cannot prove it.
             RefusalReason::NotHashed => source.names.refuse(name, Ask::Metadata),
             RefusalReason::Changed | RefusalReason::NotReadable => self.lose_name(cx, id, at, name, reason),
-            RefusalReason::Unknown => self.believe_refusal(cx, id, at, asks, reason.into()),
+            // Only the manifest of a directory is.
+            RefusalReason::TooLarge | RefusalReason::Unknown => self.believe_refusal(cx, id, at, asks, reason.into()),
         }
     }
 

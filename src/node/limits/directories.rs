@@ -5,6 +5,12 @@ use std::time::Duration;
 
 /// Directories remembered; beyond, the oldest that is over is forgotten.
 pub(in crate::node) const DIRECTORIES_MAX: usize = 1_000;
+/// Empty directories that one order makes: each is synced.
+pub(in crate::node) const DIRECTORIES_MADE_AT_ONCE: usize = 64;
+/// Bytes of the manifests of shared directories that are kept; those that nobody asked for lately give way.
+pub(in crate::node) const MANIFESTS_BYTES_MAX: usize = 16 << 20;
+/// Files and empty directories that one slice of work adds to a manifest: hashing each line takes about a microsecond.
+pub(in crate::node) const MANIFEST_ENTRIES_PER_SLICE: usize = 256;
 /// Directories within each other; what lies deeper is left out.
 pub(in crate::node) const DIRECTORY_DEPTH_MAX: usize = 64;
 /// Names of missing files that are shown of a directory.

@@ -208,7 +208,7 @@ impl ShareMachine {
     fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
         let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
         let is_ordered = self.hashing.is_ordered(name) || self.hashing.failed.contains_key(name);
-        (!is_ordered).then(|| ScannedFile { name: name.clone(), meta: file.meta })
+        (!is_ordered).then(|| ScannedFile { name: name.clone(), meta: file.meta, executable: file.executable })
     }
 
     pub(in crate::node) fn on_hashed(&mut self, cx: &mut Cx, files: Vec<HashedFile>) {

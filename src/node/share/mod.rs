@@ -6,12 +6,14 @@
 mod hash_requests;
 mod hashing;
 mod left_out;
+mod manifests;
 mod scanning;
 mod settling;
 
 use crate::library::{LeftOut, Library, ScanReport, ScannedFile};
 use crate::name::FileName;
 use hashing::Hashing;
+use manifests::Manifests;
 use scanning::ScanStage;
 use settling::Settling;
 
@@ -22,6 +24,7 @@ pub(super) struct ShareMachine {
     /// Another scan follows the running one, which may have missed what a user wants scanned.
     scan_again: bool,
     settling: Settling,
+    manifests: Manifests,
     hashing: Hashing,
     /// The last log line of a scan: the number of files, and the report.
     scan_logged: Option<(u64, ScanReport)>,
@@ -66,6 +69,7 @@ impl ShareMachine {
 
     pub(super) fn check_invariants(&self) {
         self.hashing.check_invariants();
+        self.manifests.check_invariants();
         self.settling.check_invariants();
     }
 }

@@ -123,9 +123,9 @@ impl ShareMachine {
                     self.library.apply(file);
                 }
                 if running.batches.is_empty()
-                    && let Some(report) = running.ended.take()
+                    && let Some(mut report) = running.ended.take()
                 {
-                    self.library.end_scan(&report);
+                    self.library.end_scan(&mut report);
                     self.scan = ScanStage::Sweeping { report };
                 }
             }

@@ -11,6 +11,7 @@ mod flooding;
 mod hashing;
 mod left_out;
 mod listings;
+mod manifests;
 mod membership;
 mod mistyped;
 mod networks;

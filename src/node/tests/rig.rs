@@ -44,7 +44,8 @@ pub(super) fn name(text: &str) -> FileName {
 }
 
 pub(super) fn scanned(text: &str, size: u64) -> ScannedFile {
-    ScannedFile { name: name(text), meta: FileMeta { size, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 } }
+    let meta = FileMeta { size, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 };
+    ScannedFile { name: name(text), meta, executable: false }
 }
 
 pub(super) fn listed(text: &str, size: Option<u64>) -> Listed {
@@ -127,7 +128,7 @@ impl Rig {
         self.settle();
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         while self.node.has_work() {
             self.node.work(self.now);
         }
@@ -221,6 +222,7 @@ impl Rig {
                     Message::RequestPeerList { .. }
                         | Message::ListFiles { .. }
                         | Message::MetadataRequest { .. }
+                        | Message::RangeRequest { .. }
                         | Message::FirstContact { .. }
                 );
                 assert_eq!(asks, *expect != Expect::Nothing);

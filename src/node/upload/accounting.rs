@@ -74,6 +74,7 @@ pub(in crate::node) enum Wanted {
     File { to: SocketAddr, name: FileName },
     Range { to: SocketAddr, name: FileName, offset: u64, length: u64 },
     Metadata { name: FileName },
+    Manifest { from: SocketAddr, name: FileName, range: Option<(u64, u64)> },
     List { attributes: bool },
     CallBack { to: SocketAddr, name: FileName },
 }

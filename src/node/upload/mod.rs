@@ -4,6 +4,7 @@
 
 mod accounting;
 mod call_backs;
+mod manifests;
 mod requests;
 mod shown;
 mod turns;
@@ -15,6 +16,7 @@ use super::cx::exchanges::Shares;
 use crate::id::ExchangeId;
 use accounting::Uploads;
 use call_backs::CallBacks;
+use manifests::ManifestRequests;
 use turns::UploadTurns;
 
 #[derive(Default)]
@@ -22,6 +24,7 @@ pub(super) struct UploadMachine {
     uploads: Uploads,
     call_backs: CallBacks,
     turns: UploadTurns,
+    manifests: ManifestRequests,
 }
 
 impl UploadMachine {

@@ -4,8 +4,9 @@
 
 use super::UploadMachine;
 use super::accounting::Wanted;
+use super::manifests::send_manifest;
 use crate::id::{ContentHash, ExchangeId};
-use crate::library::ScannedFile;
+use crate::library::{ScannedFile, Shared};
 use crate::name::FileName;
 use crate::node::contract::{Action, Refusal, ResponseFault};
 use crate::node::cx::Cx;
@@ -48,7 +49,7 @@ impl UploadMachine {
     }
 
     /// A response has a worker. The file may have changed or left the library since the request.
-    pub(in crate::node) fn on_granted(&mut self, cx: &mut Cx, share: &ShareMachine, exchange: ExchangeId) {
+    pub(in crate::node) fn on_granted(&mut self, cx: &mut Cx, share: &mut ShareMachine, exchange: ExchangeId) {
         let Some((_, wanted)) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
         match response(share, exchange, &wanted) {
             Ok(action) => {
@@ -57,7 +58,7 @@ impl UploadMachine {
                     Wanted::Range { to, name, offset, length } => {
                         self.note_range_started(cx, exchange, *to, name, (*offset, *length));
                     }
-                    Wanted::Metadata { .. } => self.note_metadata_started(cx, exchange),
+                    Wanted::Metadata { .. } | Wanted::Manifest { .. } => self.note_metadata_started(cx, exchange),
                     Wanted::List { .. } | Wanted::CallBack { .. } => {}
                 }
                 cx.out.act(action);
@@ -78,7 +79,7 @@ impl UploadMachine {
     /// The requester closed the connection before the response began.
     pub(in crate::node) fn on_request_gone(&mut self, cx: &mut Cx, exchange: ExchangeId) {
         self.uploads.wanted.remove(&exchange);
-        if self.withdraw_from_turns(cx, exchange) {
+        if self.manifests.withdraw(exchange) || self.withdraw_from_turns(cx, exchange) {
             return;
         }
         if !cx.withdraw(exchange) {
@@ -90,7 +91,7 @@ impl UploadMachine {
 }
 
 /// The action that gives a requester what it wants, as the library is now.
-fn response(share: &ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Result<Action, Refusal> {
+fn response(share: &mut ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Result<Action, Refusal> {
     match wanted {
         Wanted::List { attributes } => Ok(Action::SendList { exchange, attributes: *attributes }),
         Wanted::File { name, .. } => {
@@ -108,6 +109,7 @@ fn response(share: &ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Resu
             let (file, b3) = find_file(share, name)?;
             Ok(Action::SendMetadata { exchange, file, b3: b3.ok_or(Refusal::NotHashed)? })
         }
+        Wanted::Manifest { name, range, .. } => send_manifest(share, exchange, name, *range),
         Wanted::CallBack { to, name } => {
             find_file(share, name)?;
             Ok(Action::CallBack { exchange, to: *to, name: name.clone() })
@@ -119,7 +121,7 @@ fn response(share: &ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Resu
 /// be shared soon.
 pub(super) fn find_file(share: &ShareMachine, name: &FileName) -> Result<(ScannedFile, Option<ContentHash>), Refusal> {
     match share.library().get(name.as_bytes()) {
-        Some(file) => Ok((ScannedFile { name: name.clone(), meta: file.meta }, file.b3)),
+        Some(Shared { meta, b3, executable }) => Ok((ScannedFile { name: name.clone(), meta, executable }, b3)),
         None if share.is_being_written(name) => Err(Refusal::BeingWritten),
         None => Err(Refusal::NoSuchFile),
     }

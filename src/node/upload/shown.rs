@@ -106,7 +106,7 @@ impl UploadMachine {
                         (row.state, row.range) = (UploadState::Waiting, range);
                     }
                 }
-                Wanted::Metadata { .. } | Wanted::List { .. } => {}
+                Wanted::Metadata { .. } | Wanted::Manifest { .. } | Wanted::List { .. } => {}
             }
         }
         rows

@@ -8,6 +8,7 @@ use crate::id::ContentHash;
 use crate::part::{CheckedPart, CommittedPart};
 use crate::store::claim::rename_without_replacing;
 use crate::store::disk::{self, fault};
+use crate::store::execution;
 use crate::store::place::{Held, Place};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
@@ -180,6 +181,10 @@ impl CommitJob {
         // A failed write, or an earlier and longer stream, may have left bytes behind the end.
         if self.held.metadata()?.len() != self.len {
             disk::set_len(&self.held, self.len)?;
+        }
+        if self.place.executable {
+            // Some filesystems have no such bit.
+            let _ = execution::allow(&self.held);
         }
         disk::sync(&self.held)?;
         if self.job.as_ref().is_some_and(Job::has_lost_data) {

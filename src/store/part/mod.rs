@@ -22,6 +22,7 @@
 //! | `removal` | removing a part file |
 //! | `finish` | the check of a whole part file, and its final name |
 
+mod directories;
 mod finish;
 pub(super) mod journal;
 mod ledger;
@@ -129,7 +130,7 @@ impl PartRequest {
     }
 
     fn try_open(&self) -> Result<PartOpened, DiskFault> {
-        if let Target::Within { directory, path } = &self.spec.target {
+        if let Target::Within { directory, path, .. } = &self.spec.target {
             // Before directories are created in it.
             self.check_mount(directory)?;
             let here = filesystem_of(File::open(directory)?)?;

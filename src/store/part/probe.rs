@@ -31,7 +31,7 @@ impl PartRequest {
     fn try_target(&self) -> Result<PathBuf, DiskFault> {
         match &self.spec.target {
             Target::Suggested { directory, .. } => make_directory(directory)?,
-            Target::Within { directory, path } => return self.try_within(directory, path),
+            Target::Within { directory, path, .. } => return self.try_within(directory, path),
             Target::Exact { path, .. } if names_directory(path) => make_directory(path)?,
             Target::Exact { .. } => {}
         }

@@ -24,7 +24,7 @@ impl PartRequest {
         let (Target::Suggested { directory: at, .. }
         | Target::Within { directory: at, .. }
         | Target::Exact { path: at, .. }) = &self.spec.target;
-        if let Target::Within { directory, path } = &self.spec.target
+        if let Target::Within { directory, path, .. } = &self.spec.target
             && was_there
         {
             Place::remove_empty(directory, path);

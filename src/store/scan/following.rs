@@ -6,13 +6,12 @@
 
 use super::{ScanStep, Scanner, State};
 use crate::left_out::LeftOutReason;
-use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::store::links::{FollowedLinks, Targets};
 use crate::store::own::{Identity, identity};
 use crate::store::usable::is_sandboxed;
 use crate::store::volume::Volume;
-use crate::store::{file_type, meta};
+use crate::store::{file_type, scanned};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
@@ -196,7 +195,7 @@ impl Scanner {
                 {
                     step.volumes.push((found.st_dev, volume));
                 }
-                step.note(ScannedFile { name, meta: meta(&found) }, volume, wall_ns);
+                step.note(scanned(name, &found), volume, wall_ns);
             }
             Ok(Err(reason)) => self.report.left_out.note(reason, path),
             Err(errno) => return self.not_followed(root, path, errno),

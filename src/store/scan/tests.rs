@@ -53,6 +53,28 @@ fn names(root: &Path) -> Vec<String> {
 }
 
 #[test]
+fn empty_directories_and_executable_files_are_told() {
+    let scratch = tree(&["a", "d/b", "e/.hidden"]);
+    for path in ["d/f/g", "h", "i/.hidden"] {
+        fs::create_dir_all(scratch.path().join(path)).unwrap();
+    }
+    symlink("a", scratch.path().join("h/link")).unwrap();
+    fs::set_permissions(scratch.path().join("d/b"), fs::Permissions::from_mode(0o744)).unwrap();
+    let mut scanner = Scanner::start(scratch.path());
+    let mut executable = BTreeMap::new();
+    let report = loop {
+        let step = scanner.step(3, i64::MAX);
+        executable.extend(step.files.into_iter().map(|file| (file.name.to_string(), file.executable)));
+        if let Some(report) = step.ended {
+            break report;
+        }
+    };
+    assert_eq!(executable, BTreeMap::from([("a".into(), false), ("d/b".into(), true)]));
+    let empty: Vec<String> = report.empty.iter().map(FileName::to_string).collect();
+    assert_eq!(empty, ["d/f/g", "e", "h", "i"]);
+}
+
+#[test]
 fn files_are_found_by_their_path_with_size_and_identity() {
     let scratch = tree(&["a", "d/b", "d/e/c", "é/ü ß"]);
     for slice in [1, 3, 1000] {

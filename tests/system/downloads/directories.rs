@@ -1,12 +1,15 @@
 //! A directory is one download, over kills, hostile lists and orders (pyratectl(1), `download`).
 
 use crate::harness::{
-    Daemon, Dice, Fake, LIMIT, Reading, Setup, await_hashed, pause, pyratectl, relative_files, until,
+    Daemon, Dice, Fake, LIMIT, Manners, P1Peer, Reading, Setup, await_hashed, pause, pyratectl, relative_files, until,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Files beneath `music/live/` at a source, and one beside it.
@@ -176,4 +179,84 @@ fn a_hostile_list_writes_nothing_outside_of_the_directory() {
     let stopped = asker.await_download(id, "paused");
     assert_eq!(stopped["error"]["code"], 17, "{stopped}");
     assert!(relative_files(&elsewhere).is_empty());
+}
+
+/// The same tree in the share of each: an executable file, empty directories, a few bytes.
+fn tree_source(limit: &str) -> Daemon {
+    let setup = Setup::peer().set("upload_limit", limit);
+    let mut setup = setup.shares("tree/bin/run", "#!/bin/sh\n").shares("tree/docs/a.txt", "text");
+    for number in 0..6 {
+        setup = setup.shares(format!("tree/data/{number}"), vec![number; 200_000]);
+    }
+    let source = setup.start();
+    let tree = source.share().join("tree");
+    std::fs::create_dir_all(tree.join("empty/within")).expect("a directory");
+    std::fs::set_permissions(tree.join("bin/run"), Permissions::from_mode(0o755)).expect("it is ours");
+    until("all is shared again", LIMIT, || {
+        source.rescan();
+        source.status()["shared_files"] == 8
+    });
+    await_hashed(&source);
+    source
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o111 != 0
+}
+
+fn manifest_of(row: &Value) -> String {
+    row["directory"]["manifest"].as_str().unwrap_or_else(|| panic!("no manifest: {row}")).to_owned()
+}
+
+#[test]
+fn a_manifest_keeps_the_executable_bit_and_empty_directories() {
+    let (source, other) = (tree_source("0"), tree_source("0"));
+    let asker = Setup::peer().start();
+    let row = &pyratectl(&asker, ["--json", "download", &of(&source, "tree/")]).json()[0];
+    assert_eq!((&row["state"], &row["directory"]["files"]), (&json!("done"), &json!(8)), "{row}");
+    let saved = asker.downloads_directory().join("tree");
+    assert!(saved.join("empty/within").is_dir());
+    assert!(is_executable(&saved.join("bin/run")) && !is_executable(&saved.join("docs/a.txt")));
+    let again = Setup::peer().start();
+    let of_other = &pyratectl(&again, ["--json", "download", &of(&other, "tree/")]).json()[0];
+    assert_eq!(manifest_of(row), manifest_of(of_other), "the same tree has the same manifest");
+    let empty = &pyratectl(&asker, ["--json", "download", &of(&source, "tree/empty/within/")]).json()[0];
+    assert_eq!((&empty["state"], &empty["directory"]["files"]), (&json!("done"), &json!(0)), "{empty}");
+    assert!(asker.downloads_directory().join("within").is_dir());
+    let missing = pyratectl(&asker, ["download", &of(&source, "tree/none/")]);
+    assert_eq!(missing.code, 3, "{missing:?}");
+}
+
+#[test]
+fn what_the_manifest_says_survives_a_kill_without_the_peer() {
+    let source = tree_source("204800");
+    let mut asker = Setup::peer().start();
+    let id = asker.begin_download(source.listen(), "tree/");
+    until("the files are known and some bytes are there", LIMIT, || {
+        let row = asker.download(id);
+        row["state"] == "active" && row["directory"]["manifest"].is_string() && row["bytes_done"].as_u64() > Some(0)
+    });
+    let before = manifest_of(&asker.download(id));
+    source.signal(Signal::SIGSTOP);
+    for _ in 0..3 {
+        asker.end_by(Signal::SIGKILL);
+        asker.start_again();
+    }
+    let row = asker.download(id);
+    assert_eq!((manifest_of(&row), &row["directory"]["files"]), (before, &json!(8)), "{row}");
+    source.signal(Signal::SIGCONT);
+    asker.await_download(id, "done");
+    let saved = asker.downloads_directory().join("tree");
+    assert!(saved.join("empty/within").is_dir() && is_executable(&saved.join("bin/run")));
+}
+
+#[test]
+fn a_p1_peer_without_manifests_is_asked_for_its_list() {
+    let peer = P1Peer::sharing("tree/a.bin", b"content", Manners::default());
+    let asker = Setup::peer().start();
+    let row = &pyratectl(&asker, ["--json", "download", &format!("{}/tree/", peer.addr)]).json()[0];
+    assert_eq!((&row["state"], &row["verified"]), (&json!("done"), &json!(true)), "{row}");
+    assert_eq!(row["directory"]["manifest"], Value::Null);
+    assert_eq!(peer.asked("9:"), ["9:tree/"], "{:?}", peer.asked(""));
+    assert_eq!(peer.asked("5:p1").len(), 1);
 }

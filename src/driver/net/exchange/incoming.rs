@@ -3,6 +3,7 @@
 use super::checked::{Checked, Part};
 use super::streamed::Streamed;
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::content::{ManifestFault, ManifestReader};
 use crate::driver::open_parts::{Data, OpenParts, Remains, Write, WriteFault, Written};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -44,6 +45,12 @@ pub(super) enum Incoming {
         size: u64,
         outcome: Option<Result<(), WriteFault>>,
         _wanted: Arc<()>,
+    },
+    /// A manifest of this hash and size.
+    Manifest {
+        reader: Box<ManifestReader>,
+        b3: ContentHash,
+        size: u64,
     },
     /// The first line of metadata: size and hash once it is whole.
     FileInfo {
@@ -210,6 +217,10 @@ impl Incoming {
             }
             Self::Metadata { reader, .. } => reader.push(received).map_err(metadata_fault),
             Self::Outline { .. } => Ok(()),
+            Self::Manifest { reader, size, .. } => {
+                let is_too_long = reader.bytes().saturating_add(received.len() as u64) > *size;
+                if is_too_long { Err(DialFault::TooLong) } else { reader.push(received).map_err(manifest_fault) }
+            }
             Self::FileInfo { reader, info } => {
                 if info.is_none() {
                     *info = reader.push(received).map_err(metadata_fault)?;
@@ -230,7 +241,7 @@ impl Incoming {
     /// What to report before more is read.
     pub(super) fn poll(&mut self, exchange: ExchangeId, cx: &Context<'_>) -> Result<Taken, DialFault> {
         match self {
-            Self::Peers(_) => Ok(Taken::More),
+            Self::Peers(_) | Self::Manifest { .. } => Ok(Taken::More),
             Self::Outline { b3, size, outcome, .. } => match outcome {
                 None => Ok(Taken::WaitForDisk),
                 Some(Ok(())) => Ok(Taken::Enough(Response::Metadata { b3: *b3, size: *size })),
@@ -299,6 +310,17 @@ impl Incoming {
             }
             Self::File { bytes, .. } => Ok(Taken::Enough(Response::File { bytes: *bytes })),
             Self::Outline { .. } => self.poll(exchange, cx),
+            // A refusal, of which nothing else shows.
+            Self::Manifest { reader, .. } if reader.bytes() == 0 => Err(DialFault::Reset),
+            Self::Manifest { reader, b3, size } => {
+                let reader = std::mem::take(&mut **reader);
+                let is_whole = reader.bytes() == *size;
+                let manifest = reader.finish().map_err(manifest_fault)?;
+                if !is_whole || manifest.b3 != *b3 {
+                    return Err(DialFault::Corrupt);
+                }
+                Ok(Taken::Enough(Response::Manifest(Box::new(manifest))))
+            }
             // A complete line would have ended the exchange already.
             Self::FileInfo { reader, .. } if reader.bytes() == 0 => Err(DialFault::Reset),
             Self::FileInfo { .. } => Err(DialFault::Malformed),
@@ -327,6 +349,13 @@ fn outline_fault(fault: WriteFault) -> DialFault {
         WriteFault::Mismatch => DialFault::Corrupt,
         WriteFault::Superseded => DialFault::Aborted,
         WriteFault::Disk(fault) => DialFault::Disk(fault),
+    }
+}
+
+fn manifest_fault(fault: ManifestFault) -> DialFault {
+    match fault {
+        ManifestFault::TooLarge | ManifestFault::TooManyEntries => DialFault::TooLong,
+        _ => DialFault::Malformed,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ enum Source {
     Bytes {
         body: Rc<Vec<u8>>,
         at: usize,
+        end: usize,
     },
     /// The library's list, by name.
     List {
@@ -112,7 +114,14 @@ pub(super) enum Pump {
 impl Outgoing {
     /// Sends bytes in memory, which several responses may share.
     pub(crate) fn bytes(body: impl Into<Rc<Vec<u8>>>, now: Instant) -> Self {
-        Self::new(Source::Bytes { body: body.into(), at: 0 }, now)
+        let body: Rc<Vec<u8>> = body.into();
+        let all = 0..body.len();
+        Self::bytes_range(body, all, now)
+    }
+
+    /// Sends a range of bytes in memory, which lies inside.
+    pub(crate) fn bytes_range(body: Rc<Vec<u8>>, range: Range<usize>, now: Instant) -> Self {
+        Self::new(Source::Bytes { body, at: range.start, end: range.end }, now)
     }
 
     pub(crate) fn list(attributes: bool, now: Instant) -> Self {
@@ -142,7 +151,7 @@ impl Outgoing {
     /// How many bytes it sends at most.
     pub(super) fn bytes_max(&self) -> u64 {
         match &self.source {
-            Source::Bytes { body, .. } => body.len() as u64,
+            Source::Bytes { at, end, .. } => end.saturating_sub(*at) as u64,
             Source::List { .. } => u64::MAX,
             Source::File { left, .. } => *left,
         }
@@ -253,7 +262,7 @@ impl Source {
 
     fn write(&mut self, socket: &mut Socket, budget: usize, cx: &mut Context<'_>) -> io::Result<Wrote> {
         match self {
-            Self::Bytes { body, at } => write_from(socket, body, at, budget),
+            Self::Bytes { body, at, end } => write_from(socket, &body[..*end], at, budget),
             Self::List { after, attributes, buffer, at, more } => {
                 if *at == buffer.len() && *more {
                     buffer.clear();

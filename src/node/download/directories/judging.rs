@@ -30,7 +30,7 @@ impl DownloadMachine {
             Stage::Queued => {
                 let may = directory.recorded.accepted && directory.named_place == NamedPlace::Good;
                 if may && net.cx.is_running() {
-                    self.ask_for_list(net, id);
+                    self.ask_what_is_beneath(net, id);
                 }
             }
             Stage::Fetching | Stage::Waiting { .. } | Stage::Paused => self.judge(net.cx, id),
@@ -101,7 +101,7 @@ impl DownloadMachine {
         let (is_over, is_done) = (stage.is_over(), matches!(stage, Stage::Done(_)));
         let Some(directory) = self.directories.get_mut(id) else { return };
         match directory.replace_stage(stage) {
-            Stage::Listing { exchange, .. } => cx.abort_dial(exchange),
+            Stage::Listing { exchange, .. } | Stage::Describing { exchange, .. } => cx.abort_dial(exchange),
             Stage::Waiting { timer, .. } => cx.cancel_timer(Some(timer)),
             _ => {}
         }

@@ -43,7 +43,7 @@ impl DownloadMachine {
             false => Evidence::PlainList,
         };
         for file in files {
-            plan.take(file);
+            plan.take(file, false);
         }
         let (files, names_bytes) = (plan.added(), plan.names_bytes());
         net.network.note_evidence(net.cx, peer, evidence);
@@ -56,7 +56,7 @@ impl DownloadMachine {
         }
     }
 
-    pub(in crate::node) fn on_directory_listed(
+    pub(super) fn on_directory_listed(
         &mut self,
         net: &mut Net,
         id: TransferId,
@@ -64,7 +64,7 @@ impl DownloadMachine {
         outcome: DialOutcome,
     ) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        let (peer, name) = (directory.peer, directory.name.clone());
+        let peer = directory.peer;
         if directory.plan_mut(exchange).is_none() {
             return;
         }
@@ -74,17 +74,37 @@ impl DownloadMachine {
             Err(fault) => return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault }),
         }
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
+        directory.to_make.clear();
         if plan.is_empty() {
+            let name = directory.name.clone();
             return self.set_stage(net.cx, id, Stage::Failed { why: Problem::NothingBeneath { name, peer } });
         }
+        if self.take_plan(net, id, plan) {
+            self.directories.at_work.insert(id);
+        }
+    }
+
+    /// What is to be fetched is known: the files become members. Says whether there is work on that.
+    pub(super) fn take_plan(&mut self, net: &mut Net, id: TransferId, plan: Plan) -> bool {
+        let (files, names_bytes, room) = (plan.added(), plan.names_bytes(), self.downloads.room());
+        if files > room {
+            self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
+            return false;
+        }
+        if names_bytes > DIRECTORY_LIST_BYTES_MAX {
+            self.fail_or_wait(net, id, Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 });
+            return false;
+        }
+        let Some(directory) = self.directories.get_mut(id) else { return false };
         let (files, left_out) = plan.into_added();
         directory.left_out = left_out;
         // Until these are members, a restart asks for the list again.
-        if !files.is_empty() && std::mem::take(&mut directory.is_listed) {
+        let is_more = !files.is_empty() || !directory.to_make.is_empty();
+        if is_more && std::mem::take(&mut directory.is_listed) {
             self.remember_directory(net.cx, id);
         }
-        self.directories.at_work.insert(id);
         self.set_stage(net.cx, id, Stage::Adding(files));
+        true
     }
 
     /// A directory without files fails. The files of another go on, and the peer is asked again after a while.
@@ -99,7 +119,7 @@ impl DownloadMachine {
     }
 
     /// Asks again after a while.
-    fn wait_for_list(&mut self, net: &mut Net, id: TransferId, why: Problem) {
+    pub(super) fn wait_for_list(&mut self, net: &mut Net, id: TransferId, why: Problem) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.waits = directory.waits.saturating_add(1);
         let wait = net.cx.rng.back_off(directory.waits, SOURCE_REST_MIN, SOURCE_REST_MAX);

@@ -25,6 +25,7 @@ impl DownloadMachine {
         let Some(id) = self.directories.at_work.pop_first() else { return };
         let Some(directory) = self.directories.get(id) else { return };
         let goes_on = match directory.stage() {
+            Stage::Planning { .. } => self.plan_manifest(net, id),
             Stage::Adding(_) => self.add_members(net, id),
             Stage::Done(_) => self.release_members(net.cx, id),
             _ => false,
@@ -39,7 +40,9 @@ impl DownloadMachine {
     fn add_members(&mut self, net: &mut Net, id: TransferId) -> bool {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             let Some(next) = self.directories.get_mut(id).and_then(|row| row.adding_mut()?.pop()) else {
-                self.on_members_added(net.cx, id);
+                if !self.make_directories(net, id) {
+                    self.on_members_added(net.cx, id);
+                }
                 return false;
             };
             let room = self.downloads.room();
@@ -60,7 +63,11 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(id) else { return true };
         let (peer, base) = (directory.peer, directory.base.clone());
         let token = (net.cx.rng.number() >> 32) as u32;
-        let spec = PartSpec { target: Target::Within { directory: base, path: file.path }, token, filesystem: None };
+        let spec = PartSpec {
+            target: Target::Within { directory: base, path: file.path, executable: file.executable },
+            token,
+            filesystem: None,
+        };
         // The peer is asked for names: what it says of their contents holds until it says otherwise.
         let want = file.b3.map_or(Want::Name, |b3| Want::NamedContent { b3, from: peer });
         let sources = vec![Source::new(peer, Rc::new(file.name.clone()), file.size)];
@@ -77,7 +84,7 @@ impl DownloadMachine {
     }
 
     /// All files of the list are members. Those that were refused are tried again.
-    fn on_members_added(&mut self, cx: &mut Cx, id: TransferId) {
+    pub(super) fn on_members_added(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_listed = true;
         let members: Vec<TransferId> = directory.members.values().copied().collect();

@@ -2,9 +2,12 @@
 //!
 //! | stage | what happens | then |
 //! |---|---|---|
-//! | queued | its record is written, and the place that the user has named is probed | listing |
+//! | queued | its record is written, and the place that the user has named is probed | describing, listing |
+//! | describing | the peer is asked for the manifest, if it speaks `p1` (`describing`) | planning, listing, waiting |
+//! | planning | the manifest becomes a plan (`plan`), a slice at a time | adding, waiting, failed |
 //! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, waiting, failed |
-//! | adding | each file of the plan becomes a member, a slice at a time (`members`) | fetching |
+//! | adding | each file of the plan becomes a member, a slice at a time (`members`) | making, fetching |
+//! | making | the empty directories of the manifest are made (`making`) | fetching, waiting, failed |
 //! | fetching | the members are fetched like all downloads; only they do so | done, waiting, failed |
 //! | waiting | the list was not to be had, or files were refused: it is asked for again (`judging`) | queued |
 //! | paused | by the user; so are its members | fetching, queued |
@@ -18,8 +21,10 @@
 //! back than the record says, the list is asked for again. What was ordered of a directory is in its own record: a restart
 //! brings its members into line with it.
 
+mod describing;
 mod judging;
 mod listing;
+mod making;
 mod members;
 mod orders;
 mod plan;

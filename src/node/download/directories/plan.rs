@@ -20,6 +20,7 @@ pub(super) struct Planned {
     pub(super) path: FileName,
     pub(super) size: Option<u64>,
     pub(super) b3: Option<ContentHash>,
+    pub(super) executable: bool,
 }
 
 /// Names that cannot be saved.
@@ -31,7 +32,7 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
-    fn add(&mut self, name: FileName) {
+    pub(super) fn add(&mut self, name: FileName) {
         self.count += 1;
         if self.first.len() < DIRECTORY_NAMES_SHOWN {
             self.first.push(name);
@@ -70,7 +71,7 @@ impl Plan {
     }
 
     /// Takes a line of the list. Says whether it is beneath the directory.
-    pub(super) fn take(&mut self, file: Listed) -> bool {
+    pub(super) fn take(&mut self, file: Listed, executable: bool) -> bool {
         if !file.name.as_bytes().starts_with(self.prefix.as_bytes()) {
             return false;
         }
@@ -84,7 +85,7 @@ impl Plan {
             None if self.is_free(path.as_bytes()) => {
                 let (size, b3) = file.attributes.map_or((None, None), |told| (told.size, told.b3));
                 let path_bytes = path.as_bytes().len();
-                let planned = Planned { name: file.name.clone(), path: path.clone(), size, b3 };
+                let planned = Planned { name: file.name.clone(), path: path.clone(), size, b3, executable };
                 self.files.insert(path, (file.name, Some(planned)));
                 self.added += 1;
                 self.names_bytes += path_bytes;
@@ -114,8 +115,13 @@ impl Plan {
         (self.files.into_values().rev().filter_map(|(_, planned)| planned).collect(), self.left_out)
     }
 
+    /// The name in the share of the peer of a path beneath the directory; `None` if that is too long.
+    pub(super) fn name_of(&self, path: &FileName) -> Option<FileName> {
+        FileName::from_bytes(&[self.prefix.as_bytes(), path.as_bytes()].concat())
+    }
+
     /// The path of a name that is beneath the directory; `None` if it has none that is safe.
-    fn path_of(&self, name: &FileName) -> Option<FileName> {
+    pub(super) fn path_of(&self, name: &FileName) -> Option<FileName> {
         let rest = name.as_bytes().strip_prefix(self.prefix.as_bytes())?;
         let mut path = self.root.as_bytes().to_vec();
         for (depth, part) in rest.split(|&byte| byte == b'/').enumerate() {
@@ -151,7 +157,7 @@ mod tests {
     fn planned(names: &[&[u8]]) -> (Vec<String>, Vec<String>) {
         let mut plan = Plan::new(name(b"x/d/"), name(b"d"), std::iter::empty());
         for bytes in names {
-            plan.take(Listed { name: name(bytes), attributes: None });
+            plan.take(Listed { name: name(bytes), attributes: None }, false);
         }
         let (added, left_out) = plan.into_added();
         assert_eq!(left_out.count, left_out.first.len() as u64);
@@ -200,7 +206,7 @@ mod tests {
         let members = [name(b"x/d/a")];
         let mut plan = Plan::new(name(b"x/d/"), name(b"d"), members.iter());
         for listed in [&b"x/d/a"[..], b"x/d/a/b", b"x/d/c"] {
-            assert!(plan.take(Listed { name: name(listed), attributes: None }));
+            assert!(plan.take(Listed { name: name(listed), attributes: None }, false));
         }
         assert_eq!((plan.added(), plan.left_out.count), (1, 1));
     }

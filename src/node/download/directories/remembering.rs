@@ -1,6 +1,6 @@
 //! What is remembered of directories, and how a restart takes it up.
 
-use super::state::{Directory, Stage, Summary};
+use super::state::{Described, Directory, Stage, Summary};
 use super::tally::Tally;
 use crate::control::Problem;
 use crate::id::TransferId;
@@ -22,8 +22,8 @@ impl DownloadMachine {
             id,
             spec: directory.spec(),
             name: directory.name.clone(),
-            size: None,
-            b3: None,
+            size: directory.described.map(|described| described.bytes),
+            b3: directory.described.map(|described| described.b3),
             learnt_from: None,
             state,
             error,
@@ -118,6 +118,8 @@ impl Directory {
         let PartSpec { target: Target::Within { directory: base, .. }, .. } = &record.spec else { return None };
         let peer = canonical(record.sources.first()?.addr);
         let mut directory = Self::new(record.name.clone(), peer, base.clone());
+        let described = record.b3.zip(record.size);
+        directory.described = described.map(|(b3, bytes)| Described { b3, files: 0, bytes });
         directory.recorded = Recorded::recalled(record.state, record.error.clone());
         let why = record.error.clone().map_or(Problem::Unknown, |error| Problem::Recalled { error });
         directory.replace_stage(match record.state {

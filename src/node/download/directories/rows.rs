@@ -166,7 +166,7 @@ impl DownloadMachine {
             bytes_done: sum.bytes,
             size: sum.size,
             verified: directory.tally.unverified == 0 && files_done == directory.files(),
-            already: directory.tally.fetched == 0 && files_done == directory.files(),
+            already: directory.tally.fetched == 0 && files_done > 0 && files_done == directory.files(),
             sources: sum.sources.into_iter().collect(),
         }
     }
@@ -179,7 +179,6 @@ impl DownloadMachine {
         let sum = if over.is_none() { self.sum(row, now) } else { Sum::default() };
         let rate = sum.rate.map(|rate| cap.of(rate));
         let (bytes_done, size) = over.map_or((sum.bytes, sum.size), |over| (over.bytes_done, over.size));
-        let left = size.map(|size| size.saturating_sub(bytes_done));
         let (error, retry_at) = match row.stage() {
             Stage::Waiting { until, why, .. } => (Some(why), Some(sum.retry_at.map_or(*until, |at| at.min(*until)))),
             Stage::Failed { why } => (Some(why), None),
@@ -190,8 +189,15 @@ impl DownloadMachine {
         };
         let count = |doing| row.tally.count(doing);
         let missing = count(Doing::Waiting) + count(Doing::Blocked) + count(Doing::Refused) + count(Doing::Unsavable);
+        // Until the files are members, the manifest says how many there are.
+        let described = row.described.filter(|_| over.is_none() && !row.is_listed);
+        let size = size.or(described.map(|described| described.bytes));
+        let left = size.map(|size| size.saturating_sub(bytes_done));
         let part = DirectoryPart {
-            files: over.map_or(row.files() + row.left_out.count, |over| over.files),
+            manifest: row.described.map(|described| described.b3.to_string()),
+            files: over
+                .map_or(row.files() + row.left_out.count, |over| over.files)
+                .max(described.map_or(0, |described| described.files)),
             files_done: over.map_or(count(Doing::Done), |over| over.files_done),
             files_missing: over.map_or(missing + row.left_out.count, |_| 0),
             missing: sum.missing,

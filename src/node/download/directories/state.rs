@@ -2,8 +2,9 @@
 
 use super::plan::{LeftOut, Plan, Planned};
 use super::tally::{Doing, Tally};
+use crate::content::ManifestEntry;
 use crate::control::{CallError, DownloadState, Problem};
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{PartSpec, RecordState, Target};
 use crate::node::download::state::{NamedPlace, Recorded};
@@ -28,7 +29,13 @@ pub(in crate::node::download) struct Directory {
     pub(super) tally: Tally,
     /// Of the last list.
     pub(super) left_out: LeftOut,
-    /// All files of a list are members.
+    /// `None` as long as the peer has sent no manifest.
+    pub(super) described: Option<Described>,
+    /// Directories of the last manifest that are still to be made. The last is next.
+    pub(super) to_make: Vec<FileName>,
+    /// Orders to make directories that were not answered.
+    pub(super) making: u32,
+    /// All files of a list are members, and all its directories are made.
     pub(super) is_listed: bool,
     /// Times in a row that it had to wait; and how many members were done the last time.
     pub(super) waits: u32,
@@ -46,8 +53,18 @@ pub(super) enum Stage {
         exchange: ExchangeId,
         plan: Plan,
     },
+    /// The peer is asked for the manifest.
+    Describing {
+        exchange: ExchangeId,
+        asked: Asked,
+    },
+    Planning {
+        plan: Box<Plan>,
+        entries: std::vec::IntoIter<ManifestEntry>,
+    },
     /// The last is next.
     Adding(Vec<Planned>),
+    Making,
     Fetching,
     Waiting {
         until: Instant,
@@ -60,6 +77,26 @@ pub(super) enum Stage {
         why: Problem,
     },
     Cancelled(Summary),
+}
+
+/// What the peer is asked for on the way to a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Whether it speaks `p1`.
+    Contact,
+    /// Hash and size.
+    Info,
+    Manifest,
+}
+
+/// What the last manifest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Described {
+    /// Of the manifest itself.
+    pub(super) b3: ContentHash,
+    pub(super) files: u64,
+    /// Of all files together.
+    pub(super) bytes: u64,
 }
 
 /// What is shown of a directory that has no members any more.
@@ -93,6 +130,9 @@ impl Directory {
             members: BTreeMap::new(),
             tally: Tally::default(),
             left_out: LeftOut::default(),
+            described: None,
+            to_make: Vec::new(),
+            making: 0,
             is_listed: false,
             waits: 0,
             done_before: 0,
@@ -121,13 +161,17 @@ impl Directory {
         }
     }
 
+    pub(super) fn planning_mut(&mut self) -> Option<(&mut Box<Plan>, &mut std::vec::IntoIter<ManifestEntry>)> {
+        if let Stage::Planning { plan, entries } = &mut self.stage { Some((plan, entries)) } else { None }
+    }
+
     pub(super) fn adding_mut(&mut self) -> Option<&mut Vec<Planned>> {
         if let Stage::Adding(files) = &mut self.stage { Some(files) } else { None }
     }
 
     /// Where it is saved.
     pub(super) fn spec(&self) -> PartSpec {
-        let target = Target::Within { directory: self.base.clone(), path: self.root.clone() };
+        let target = Target::Within { directory: self.base.clone(), path: self.root.clone(), executable: false };
         PartSpec { target, token: 0, filesystem: None }
     }
 
@@ -149,7 +193,8 @@ impl Directory {
             Stage::Paused => DownloadState::Paused,
             _ if has(Doing::Active) => DownloadState::Active,
             Stage::Queued => DownloadState::Queued,
-            Stage::Listing { .. } | Stage::Adding(_) => DownloadState::Active,
+            Stage::Describing { .. } | Stage::Planning { .. } => DownloadState::Active,
+            Stage::Listing { .. } | Stage::Adding(_) | Stage::Making => DownloadState::Active,
             _ if has(Doing::Queued) => DownloadState::Queued,
             Stage::Waiting { .. } => DownloadState::Retrying,
             Stage::Fetching if has(Doing::Waiting) => DownloadState::Retrying,

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::control::{ExitCode, Notice};
+use crate::fault::RefusalReason;
+use crate::id::ExchangeId;
 use crate::node::Node;
 use crate::node::contract::{RecordKind, RecordState};
 use std::collections::BTreeMap;
@@ -22,10 +24,25 @@ fn asked() -> Rig {
     rig
 }
 
+/// The one request for a list. A manifest is refused, as by earlier versions.
+fn asked_for_list(rig: &mut Rig) -> ExchangeId {
+    loop {
+        let (exchange, to, message) = rig.dial();
+        assert_eq!(to, peer(1));
+        match message {
+            Message::ListFiles { p1: true } => return exchange,
+            Message::FirstContact { .. } => rig.succeed(exchange, Response::Delivered),
+            Message::MetadataRequest { name } if name.as_bytes() == b"x/d/" => {
+                rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Answers the one request for a list.
 fn list(rig: &mut Rig, files: Vec<Listed>) {
-    let (exchange, to, message) = rig.dial();
-    assert_eq!((to, message), (peer(1), Message::ListFiles { p1: true }));
+    let exchange = asked_for_list(rig);
     rig.handle(Event::ListBatch { exchange, files });
     rig.succeed(exchange, Response::FileList { truncated: false });
 }
@@ -42,7 +59,7 @@ fn three() -> Vec<Listed> {
 fn find_there(rig: &mut Rig) -> usize {
     let opened = opened(rig);
     for (download, target) in &opened {
-        let Target::Within { directory, path } = target else { panic!("{target:?}") };
+        let Target::Within { directory, path, .. } = target else { panic!("{target:?}") };
         let path = directory.join(path.to_string());
         rig.handle(Event::PartOpened { download: *download, outcome: Ok(OpenedPart::AlreadyThere { path }) });
     }
@@ -209,7 +226,7 @@ fn a_peer_out_of_reach_is_asked_again() {
 #[test]
 fn a_list_with_too_many_files_is_broken_off() {
     let mut rig = asked();
-    let (exchange, ..) = rig.dial();
+    let exchange = asked_for_list(&mut rig);
     for batch in 0..=10 {
         let files = (0..1_000).map(|n| listed(&format!("x/d/{batch}/{n}"), Some(1))).collect();
         rig.handle(Event::ListBatch { exchange, files });
@@ -353,7 +370,7 @@ fn files_that_are_refused_are_asked_for_again() {
     assert_eq!((missing.len(), missing[0].name.as_bytes()), (1, &b"x/d/a"[..]));
     rig.orders.clear();
     rig.pass(Duration::from_secs(100));
-    let (exchange, ..) = rig.dial();
+    let exchange = asked_for_list(&mut rig);
     rig.succeed(exchange, Response::FileList { truncated: true });
     assert_eq!(state(&mut rig, 1), DownloadState::Retrying, "a list that was cut ends no directory that has files");
     rig.orders.clear();

@@ -7,6 +7,7 @@ mod contacts;
 mod contents;
 mod crawling;
 mod crowding;
+mod described;
 mod directories;
 mod disks;
 mod events;
@@ -142,7 +143,7 @@ fn open(rig: &mut Rig) {
         let path = match target {
             Target::Suggested { directory, name } => directory.join(name.to_string()),
             Target::Exact { path, .. } => path,
-            Target::Within { directory, path } => directory.join(path.to_string()),
+            Target::Within { directory, path, .. } => directory.join(path.to_string()),
         };
         rig.handle(Event::PartOpened {
             download,

@@ -4,7 +4,7 @@ use super::*;
 use std::os::unix::fs::symlink;
 
 fn within(base: &Path, path: &str) -> PartRequest {
-    towards(Target::Within { directory: base.to_owned(), path: name(path) })
+    towards(Target::Within { directory: base.to_owned(), path: name(path), executable: false })
 }
 
 #[test]
@@ -72,4 +72,35 @@ fn a_directory_can_be_probed() {
     symlink("/", made.join("link")).unwrap();
     assert_eq!(within(&made, "file").probe(), Err(DiskFault::Exists));
     assert_eq!(within(&made, "link").probe(), Err(DiskFault::Exists));
+}
+
+#[test]
+fn directories_without_a_file_are_made_and_nothing_is_followed() {
+    let (scratch, elsewhere) = (scratch(), scratch());
+    symlink(elsewhere.path(), scratch.path().join("link")).unwrap();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    let make =
+        |paths: &[&str]| within(scratch.path(), "d").make_directories(paths.iter().map(|path| name(path)).collect());
+    assert_eq!(
+        make(&["d", "d/e/f", "d/e", "link/x", "file", "file/y"]),
+        Ok(["link/x", "file", "file/y"].map(name).into())
+    );
+    assert!(scratch.path().join("d/e/f").is_dir());
+    assert_eq!(names(elsewhere.path()), [""; 0]);
+    for path in ["../a", "d/../../a", "/a"] {
+        assert_eq!(make(&[path]), Err(DiskFault::NotDirectory), "{path}");
+    }
+}
+
+#[test]
+fn a_file_is_made_executable_with_its_final_name() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = scratch();
+    for (path, executable) in [("d/run", true), ("d/text", false)] {
+        let target = Target::Within { directory: scratch.path().to_owned(), path: name(path), executable };
+        let mut part = towards(target).ready();
+        part.append(b"bytes").unwrap();
+        let path = part.commit().run().unwrap().path;
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o100 != 0, executable);
+    }
 }

@@ -315,6 +315,9 @@ impl Outbound {
             After::Expect(Expect::FileList) => {
                 State::Receiving(Incoming::Files { reader: FileListReader::default(), fin: false })
             }
+            After::Expect(Expect::Manifest { b3, size }) => {
+                State::Receiving(Incoming::Manifest { reader: Box::default(), b3: *b3, size: *size })
+            }
             After::Expect(Expect::FileInfo) => {
                 State::Receiving(Incoming::FileInfo { reader: FileInfoReader::default(), info: None })
             }

@@ -1,0 +1,167 @@
+//! The manifest of a directory, which a `p1` peer is asked for before its list (PROTOCOL, part 2, Directories). A peer that has
+//! none for it is asked for its list.
+
+use super::plan::Plan;
+use super::state::{Asked, Described, Stage};
+use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
+use crate::control::Problem;
+use crate::fault::DialFault;
+use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
+use crate::name::FileName;
+use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::exchanges::Purpose;
+use crate::node::download::DownloadMachine;
+use crate::node::limits::ORDER_DOWNLOADS_PER_SLICE;
+use crate::node::network::Net;
+use crate::node::speech::{Evidence, Speech};
+use crate::wire::{Attributes, Listed, Message};
+use std::net::{Ipv4Addr, SocketAddr};
+
+impl DownloadMachine {
+    /// Asks the peer of a directory what is beneath it.
+    pub(super) fn ask_what_is_beneath(&mut self, net: &mut Net, id: TransferId) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let peer = directory.peer;
+        match net.network.peers().speech(peer) {
+            Speech::P1 => self.ask_for_manifest_info(net, id),
+            Speech::Unheard if self.first_contacts.may_ask(net.cx.now, peer) => self.ask_what_peer_speaks(net, id),
+            Speech::Unheard | Speech::Base => self.ask_for_list(net, id),
+        }
+    }
+
+    fn ask_what_peer_speaks(&mut self, net: &mut Net, id: TransferId) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let peer = directory.peer;
+        // As for a file: the answer comes on the connection that asks.
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), net.cx.config.listen.port().max(1));
+        let requester = net.network.advertised(net.cx).unwrap_or(nowhere);
+        let query = QueryId::p1(net.cx.rng.number());
+        match net.cx.dial_first_contact(peer, query, requester, Purpose::Directory(id)) {
+            Ok(exchange) => {
+                self.first_contacts.note_asked(net.cx.now, peer);
+                self.set_stage(net.cx, id, Stage::Describing { exchange, asked: Asked::Contact });
+            }
+            Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
+        }
+    }
+
+    fn ask_for_manifest_info(&mut self, net: &mut Net, id: TransferId) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let message = Message::MetadataRequest { name: directory.name.clone() };
+        self.ask_for_manifest(net, id, (message, Expect::FileInfo), Asked::Info);
+    }
+
+    fn ask_for_manifest(&mut self, net: &mut Net, id: TransferId, what: (Message, Expect), asked: Asked) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let (message, expect) = what;
+        match net.cx.dial_peer(directory.peer, vec![message], expect, Purpose::Directory(id)) {
+            Ok(exchange) => self.set_stage(net.cx, id, Stage::Describing { exchange, asked }),
+            Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
+        }
+    }
+
+    /// An exchange with the peer of a directory has ended.
+    pub(in crate::node) fn on_directory_dial_ended(
+        &mut self,
+        net: &mut Net,
+        id: TransferId,
+        exchange: ExchangeId,
+        outcome: DialOutcome,
+    ) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let (peer, name) = (directory.peer, directory.name.clone());
+        let Stage::Describing { exchange: ours, asked } = directory.stage() else {
+            return self.on_directory_listed(net, id, exchange, outcome);
+        };
+        if *ours != exchange {
+            return;
+        }
+        let asked = *asked;
+        if let Err(
+            fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut | DialFault::NotAPeer(_)),
+        ) = outcome
+        {
+            return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault });
+        }
+        match (asked, outcome.map(|dialled| (dialled.speaks_p1(), dialled))) {
+            (Asked::Contact, Ok((true, _))) => {
+                net.network.note_evidence(net.cx, peer, Evidence::Contact);
+                self.ask_for_manifest_info(net, id);
+            }
+            (Asked::Info, Ok((_, Dialled { response: Response::FileInfo { b3, size }, .. })))
+                if size <= MANIFEST_BYTES_MAX as u64 =>
+            {
+                let message = Message::RangeRequest { offset: 0, length: size, name };
+                self.ask_for_manifest(net, id, (message, Expect::Manifest { b3, size }), Asked::Manifest);
+            }
+            (Asked::Manifest, Ok((_, Dialled { response: Response::Manifest(manifest), .. }))) => {
+                self.on_manifest(net, id, *manifest);
+            }
+            (Asked::Info, Err(DialFault::Reset)) => {
+                net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
+                self.ask_for_list(net, id);
+            }
+            (_, other) => {
+                if let Err(fault) = other {
+                    log::debug!(id = id.0, peer:%, error:% = fault; "no manifest of the directory");
+                }
+                self.ask_for_list(net, id);
+            }
+        }
+    }
+
+    fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        let Manifest { entries, files, bytes, b3 } = manifest;
+        log::info!(id = id.0, name:% = directory.name, files, bytes, manifest:% = b3; "directory described");
+        directory.described = Some(Described { b3, files, bytes });
+        directory.to_make.clear();
+        if entries.is_empty() {
+            directory.to_make.push(directory.root.clone());
+        }
+        let plan = Plan::new(directory.name.clone(), directory.root.clone(), directory.members.keys());
+        let entries = entries.into_iter();
+        self.directories.at_work.insert(id);
+        self.set_stage(net.cx, id, Stage::Planning { plan: Box::new(plan), entries });
+    }
+
+    /// One slice of making a plan of a manifest. Says whether there is more.
+    pub(super) fn plan_manifest(&mut self, net: &mut Net, id: TransferId) -> bool {
+        for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
+            let Some(directory) = self.directories.get_mut(id) else { return false };
+            let Some((plan, entries)) = directory.planning_mut() else { return false };
+            let Some(entry) = entries.next() else { break };
+            if let Some(directory_path) = take_entry(plan, entry) {
+                directory.to_make.push(directory_path);
+            }
+        }
+        let Some(directory) = self.directories.get_mut(id) else { return false };
+        if directory.planning_mut().is_none_or(|(_, entries)| entries.len() > 0) {
+            return true;
+        }
+        let Stage::Planning { plan, .. } = directory.replace_stage(Stage::Queued) else { return false };
+        self.take_plan(net, id, *plan)
+    }
+}
+
+/// The path of an empty directory, if the entry is one that can be made.
+fn take_entry(plan: &mut Plan, entry: ManifestEntry) -> Option<FileName> {
+    let ManifestEntry { path, kind } = entry;
+    let Some(name) = plan.name_of(&path) else {
+        plan.left_out.add(path);
+        return None;
+    };
+    let EntryKind::File { size, b3, executable } = kind else {
+        let path = plan.path_of(&name);
+        if path.is_none() {
+            plan.left_out.add(name);
+        }
+        return path;
+    };
+    plan.take(Listed { name, attributes: Some(attributes(size, b3)) }, executable);
+    None
+}
+
+fn attributes(size: u64, b3: ContentHash) -> Attributes {
+    Attributes { size: Some(size), b3: Some(b3), more: false }
+}

@@ -1,0 +1,212 @@
+//! A directory whose peer sends a manifest.
+
+use super::*;
+use crate::content::{EntryKind, Manifest, ManifestWriter};
+use crate::control::ExitCode;
+use crate::fault::RefusalReason;
+use crate::name::FileName;
+use crate::node::contract::{DiskOutcome, Expect, RecordKind};
+
+fn asked(knows_p1: bool) -> Rig {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    if knows_p1 {
+        hear_of(&mut rig, 1);
+    }
+    rig.orders.clear();
+    download(&mut rig, vec![file(peer(1), "x/d/")]);
+    rig
+}
+
+fn manifest(entries: &[(&str, EntryKind)]) -> (Manifest, u64) {
+    let mut writer = ManifestWriter::default();
+    entries.iter().for_each(|(path, kind)| writer.push(path.as_bytes(), *kind).unwrap());
+    let text = writer.finish().text;
+    (Manifest::parse(&text).unwrap(), text.len() as u64)
+}
+
+fn entry(size: u64, executable: bool) -> EntryKind {
+    EntryKind::File { size, b3: ContentHash([size as u8; 32]), executable }
+}
+
+fn tree() -> (Manifest, u64) {
+    manifest(&[("a", entry(5, false)), ("e/f", EntryKind::EmptyDirectory), ("run", entry(6, true))])
+}
+
+/// Gives the peer's answers until the manifest has come.
+fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) {
+    let (exchange, _, message) = rig.dial();
+    assert_eq!(message, Message::MetadataRequest { name: name("x/d/") });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    let expects = rig.orders.iter().find_map(|order| match order {
+        Action::Dial { expect, .. } => Some(*expect),
+        _ => None,
+    });
+    assert_eq!(expects, Some(Expect::Manifest { b3: manifest.b3, size }));
+    let (exchange, _, message) = rig.dial();
+    assert_eq!(message, Message::RangeRequest { offset: 0, length: size, name: name("x/d/") });
+    rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
+}
+
+fn made(rig: &mut Rig) -> Vec<String> {
+    let made = rig.take(|order| match order {
+        Action::MakeDirectories { paths, .. } => Some(paths.clone()),
+        _ => None,
+    });
+    made.into_iter().flatten().map(|path| path.to_string()).collect()
+}
+
+fn answer_made(rig: &mut Rig, outcome: DiskOutcome<Vec<FileName>>) {
+    rig.handle(Event::DirectoriesMade { download: TransferId(1), outcome });
+}
+
+fn all_there(rig: &mut Rig) {
+    for (download, target) in opened(rig) {
+        rig.handle(Event::PartOpened { download, outcome: Ok(OpenedPart::AlreadyThere { path: target.path() }) });
+    }
+}
+
+fn executable(rig: &Rig) -> Vec<(String, bool)> {
+    let records = rig.orders.iter().filter_map(|order| match order {
+        Action::RememberDownload { record, .. } => Some(record),
+        _ => None,
+    });
+    let members = records.filter_map(|record| match &record.spec.target {
+        Target::Within { path, executable, .. } if record.kind != RecordKind::File => {
+            Some((path.to_string(), *executable))
+        }
+        _ => None,
+    });
+    let mut members: Vec<_> = members.collect();
+    members.sort();
+    members.dedup();
+    members
+}
+
+#[test]
+fn the_manifest_says_what_is_fetched_and_made() {
+    let mut rig = asked(true);
+    describe(&mut rig, tree());
+    assert_eq!(executable(&rig), [("d", false), ("d/a", false), ("d/run", true)].map(|(path, x)| (path.into(), x)));
+    assert_eq!(made(&mut rig), ["d/e/f"]);
+    let begun = row(&mut rig, 1);
+    let part = begun.directory.clone().unwrap();
+    assert_eq!((begun.size, part.files, part.manifest), (Some(11), 2, Some(tree().0.b3.to_string())));
+    all_there(&mut rig);
+    assert_eq!(state(&mut rig, 1), DownloadState::Active, "a directory is not made yet");
+    answer_made(&mut rig, Ok(vec![]));
+    let done = row(&mut rig, 1);
+    assert_eq!((done.state, done.bytes_done, done.size), (DownloadState::Done, 11, Some(11)));
+    assert!(done.directory.unwrap().manifest.is_some() && done.verified);
+}
+
+#[test]
+fn a_peer_of_unknown_version_is_asked_what_it_speaks() {
+    let mut rig = asked(false);
+    let (exchange, _, message) = rig.dial();
+    assert!(matches!(message, Message::FirstContact { .. }), "{message:?}");
+    rig.succeed(exchange, Response::SpeaksP1);
+    describe(&mut rig, tree());
+    answer_made(&mut rig, Ok(vec![]));
+    all_there(&mut rig);
+    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+    let mut rig = asked(false);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::Delivered);
+    assert_eq!(rig.dial().2, Message::ListFiles { p1: true }, "code 9 goes to nobody who has not shown part 2");
+}
+
+#[test]
+fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
+    let faults = [
+        DialFault::Declined(RefusalReason::NoSuchFile),
+        DialFault::Declined(RefusalReason::NotHashed),
+        DialFault::Declined(RefusalReason::TooLarge),
+        DialFault::Reset,
+        DialFault::Malformed,
+    ];
+    for fault in faults {
+        let mut rig = asked(true);
+        let (exchange, ..) = rig.dial();
+        rig.fail(exchange, fault);
+        assert_eq!(rig.dial().2, Message::ListFiles { p1: true }, "{fault}");
+    }
+    // The bytes are others than the hash says, or more than a manifest may have.
+    let mut rig = asked(true);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 100 });
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Corrupt);
+    assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
+    let mut rig = asked(true);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: u64::MAX });
+    assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
+    let mut rig = asked(true);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+    rig.pass(Duration::from_secs(15));
+    describe(&mut rig, tree());
+}
+
+#[test]
+fn an_empty_directory_is_made_itself() {
+    let mut rig = asked(true);
+    describe(&mut rig, manifest(&[]));
+    assert_eq!(made(&mut rig), ["d"]);
+    answer_made(&mut rig, Ok(vec![]));
+    let done = row(&mut rig, 1);
+    assert_eq!((done.state, done.already, done.bytes_done), (DownloadState::Done, false, 0));
+}
+
+#[test]
+fn what_is_in_the_way_of_a_directory_is_told_and_a_full_disk_is_waited_for() {
+    let mut rig = asked(true);
+    describe(&mut rig, tree());
+    all_there(&mut rig);
+    answer_made(&mut rig, Err(DiskFault::Full));
+    let waits = row(&mut rig, 1);
+    assert_eq!((waits.state, waits.error.unwrap().code), (DownloadState::Retrying, ExitCode::DiskFull as i32));
+    rig.orders.clear();
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    describe(&mut rig, tree());
+    assert_eq!(made(&mut rig), ["d/e/f"]);
+    answer_made(&mut rig, Ok(vec![name("d/e/f")]));
+    let failed = row(&mut rig, 1);
+    assert_eq!(failed.state, DownloadState::Failed);
+    assert_eq!(failed.directory.unwrap().missing[0].name.as_bytes(), b"d/e/f");
+}
+
+#[test]
+fn an_answer_for_an_order_before_a_pause_counts_for_no_later_one() {
+    let mut rig = asked(true);
+    describe(&mut rig, tree());
+    assert_eq!(made(&mut rig), ["d/e/f"]);
+    order(&mut rig, Request::Pause { ids: "1".into() });
+    order(&mut rig, Request::Resume { ids: "1".into() });
+    describe(&mut rig, tree());
+    assert_eq!(made(&mut rig), ["d/e/f"]);
+    all_there(&mut rig);
+    answer_made(&mut rig, Ok(vec![]));
+    assert_ne!(state(&mut rig, 1), DownloadState::Done, "the second order is not answered");
+    answer_made(&mut rig, Ok(vec![]));
+    all_there(&mut rig);
+    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+}
+
+#[test]
+fn many_directories_are_made_in_turn() {
+    let names: Vec<String> = (0..150).map(|n| format!("{n:03}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), EntryKind::EmptyDirectory)).collect();
+    let mut rig = asked(true);
+    describe(&mut rig, manifest(&entries));
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let some = made(&mut rig);
+        assert!(some.len() <= crate::node::limits::DIRECTORIES_MADE_AT_ONCE);
+        all.extend(some);
+        answer_made(&mut rig, Ok(vec![]));
+    }
+    all.sort();
+    assert_eq!((all.len(), state(&mut rig, 1)), (150, DownloadState::Done));
+}

@@ -1,0 +1,155 @@
+//! The manifests of shared directories.
+
+use super::hashing::{b3_of, hash_all};
+use super::rig::*;
+use crate::content::{EntryKind, MANIFEST_ENTRIES_MAX, Manifest, WrittenManifest};
+use crate::id::ExchangeId;
+use crate::library::{ScanReport, ScannedFile};
+use crate::node::contract::{Action, Event, NodeConfig, Refusal};
+use crate::wire::Message;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+fn sharing(files: Vec<ScannedFile>, empty: &[&str]) -> Rig {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
+    scan(&mut rig, files, empty);
+    rig
+}
+
+fn scan(rig: &mut Rig, files: Vec<ScannedFile>, empty: &[&str]) {
+    rig.handle(Event::Scanned { files });
+    let empty = empty.iter().map(|text| name(text)).collect();
+    rig.handle(Event::ScanEnded { report: ScanReport { empty, ..ScanReport::default() } });
+}
+
+fn tree() -> Vec<ScannedFile> {
+    let run = ScannedFile { executable: true, ..scanned("d/run", 7) };
+    vec![scanned("a", 1), scanned("d/a-b/c", 2), scanned("d/a/b", 3), run, scanned("dd/x", 9)]
+}
+
+fn ask(rig: &mut Rig, directory: &str, range: Option<(u64, u64)>) -> ExchangeId {
+    let (name, from) = (name(directory), SocketAddr::new(peer(1).ip(), 40_000));
+    let message = match range {
+        None => Message::MetadataRequest { name },
+        Some((offset, length)) => Message::RangeRequest { offset, length, name },
+    };
+    rig.request(from, message)
+}
+
+fn sent(rig: &mut Rig) -> Vec<(ExchangeId, Rc<WrittenManifest>, Option<Range<usize>>)> {
+    rig.take(|order| match order {
+        Action::SendManifest { exchange, manifest, range } => Some((*exchange, Rc::clone(manifest), range.clone())),
+        _ => None,
+    })
+}
+
+fn refused(rig: &mut Rig) -> Vec<(ExchangeId, Refusal)> {
+    rig.take(|order| match order {
+        Action::Refuse { exchange, reason } => Some((*exchange, *reason)),
+        _ => None,
+    })
+}
+
+fn the_manifest(rig: &mut Rig, directory: &str) -> Rc<WrittenManifest> {
+    let exchange = ask(rig, directory, None);
+    let (to, manifest, range) = sent(rig).remove(0);
+    assert_eq!((to, range), (exchange, None));
+    rig.handle(Event::ResponseEnded { exchange, outcome: Ok(80) });
+    manifest
+}
+
+#[test]
+fn a_manifest_has_what_is_beneath_a_directory() {
+    let mut rig = sharing(tree(), &["d/a/e", "d/z", "dd/e"]);
+    hash_all(&mut rig);
+    let manifest = the_manifest(&mut rig, "d/");
+    let read = Manifest::parse(&manifest.text).unwrap();
+    assert_eq!((read.files, read.bytes, read.b3), (3, 12, manifest.b3));
+    let file = |text: &str, size, executable| {
+        let b3 = b3_of(&ScannedFile { executable, ..scanned(&format!("d/{text}"), size) });
+        (text.to_owned(), EntryKind::File { size, b3, executable })
+    };
+    let empty = |text: &str| (text.to_owned(), EntryKind::EmptyDirectory);
+    let expected = [file("a-b/c", 2, false), file("a/b", 3, false), empty("a/e"), file("run", 7, true), empty("z")];
+    assert_eq!(
+        read.entries.into_iter().map(|entry| (entry.path.to_string(), entry.kind)).collect::<Vec<_>>(),
+        expected
+    );
+
+    let length = manifest.text.len() as u64;
+    let exchange = ask(&mut rig, "d/", Some((0, length)));
+    assert_eq!(sent(&mut rig), [(exchange, manifest, Some(0..length as usize))]);
+    for (offset, length, reason) in
+        [(0, length + 1, Refusal::OutsideFile), (u64::MAX, 2, Refusal::OutsideFile), (length, 1, Refusal::OutsideFile)]
+    {
+        let exchange = ask(&mut rig, "d/", Some((offset, length)));
+        assert_eq!(refused(&mut rig), [(exchange, reason)]);
+    }
+    assert_eq!(the_manifest(&mut rig, "d/z/").files, 0, "a directory may be empty itself");
+    for none in ["d/run/", "e/", "/", "d//", "../d/", "d/a/b/c/"] {
+        let exchange = ask(&mut rig, none, None);
+        assert_eq!(refused(&mut rig), [(exchange, Refusal::NoSuchFile)], "{none}");
+    }
+}
+
+#[test]
+fn a_manifest_is_made_again_when_the_share_has_changed() {
+    let mut rig = sharing(tree(), &[]);
+    hash_all(&mut rig);
+    let first = the_manifest(&mut rig, "d/");
+    assert!(Rc::ptr_eq(&first, &the_manifest(&mut rig, "d/")), "it is made once");
+    let mut files = tree();
+    files.pop();
+    rig.call(crate::control::Request::Rescan).unwrap();
+    scan(&mut rig, files.clone(), &[]);
+    let same = the_manifest(&mut rig, "d/");
+    assert!(!Rc::ptr_eq(&first, &same));
+    assert_eq!(first, same, "the same tree has the same manifest");
+    files.push(scanned("d/new", 4));
+    rig.call(crate::control::Request::Rescan).unwrap();
+    scan(&mut rig, files, &[]);
+    let length = same.text.len() as u64;
+    ask(&mut rig, "d/", Some((0, length)));
+    assert_eq!(sent(&mut rig)[0].1, same, "who was told its hash gets what has that hash");
+    let exchange = ask(&mut rig, "d/", None);
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::NotHashed)]);
+    hash_all(&mut rig);
+    assert_eq!(the_manifest(&mut rig, "d/").files, 4);
+}
+
+#[test]
+fn what_cannot_be_described_is_refused() {
+    let count = MANIFEST_ENTRIES_MAX + 1;
+    let files = (0..count).map(|n| scanned(&format!("d/{n:05}"), 1)).chain([scanned("e/a", 1)]).collect();
+    let mut rig = sharing(files, &[]);
+    let exchange = ask(&mut rig, "e/", None);
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::NotHashed)]);
+    hash_all(&mut rig);
+    let exchange = ask(&mut rig, "d/", None);
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::TooLarge)]);
+    assert_eq!(the_manifest(&mut rig, "e/").files, 1);
+}
+
+#[test]
+fn the_requesters_that_wait_are_answered_together_or_refused_when_the_node_leaves() {
+    let mut rig = sharing(tree(), &[]);
+    hash_all(&mut rig);
+    let from = SocketAddr::new(peer(1).ip(), 40_000);
+    let exchanges = [900, 901, 902].map(ExchangeId::Inbound);
+    let request = |exchange| Event::Request { exchange, from, message: Message::MetadataRequest { name: name("d/") } };
+    for exchange in exchanges {
+        rig.node.handle(rig.now, request(exchange));
+    }
+    rig.node.handle(rig.now, Event::RequestGone { exchange: exchanges[1] });
+    rig.settle();
+    assert_eq!(
+        sent(&mut rig).into_iter().map(|(exchange, ..)| exchange).collect::<Vec<_>>(),
+        [exchanges[0], exchanges[2]]
+    );
+    let late = ExchangeId::Inbound(903);
+    let other = Message::MetadataRequest { name: name("dd/") };
+    rig.node.handle(rig.now, Event::Request { exchange: late, from, message: other });
+    rig.handle(Event::Leave);
+    assert_eq!(refused(&mut rig), [(late, Refusal::Leaving)]);
+}

@@ -1,0 +1,94 @@
+//! Requests for the manifests of shared directories (PROTOCOL, part 2, Directories): the codes 9 and 8 with a name that ends in `/`.
+
+use super::UploadMachine;
+use super::accounting::Wanted;
+use crate::fault::Refusal;
+use crate::id::ExchangeId;
+use crate::name::FileName;
+use crate::node::contract::Action;
+use crate::node::cx::Cx;
+use crate::node::cx::exchanges::{Command, Rank};
+use crate::node::share::ShareMachine;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Requests that wait until the manifest is made: each holds a connection, which bounds them.
+#[derive(Default)]
+pub(super) struct ManifestRequests {
+    waiting: BTreeMap<FileName, BTreeSet<ExchangeId>>,
+}
+
+impl ManifestRequests {
+    /// Removes a request that waits. Returns whether it did.
+    pub(super) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
+        let is_found = self.waiting.values_mut().any(|waiting| waiting.remove(&exchange));
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        is_found
+    }
+}
+
+impl UploadMachine {
+    pub(in crate::node) fn on_manifest_request(
+        &mut self,
+        cx: &mut Cx,
+        share: &mut ShareMachine,
+        exchange: ExchangeId,
+        from: SocketAddr,
+        name: FileName,
+        range: Option<(u64, u64)>,
+    ) {
+        let made = if range.is_some() { share.manifest_as_told(&name) } else { share.manifest(&name) };
+        let is_made = made.is_some();
+        if !is_made && let Err(refusal) = share.make_manifest(&name, from) {
+            return self.refuse(cx, exchange, refusal);
+        }
+        self.uploads.wanted.insert(exchange, (cx.now, Wanted::Manifest { from, name: name.clone(), range }));
+        if is_made {
+            self.submit_manifest(cx, exchange);
+        } else {
+            self.manifests.waiting.entry(name).or_default().insert(exchange);
+        }
+    }
+
+    /// The manifest of a directory is made, or cannot be: all who wait for it are answered.
+    pub(in crate::node) fn on_manifest_made(&mut self, cx: &mut Cx, name: &FileName, outcome: Result<(), Refusal>) {
+        for exchange in self.manifests.waiting.remove(name).unwrap_or_default() {
+            match outcome {
+                Ok(()) => self.submit_manifest(cx, exchange),
+                Err(refusal) => self.refuse(cx, exchange, refusal),
+            }
+        }
+    }
+
+    /// The node leaves: nothing is made any more.
+    pub(in crate::node) fn refuse_manifests(&mut self, cx: &mut Cx) {
+        for exchange in std::mem::take(&mut self.manifests.waiting).into_values().flatten() {
+            self.refuse(cx, exchange, Refusal::Leaving);
+        }
+    }
+
+    fn submit_manifest(&mut self, cx: &mut Cx, exchange: ExchangeId) {
+        let Some((_, Wanted::Manifest { from, .. })) = self.uploads.wanted.get(&exchange) else { return };
+        if cx.submit(exchange, Command::Respond, Rank::asked(*from)).is_err() {
+            self.drop_request(cx, exchange);
+        }
+    }
+}
+
+/// The action that gives a requester a manifest.
+pub(super) fn send_manifest(
+    share: &mut ShareMachine,
+    exchange: ExchangeId,
+    name: &FileName,
+    range: Option<(u64, u64)>,
+) -> Result<Action, Refusal> {
+    // It may have given way to others while the request waited for a worker.
+    let manifest = share.manifest_as_told(name).ok_or(Refusal::Busy)?;
+    let inside = |(offset, length): (u64, u64)| -> Option<Range<usize>> {
+        let end = offset.checked_add(length).and_then(|end| usize::try_from(end).ok())?;
+        (end <= manifest.text.len()).then_some(usize::try_from(offset).ok()?..end)
+    };
+    let range = range.map(|range| inside(range).ok_or(Refusal::OutsideFile)).transpose()?;
+    Ok(Action::SendManifest { exchange, manifest, range })
+}

@@ -43,7 +43,8 @@ const MACHINES: &[(&str, &[&str])] = &[
     ("search", &["network", "share"]),
     ("upload", &["share"]),
     ("download", &["network", "search"]),
-    ("control", &["network", "share", "search", "upload", "download"]),
+    ("wish", &["network", "share", "search", "download"]),
+    ("control", &["network", "share", "search", "upload", "download", "wish"]),
 ];
 
 /// Modules that all others may import. They import only each other.

@@ -3,7 +3,7 @@
 use super::{
     BootstrapReply, ContentLinkRow, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows,
     HitsReply, LeftOutReply, LimitReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply,
-    UploadsReply,
+    UnwishedReply, UploadsReply, WishRow, WishesReply,
 };
 use serde::Serialize;
 
@@ -16,6 +16,9 @@ pub enum Reply {
     SearchStarted(SearchStarted),
     Hits(HitsReply<HitRows>),
     Searches(SearchesReply),
+    Wish(Box<WishRow>),
+    Wishes(WishesReply),
+    Unwished(UnwishedReply),
     /// To `download`, `downloads`, `follow`, `pause`, `resume`, `retry` and `cancel`.
     Downloads(DownloadsReply),
     /// To `forget_downloads`.

@@ -38,6 +38,33 @@ pub enum Request {
         #[serde(default)]
         after: u32,
     },
+    /// Search for this again and again, at a small price, until it is ended. Answered by [`WishRow`](super::WishRow) when it is on
+    /// the disk.
+    Wish {
+        text: RawText,
+        /// Download what is found.
+        #[serde(default)]
+        download: bool,
+        /// So many contents fulfil it; if absent 1 with `download`, else as many as are remembered.
+        #[serde(default)]
+        limit: Option<u32>,
+    },
+    /// One page of the wishes.
+    Wishes {
+        /// Rows with a greater id.
+        #[serde(default)]
+        after: u32,
+    },
+    /// Make what a wish has found hits of a search that is over. Answered by [`SearchStarted`](super::SearchStarted).
+    WishHits {
+        /// Of the wish.
+        id: u32,
+    },
+    /// End wishes. Answered by [`UnwishedReply`](super::UnwishedReply) when they are gone from the disk.
+    Unwish {
+        /// Ids as users type them: `2,4-6`, `all`; whole ones only. Or the text of a wish.
+        which: RawText,
+    },
     /// Ask a peer for its list. Answered as [`Search`](Self::Search) is; the files become hits.
     List {
         peer: SocketAddr,

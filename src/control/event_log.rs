@@ -14,6 +14,8 @@ pub enum EventKind {
     Done,
     Failed,
     Cancelled,
+    /// A wish has found a content.
+    Wish,
 }
 
 impl fmt::Display for EventKind {
@@ -24,6 +26,7 @@ impl fmt::Display for EventKind {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Wish => "wish",
         })
     }
 }
@@ -49,13 +52,16 @@ pub struct EventRow {
     pub b3: Option<String>,
     /// The content equals a hash that was given for this download before its bytes came.
     pub verified: bool,
-    /// The state of the download.
-    pub state: DownloadState,
+    /// The state of the download; `None` of a wish.
+    pub state: Option<DownloadState>,
     /// Why it failed.
     pub error: Option<CallError>,
-    /// Of whom its bytes came, most first; in the event of an end.
+    /// Of whom its bytes came, most first; in the event of an end. Or who offers what a wish has found.
     #[serde(default)]
     pub peers: Vec<SocketAddr>,
+    /// The wish that has found it. Omitted if it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wish: Option<u32>,
 }
 
 impl EventRow {
@@ -72,9 +78,10 @@ impl EventRow {
             size: None,
             b3: None,
             verified: false,
-            state: DownloadState::Queued,
+            state: None,
             error: None,
             peers: Vec::new(),
+            wish: None,
         }
     }
 }

@@ -25,15 +25,19 @@ pub(crate) const BAD_PARAMS: i32 = -32602;
 const CALL_ID_BYTES_MAX: usize = 64;
 
 /// Longest message about malformed input, in characters.
-const MESSAGE_CHARS_MAX: usize = 300;
+const MESSAGE_CHARS_MAX: usize = 400;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 30] = [
+const METHODS: [(&str, &[&str]); 34] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
     ("hits", &["search", "after"]),
     ("searches", &["after"]),
+    ("wish", &["text", "download", "limit"]),
+    ("wishes", &["after"]),
+    ("wish_hits", &["id"]),
+    ("unwish", &["which"]),
     ("list", &["peer"]),
     ("forget", &["peer"]),
     ("download", &["what", "output"]),

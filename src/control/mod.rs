@@ -24,6 +24,7 @@ mod search_rows;
 mod status_reply;
 mod text;
 mod upload_rows;
+mod wish_rows;
 mod wording;
 
 pub use answer::Reply;
@@ -54,6 +55,7 @@ pub use search_rows::{SearchRow, SearchesReply};
 pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};
 pub use text::RawText;
 pub use upload_rows::{RangeRow, UploadKey, UploadRow, UploadState, UploadsReply};
+pub use wish_rows::{UnwishedReply, WishRow, WishState, WishesReply};
 #[cfg(test)]
 pub(crate) use wording::tests::list;
 pub(crate) use wording::{Problem, SourceFault, problems};

@@ -35,6 +35,15 @@ pub enum Notice {
         /// Why there are no hits, if that is known.
         error: Option<CallError>,
     },
+    /// A wish has found a content that is new.
+    WishFound {
+        wish: u32,
+        /// The name at the peer.
+        name: RawText,
+        size: Option<u64>,
+        b3: Option<String>,
+        peer: SocketAddr,
+    },
     /// A download changed its state or made progress.
     Download {
         /// The row as it stands now.

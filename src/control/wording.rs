@@ -83,6 +83,13 @@ problems! {
         ("no word in '{}'; path: is followed by a word or a phrase that the directories have, as path:live or \
             path:\"abbey road\", and no pattern; {}", Escaped(.filter.as_bytes()), quoted(.filter));
     TooManyFilters(usize): Usage, ("a search takes {0} filters at most");
+    NotWishable(usize): Usage, ("a wish takes 1 to {0} bytes of text without control bytes");
+    BadWishLimit(usize): Usage, ("the limit of a wish is a number of contents from 1 to {0}");
+    WishedAlready { id: u32, text: RawText }: Exists,
+        ("'{}' is wish {id} already; `pyratectl unwish {id}` ends that one first", Escaped(.text.as_bytes()));
+    TooManyWishes(usize): Other, ("there are {0} wishes; `pyratectl unwish` makes room");
+    NoSuchWish { which: RawText }: NotFound,
+        ("no such wish: '{}'; `pyratectl wishes` shows all, with their ids", Escaped(.which.as_bytes()));
     NoAddress: Network,
         ("this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`");
     TooManySearches(usize): Other, ("{0} searches are in progress; try again when one is done");

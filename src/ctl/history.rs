@@ -49,6 +49,9 @@ impl Past {
             self.begun.extend(event.download.map(|id| (id, event.time)));
             return;
         }
+        if event.event == EventKind::Wish {
+            return;
+        }
         // It stays, since one that has failed may be tried again.
         let begun = event.download.and_then(|id| self.begun.get(&id).copied());
         let is_done = event.event == EventKind::Done;

@@ -16,6 +16,7 @@
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `link` | links to contents |
+//! | `wishes` | searches that repeat |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
 //! | `output`, `progress` | the standard output, and the standard error |
@@ -48,6 +49,7 @@ mod top;
 mod usage;
 mod values;
 mod watch;
+mod wishes;
 mod wording;
 mod work;
 mod wrap;
@@ -140,6 +142,9 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Search(search) => work::search(&mut session()?, &search),
         Command::Hits(hits) => found::hits(&mut session()?, &hits),
         Command::Searches(_) => found::searches(&mut session()?),
+        Command::Wish(wish) => wishes::wish(&mut session()?, &wish),
+        Command::Wishes(asked) => wishes::wishes(&mut session()?, &asked),
+        Command::Unwish(unwish) => wishes::unwish(&mut session()?, &unwish),
         Command::List(list) => work::list(&mut session()?, list.peer),
         Command::Forget(forget) => queue::forget(&mut session()?, &forget),
         Command::Download(download) => download::download(&mut session()?, download),

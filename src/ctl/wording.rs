@@ -275,6 +275,10 @@ pub(crate) enum Remark {
     LinesLeft(u64),
     #[error("no search is remembered; `pyratectl search` begins one")]
     NoSearch,
+    #[error("no wish is remembered; `pyratectl wish` makes one")]
+    NoWish,
+    #[error("wish {0} has found nothing yet; `pyratectl wishes` shows when it asks next")]
+    NothingForWish(u32),
     #[error("some searches found more hits than are remembered")]
     HitsForgotten,
     #[error("this search found more hits than are remembered")]

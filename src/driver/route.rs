@@ -134,7 +134,7 @@ impl Driver {
         let Self { net, disk, front, cx, .. } = self;
         match action {
             Action::SendList { exchange, attributes } => {
-                net.respond(exchange, Outgoing::list(attributes, cx.now), None, cx);
+                net.respond(exchange, Outgoing::list(attributes, cx.now), None, cx)
             }
             Action::SendManifest { exchange, manifest, range } => {
                 net.respond(exchange, of_manifest(&manifest, range, cx.now), None, cx);
@@ -150,8 +150,7 @@ impl Driver {
             Action::Report { exchange, report } => net.report(exchange, &report),
             Action::Refuse { exchange, reason } => {
                 if reason != Refusal::Leaving || !self.keep_request(exchange) {
-                    let told = reason.peer_reason();
-                    self.net.refuse_request(exchange, told, reason.reason(), &reason, &self.cx);
+                    self.net.refuse_request(exchange, reason.peer_reason(), reason.reason(), &reason, &self.cx);
                 }
             }
             Action::Dial { exchange, to, messages, expect, connect_max } => {
@@ -188,6 +187,7 @@ impl Driver {
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
             Action::HashFiles { files } => disk.hash_files(files),
             Action::ForgetEvents { download, up_to } => disk.forget_events(download, up_to, cx),
+            Action::RememberWish { wish, record, revision } => disk.remember_wish(wish, record, revision, cx),
             Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
             Action::RememberPeers(peers) => disk.remember_peers(&peers),
             Action::Reply { client, call, outcome } => self.on_reply(client, &call, outcome),

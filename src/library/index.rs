@@ -135,6 +135,17 @@ impl Index {
         self.leaf_of_key(&self.contents, content_key(b3), after)
     }
 
+    pub(super) fn has_content(&self, b3: ContentHash) -> bool {
+        let mut after = None;
+        while let Some((id, leaf)) = self.leaf_of_content(b3, after) {
+            if leaf.find_content(b3, 0).is_some() {
+                return true;
+            }
+            after = Some(id);
+        }
+        false
+    }
+
     fn leaf_of_key(&self, table: &BTreeSet<(u32, u32)>, key: u32, after: Option<u32>) -> Option<(u32, &Leaf)> {
         let from = after.map_or(Bound::Included((key, 0)), |id| Bound::Excluded((key, id)));
         let (_, id) = table.range((from, Bound::Included((key, u32::MAX)))).next()?;

@@ -156,6 +156,19 @@ impl Library {
         self.index.get(name)
     }
 
+    /// Whether a file has this content; or, as far as hashes are unknown, this name and size.
+    pub(crate) fn has_like(&self, name: &FileName, size: Option<u64>, b3: Option<ContentHash>) -> bool {
+        if b3.is_some_and(|b3| self.index.has_content(b3)) {
+            return true;
+        }
+        let is_like = |shared: Shared| {
+            let is_same_size = size.is_none_or(|size| size == shared.meta.size);
+            is_same_size && (b3.is_none() || shared.b3.is_none())
+        };
+        let names = [name.as_bytes(), name.last_component()];
+        names.into_iter().any(|name| self.index.get(name).is_some_and(is_like))
+    }
+
     /// Begins a scan, whose files are then passed to [`Library::apply`]. Ends the sweep after an earlier scan.
     pub(crate) fn begin_scan(&mut self) {
         self.generation = self.generation.wrapping_add(1);

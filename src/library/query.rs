@@ -9,6 +9,7 @@ use super::filter::{FILTERS_MAX, Filter, FilterFault, of_user, of_wire};
 use super::fold::{folded, words};
 use super::pattern::{Pattern, is_pattern, literals};
 use crate::id::ContentHash;
+use crate::name::last_component;
 use memchr::memmem::Finder;
 
 /// Different terms of a file string. One with more finds only files of exactly that name.
@@ -208,6 +209,17 @@ impl Query {
         } else {
             Fit::Filtered
         }
+    }
+
+    /// Whether a peer should have answered with a file of this name and content, but for conditions and filters.
+    pub(crate) fn is_answered_by(&self, name: &[u8], b3: Option<ContentHash>) -> bool {
+        if self.content.is_some() {
+            return self.content == b3;
+        }
+        let (folded_name, last) = (folded(name), last_component(name));
+        let is_alike = || *folded_name == *self.folded || *folded(last) == *self.folded;
+        let has_terms = || !self.terms.is_empty() && self.terms.iter().all(|term| term.find(&folded_name).is_some());
+        name == &*self.text || last == &*self.text || is_alike() || has_terms()
     }
 
     /// The rarest term, and the others. `None`: only exact matches count.

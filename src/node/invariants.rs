@@ -10,7 +10,7 @@ impl Node {
     ///
     /// When they do not: that is an error of this module, never of the network.
     pub fn check_invariants(&self) {
-        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, wish, .. } = self;
         cx.exchanges.workers().check_invariants();
         cx.event_log.check_invariants();
         network.check_invariants(cx);
@@ -18,6 +18,7 @@ impl Node {
         search.check_invariants(cx);
         upload.check_invariants(cx);
         download.check_invariants(cx);
+        wish.check_invariants();
         assert!(!cx.out.has_steps(), "the machines have left nothing to each other");
     }
 }

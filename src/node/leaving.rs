@@ -25,6 +25,7 @@ impl Node {
             .into_iter()
             .for_each(|exchange| self.upload.refuse(&mut self.cx, exchange, Refusal::Leaving));
         self.download.break_off_orders(&mut self.cx);
+        self.wish.on_save_timer(&mut self.cx);
         self.search.stop();
         self.download.stop_downloads(&mut self.cx);
         let for_peers = |purpose| !matches!(purpose, Purpose::Link(..) | Purpose::Unregister | Purpose::Fetch);

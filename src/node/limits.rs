@@ -3,10 +3,9 @@
 mod directories;
 mod search_waits;
 mod searches;
+mod wishes;
 
-pub(super) use self::directories::*;
-pub(super) use self::search_waits::*;
-pub(super) use self::searches::*;
+pub(super) use self::{directories::*, search_waits::*, searches::*, wishes::*};
 use std::time::Duration;
 
 /// Peers known at once.

@@ -10,6 +10,7 @@
 //! | `search` | searches and listings, our own and those of others | `network`, `share` |
 //! | `upload` | what peers get from us | `share` |
 //! | `download` | the downloads | `network`, `search` |
+//! | `wish` | searches that repeat | `network`, `share`, `search`, `download` |
 //! | `control` | the calls of control clients | all |
 //!
 //! Each gets what it calls as an argument, and a `Cx` with what all of them use: the time, the configuration, chance,
@@ -42,6 +43,7 @@ mod speech;
 mod tests;
 mod timers;
 mod upload;
+mod wish;
 
 pub use contract::{Action, Event, NodeConfig, Remembered, RememberedPeers};
 
@@ -58,6 +60,7 @@ use search::SearchMachine;
 use share::ShareMachine;
 use std::collections::{BTreeMap, BTreeSet};
 use upload::UploadMachine;
+use wish::{Others, WishMachine};
 
 /// A peer.
 pub struct Node {
@@ -67,6 +70,7 @@ pub struct Node {
     search: SearchMachine,
     upload: UploadMachine,
     download: DownloadMachine,
+    wish: WishMachine,
     turn: Turn,
     unchecked_steps: usize,
 }
@@ -137,10 +141,11 @@ impl Node {
             search: SearchMachine::default(),
             upload: UploadMachine::default(),
             download: DownloadMachine::default(),
+            wish: WishMachine::default(),
             turn: Turn::Scan,
             unchecked_steps: 0,
         };
-        let Self { cx, network, share, download, .. } = &mut node;
+        let Self { cx, network, share, search, download, wish, .. } = &mut node;
         if cx.config.peer {
             network.recall_peers(cx, remembered.peers);
             network.arrange_links(cx);
@@ -150,6 +155,7 @@ impl Node {
                 cx.recall_events(id, events);
             }
             download.recall_downloads(cx, remembered.downloads, remembered.download_last);
+            wish.recall(&mut Others { cx, network, share, search, download }, remembered.wishes);
             cx.evict_events(TransferId(0));
             download.start_downloads(cx);
             node.finish_turn();
@@ -200,8 +206,8 @@ impl Node {
 
     fn calls(&mut self) -> Calls<'_> {
         let counters = self.counters();
-        let Self { cx, network, share, search, upload, download, .. } = self;
-        Calls { cx, network, share, search, upload, download, counters }
+        let Self { cx, network, share, search, upload, download, wish, .. } = self;
+        Calls { cx, network, share, search, upload, download, wish, counters }
     }
 
     /// What the wall clock shows, for the dates in the replies to calls: to be told before each call.

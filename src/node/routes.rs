@@ -6,6 +6,7 @@ use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
 use super::network::Net;
 use super::upload::Wanted;
+use super::wish::Others;
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
 use crate::wire::Message;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 
 impl Node {
     pub(super) fn on_event(&mut self, event: Event) {
-        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, wish, .. } = self;
         match event {
             Event::Request { exchange, from, message } => self.on_request(exchange, from, message),
             Event::RequestGone { exchange } => upload.on_request_gone(cx, exchange),
@@ -55,7 +56,11 @@ impl Node {
             Event::PartChecked { download: id, outcome } => download.on_part_checked(cx, id, outcome),
             Event::OrphansFound { files, bytes } => download.orphans = (files, bytes),
             Event::Recorded { download: id, revision, outcome } => {
-                download.on_recorded(cx, id, revision, outcome);
+                if !wish.has(id) {
+                    download.on_recorded(cx, id, revision, outcome);
+                    return wish.on_download_recorded(&mut Others { cx, network, share, search, download }, id);
+                }
+                wish.on_recorded(&mut Others { cx, network, share, search, download }, id, revision, outcome);
             }
             Event::Hashed { files } => share.on_hashed(cx, files),
             Event::Resolved { host, outcome } => network.on_resolved(cx, &host, outcome),
@@ -133,7 +138,7 @@ impl Node {
             Purpose::CallBack(id) => upload.on_call_back_ended(cx, share, id, exchange, outcome),
             Purpose::Announcement => search.on_announcement_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::Ring(id, open) => search.on_ring_dial_ended(&mut Net { cx, network }, (id, open), to, &outcome),
-            Purpose::Seek => {}
+            Purpose::Seek | Purpose::Wish => {}
             Purpose::Hits(open) => search.on_answer_ended(&mut Net { cx, network }, open),
             Purpose::FirstContact => download.on_contact_dial_ended(&mut Net { cx, network }, to, &outcome),
             Purpose::Newcomer => search.on_newcomer_dial_ended(&mut Net { cx, network }, to, &outcome),
@@ -149,7 +154,7 @@ impl Node {
 
     /// Carries out what the machines have left to each other.
     pub(super) fn run_steps(&mut self) {
-        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, wish, .. } = self;
         while let Some(step) = cx.out.next_step() {
             match step {
                 Step::Listed { is_whole } => {
@@ -163,6 +168,9 @@ impl Node {
                     let asked =
                         texts.into_iter().map(|text| search.seek_sources(&mut Net { cx, network }, id, text)).max();
                     download.on_sought(cx, id, asked.unwrap_or(0), is_stuck);
+                }
+                Step::WishAnswered { wish: id, found } => {
+                    wish.on_answer(&mut Others { cx, network, share, search, download }, id, &found);
                 }
                 Step::DownloadOver { id } => search.end_seeks(id),
                 Step::Send { exchange, to, messages, connect_max } => {

@@ -3,10 +3,11 @@
 use super::Node;
 use super::cx::NodeTimer;
 use super::network::Net;
+use super::wish::Others;
 
 impl Node {
     pub(super) fn on_timer(&mut self, timer: NodeTimer) {
-        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, wish, .. } = self;
         if !cx.is_running() && timer != NodeTimer::LeaveDeadline {
             return;
         }
@@ -38,6 +39,9 @@ impl Node {
             NodeTimer::Pace => download.on_pace_timer(cx),
             NodeTimer::HashAgain => share.on_hash_again(cx),
             NodeTimer::RecordOverdue(answer) => download.on_record_overdue(cx, answer),
+            NodeTimer::WishAsk => wish.on_ask_timer(&mut Others { cx, network, share, search, download }),
+            NodeTimer::WishSave => wish.on_save_timer(cx),
+            NodeTimer::WishOverdue(answer) => wish.on_overdue(cx, answer),
             NodeTimer::Rescan => share.start_scan(cx),
             NodeTimer::LookAtRecent => share.look_at_recent(cx),
             NodeTimer::LinesLeftOut(subject) => cx.log_left_out(subject),

@@ -24,3 +24,4 @@ mod status;
 mod terminal;
 mod watch;
 mod widths;
+mod wishes;

@@ -4,6 +4,7 @@ use super::fake::{Fake, download, finish, hit, run_alone, with};
 use super::queries::{metrics, reloaded};
 use super::queue::{limits, upload};
 use super::status::status;
+use super::wishes::wish;
 use pyrate::control::{ExitCode, HitRow, Notice, RawText, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,7 +43,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 30, "{commands:?}");
+    assert_eq!(commands.len(), 33, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -164,6 +165,7 @@ fn the_help_explains_titles_and_columns() {
     let search = json!({"id": 1, "text": "a", "peer": null, "hits": 1, "age_s": 1, "running": true, "truncated": false,
         "filtered": 1});
     titles_are_explained(&["searches"], json!({"searches": {"searches": [search], "next": null}}), headers);
+    titles_are_explained(&["wishes"], json!({"wishes": {"wishes": [wish(1, "a")], "next": null}}), headers);
     titles_are_explained(&["list", "192.0.2.1"], json!({}), |_| ["ID", "HASH"].map(str::to_owned).into());
     titles_are_explained(&["downloads"], downloads.clone(), headers);
     titles_are_explained(&["downloads", "1"], downloads, headers);
@@ -237,6 +239,9 @@ fn each_key_of_json_is_in_the_manual_page() {
             "searches",
             json!({"id": 1, "text": "a", "peer": null, "hits": 1, "age_s": 1, "running": true, "truncated": false, "filtered": 1}),
         ),
+        ("wish", wish(1, "a")),
+        ("wishes", wish(1, "a")),
+        ("unwish", json!({"unwished": [1]})),
         ("list", json!({"id": 1, "name": "a", "size": 1, "b3": "ab"})),
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),

@@ -8,7 +8,7 @@ use pyrate::content::groups_span;
 use pyrate::control::{CallError, CallId, Reply};
 use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::name::FileName;
-use pyrate::node::contract::{Action, Event, Portion};
+use pyrate::node::contract::{Action, Event, Portion, WishRecord};
 use pyrate::wire::{Message, PeerListReader, encode_peer_list};
 use std::net::SocketAddr;
 
@@ -68,11 +68,9 @@ impl World {
             Action::RememberDownload { record, revision } => {
                 let download = record.id;
                 self.remember_download(host, *record);
-                let now = self.now;
-                if let Program::Node(Some(node)) = &mut self.hosts[host.0].program {
-                    node.handle(now, Event::Recorded { download, revision, outcome: Ok(()) });
-                }
+                self.recorded(host, download, revision);
             }
+            Action::RememberWish { wish, record, revision } => self.remember_wish(host, wish, record, revision),
             Action::ForgetDownload { download } => self.forget_download(host, download),
             Action::ForgetEvents { download, up_to } => self.hosts[host.0].disk.forget_events(download, up_to),
             Action::Reply { client, call, outcome } => self.reply(host, client, call, outcome),
@@ -85,6 +83,18 @@ impl World {
             }
             Action::RememberPeers(peers) => self.hosts[host.0].disk.peers = peers,
             Action::Left => self.hosts[host.0].left = true,
+        }
+    }
+
+    fn remember_wish(&mut self, host: HostId, wish: TransferId, record: Option<Box<WishRecord>>, revision: u64) {
+        self.hosts[host.0].disk.remember_wish(wish, record);
+        self.recorded(host, wish, revision);
+    }
+
+    fn recorded(&mut self, host: HostId, download: TransferId, revision: u64) {
+        let now = self.now;
+        if let Program::Node(Some(node)) = &mut self.hosts[host.0].program {
+            node.handle(now, Event::Recorded { download, revision, outcome: Ok(()) });
         }
     }
 

@@ -11,7 +11,7 @@ use pyrate::id::{ContentHash, TransferId};
 use pyrate::library::{FileMeta, ScannedFile};
 use pyrate::name::FileName;
 use pyrate::node::RememberedPeers;
-use pyrate::node::contract::{DownloadRecord, PartSpec, Target};
+use pyrate::node::contract::{DownloadRecord, PartSpec, Target, WishRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -167,6 +167,7 @@ pub(crate) struct Disk {
     pub(crate) hashed: BTreeSet<FileMeta>,
     pub(crate) peers: RememberedPeers,
     pub(crate) downloads: BTreeMap<TransferId, DownloadRecord>,
+    pub(crate) wishes: BTreeMap<TransferId, WishRecord>,
     pub(crate) download_last: u32,
     /// The events of downloads, also of those that are forgotten.
     pub(crate) events: BTreeMap<TransferId, Vec<Rc<EventRow>>>,
@@ -189,15 +190,25 @@ impl Disk {
         self.shared_ever.range(from..).take_while(move |(known, _)| known == name).map(|(_, content)| *content)
     }
 
+    pub(crate) fn remember_wish(&mut self, wish: TransferId, record: Option<Box<WishRecord>>) {
+        let Some(record) = record else { return drop(self.wishes.remove(&wish)) };
+        self.download_last = self.download_last.max(wish.0);
+        if !record.events.is_empty() {
+            self.events.insert(record.id, record.events.clone());
+        }
+        self.wishes.insert(wish, *record);
+    }
+
     pub(crate) fn forget_events(&mut self, download: TransferId, up_to: u64) {
         if let Some(events) = self.events.get_mut(&download) {
             events.retain(|event| event.id > up_to);
         }
     }
 
-    /// The events of downloads that are forgotten.
+    /// The events of downloads and wishes that are forgotten.
     pub(crate) fn events_alone(&self) -> Vec<(TransferId, Vec<Rc<EventRow>>)> {
-        let alone = self.events.iter().filter(|(download, _)| !self.downloads.contains_key(download));
+        let has_record = |id| self.downloads.contains_key(id) || self.wishes.contains_key(id);
+        let alone = self.events.iter().filter(|(id, _)| !has_record(id));
         alone.map(|(download, events)| (*download, events.clone())).collect()
     }
 

@@ -283,7 +283,8 @@ impl World {
                 let disk = &host.disk;
                 let (peers, downloads) = (disk.peers.clone(), disk.downloads.values().cloned().collect());
                 let (events, download_last) = (disk.events_alone(), disk.download_last);
-                let remembered = Remembered { peers, downloads, events, download_last, files: Vec::new() };
+                let wishes = disk.wishes.values().cloned().collect();
+                let remembered = Remembered { peers, downloads, wishes, events, download_last, files: Vec::new() };
                 *node = Some(Box::new(Node::new(now, config, seed, remembered)));
             }
             Program::Bootstrap(bootstrap) => {

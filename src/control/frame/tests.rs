@@ -13,6 +13,10 @@ fn requests() -> Vec<Request> {
         Request::Search { text: name.clone(), max: Some(3), ttl: None },
         Request::Hits { search: Some(1), after: 2 },
         Request::Searches { after: 2 },
+        Request::Wish { text: name.clone(), download: true, limit: Some(2) },
+        Request::Wishes { after: 2 },
+        Request::WishHits { id: 7 },
+        Request::Unwish { which: name.clone() },
         Request::List { peer },
         Request::Forget { peer },
         Request::Download {

@@ -82,6 +82,15 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     TooManyFilters(8) => (Usage, "a search takes 8 filters at most");
     NoWordToSearch => (Usage, "a search needs a word that the names have; exclusions, patterns and filters only narrow it");
+    NotWishable(512) => (Usage, "a wish takes 1 to 512 bytes of text without control bytes");
+    BadWishLimit(500) => (Usage, "the limit of a wish is a number of contents from 1 to 500");
+    WishedAlready { id: 7, text: RawText::new(&b"blue\x1b train"[..]) } => (
+        Exists, "'blue\\x1b train' is wish 7 already; `pyratectl unwish 7` ends that one first"
+    );
+    TooManyWishes(1000) => (Other, "there are 1000 wishes; `pyratectl unwish` makes room");
+    NoSuchWish { which: RawText::new("blue train") } => (
+        NotFound, "no such wish: 'blue train'; `pyratectl wishes` shows all, with their ids"
+    );
     NoAddress => (
         Network, "this node knows no address of its own yet; set `advertise_addr`, or see `pyratectl bootstrap`"
     );

@@ -6,6 +6,7 @@ mod link;
 mod node;
 mod queue;
 mod search;
+mod wishes;
 
 #[cfg(test)]
 pub(super) use downloads::selector;
@@ -17,6 +18,7 @@ pub(super) use node::{
 };
 pub(super) use queue::{Follow, Forget, Limit, Move, Uploads, Wait};
 pub(super) use search::{Hits, List, Search, Searches};
+pub(super) use wishes::{Unwish, Wish, Wishes};
 
 use super::values::{PathArg, duration};
 use argh::{ArgsInfo, FromArgs};
@@ -78,6 +80,9 @@ pub(in crate::ctl) enum Command {
     Search(Search),
     Hits(Hits),
     Searches(Searches),
+    Wish(Wish),
+    Wishes(Wishes),
+    Unwish(Unwish),
     List(List),
     Forget(Forget),
     Download(Download),

@@ -3,7 +3,7 @@
 use super::Candidate;
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, FileRow, FilesReply, HitRow, HitsReply, LAST_SEARCH,
-    PEER_PORT, PeerRow, RawText, Request, SearchRow, SearchesReply,
+    PEER_PORT, PeerRow, RawText, Request, SearchRow, SearchesReply, WishRow, WishesReply,
 };
 use crate::ctl::connection::Connection;
 use crate::ctl::locate;
@@ -28,6 +28,8 @@ pub(super) enum Question {
     Hits,
     /// Numbers of searches and lists.
     Searches,
+    /// Ids of wishes.
+    Wishes,
     /// Ids of downloads to which a command applies.
     Downloads { command: &'static str },
     /// Addresses, with this behind each.
@@ -76,6 +78,11 @@ impl Daemon {
             Question::Searches => {
                 let page: SearchesReply = self.call(&Request::Searches { after: 0 })?;
                 page.searches.iter().map(of_search).collect()
+            }
+            Question::Wishes => {
+                let page: WishesReply = self.call(&Request::Wishes { after: 0 })?;
+                let of_wish = |row: &WishRow| Candidate::new(row.id.to_string(), name(row.text.as_bytes()));
+                page.wishes.iter().map(of_wish).collect()
             }
             Question::Downloads { command } => {
                 let rows = self.downloads()?;

@@ -250,6 +250,8 @@ impl<'a> Place<'a> {
         let asked = |question| Offer { questions: vec![question], ..Offer::default() };
         match argument {
             "ID" if command == "hits" => ids(vec![Question::Hits]),
+            "ID" if command == "wishes" => asked(Question::Wishes),
+            "WISH" => ids(vec![Question::Wishes]),
             "ID" => ids(vec![Question::Downloads { command }]),
             "PEER" => asked(Question::Peers { suffix: "" }),
             "TO" => Offer { words: MOVES.map(|(word, _)| Candidate::new(word, "")).into(), ..Offer::default() },

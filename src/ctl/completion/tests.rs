@@ -52,6 +52,8 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("hits ", vec![Question::Hits]),
         ("hits 7 8", vec![Question::Hits]),
         ("hits --search ", vec![Question::Searches]),
+        ("wishes ", vec![Question::Wishes]),
+        ("unwish 1,", vec![Question::Wishes]),
         ("download 1,2,", vec![Question::Hits]),
         ("download --detach ", vec![Question::Hits]),
         ("download 192.0", vec![peers("/"), Question::Hits]),

@@ -109,7 +109,9 @@ fn variables(event: &EventRow) -> Vec<CString> {
         ("SIZE", number(event.size)),
         ("B3", text(event.b3.clone())),
         ("VERIFIED", text(Some(event.verified.to_string()))),
-        ("STATE", text(Some(event.state.to_string()))),
+        ("STATE", text(event.state.map(|state| state.to_string()))),
+        ("WISH", number(event.wish.map(u64::from))),
+        ("PEERS", text(Some(event.peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))),
         ("ERROR", text(event.error.as_ref().map(|error| error.message.clone()))),
     ];
     let assigned = pairs.iter().filter_map(|(name, value)| assign(format!("{PREFIX}{name}").as_bytes(), value));

@@ -58,7 +58,7 @@ impl Row for HistoryRow {
         match self.result {
             EventKind::Failed => Tone::Bad,
             EventKind::Cancelled => Tone::Faint,
-            EventKind::Done | EventKind::Begun => Tone::Plain,
+            EventKind::Done | EventKind::Begun | EventKind::Wish => Tone::Plain,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `uploads`, `limits` | uploads in progress, rate limits |
 //! | `links` | links to contents |
 //! | `searches` | searches and lists |
+//! | `wishes` | searches that repeat |
 //! | `reload` | what a reload did |
 //! | `details` | single hits and downloads, in full |
 
@@ -24,6 +25,7 @@ mod node;
 mod reload;
 mod searches;
 mod uploads;
+mod wishes;
 
 pub(super) use details::{AllOrSome, Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};

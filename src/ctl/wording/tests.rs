@@ -226,6 +226,8 @@ list!(remarks: Remark as &'static str {
     LinesLeft(1) => "and 1 further line";
     NoSearch => "no search is remembered; `pyratectl search` begins one";
     HitsOfOneForgotten => "this search found more hits than are remembered";
+    NoWish => "no wish is remembered; `pyratectl wish` makes one";
+    NothingForWish(7) => "wish 7 has found nothing yet; `pyratectl wishes` shows when it asks next";
     HitsForgotten => "some searches found more hits than are remembered";
     FilesForgotten => "the peer shares more files than are remembered";
     SearchTooWide =>

@@ -11,6 +11,7 @@
 //! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
 //! (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
 
+mod event_form;
 mod hash_work;
 mod hashing;
 mod job;
@@ -29,6 +30,7 @@ mod sharing;
 mod state_files;
 mod upkeep;
 mod walk;
+mod wish_form;
 
 pub(crate) use metadata::{Metadata, Unsent};
 pub(crate) use part_files::PartOrder;
@@ -45,6 +47,7 @@ use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::library::ScannedFile;
+use crate::node::contract::WishRecord;
 use crate::node::contract::{BootstrapAddr, DownloadRecord};
 use crate::node::{Remembered, RememberedPeers};
 use crate::store::{FollowedLinks, HashCache, ShareRoot, StateDirectory};
@@ -176,6 +179,16 @@ impl Disk {
 
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
         self.records.remember(record, revision, cx);
+    }
+
+    pub(crate) fn remember_wish(
+        &mut self,
+        wish: TransferId,
+        record: Option<Box<WishRecord>>,
+        revision: u64,
+        cx: &mut Cx,
+    ) {
+        self.records.remember_wish(wish, record.as_deref(), revision, cx);
     }
 
     pub(crate) fn forget_events(&mut self, download: TransferId, up_to: u64, cx: &mut Cx) {

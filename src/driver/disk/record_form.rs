@@ -1,9 +1,11 @@
 //! The saved form of a download: one JSON object.
 
+use super::event_form::{event_values, read_events};
+use super::wish_form::decode_wish;
 use crate::control::{CallError, EventRow, RawText};
 use crate::id::{ContentHash, FilesystemId, TransferId};
 use crate::name::FileName;
-use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState, SourceRecord, Target};
+use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState, SourceRecord, Target, WishRecord};
 use crate::store::RECORD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +80,7 @@ struct EventsForm {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Recalled {
     Download(Box<DownloadRecord>),
+    Wish(Box<WishRecord>),
     Events(Vec<Rc<EventRow>>),
 }
 
@@ -175,19 +178,13 @@ pub(super) fn encode_events(events: &[Rc<EventRow>]) -> Vec<u8> {
     serde_json::to_vec(&EventsForm { events: event_values(events) }).unwrap_or_default()
 }
 
-fn event_values(events: &[Rc<EventRow>]) -> Vec<Value> {
-    events.iter().filter_map(|event| serde_json::to_value(&**event).ok()).collect()
-}
-
-/// Ignores events of a kind that this version does not know.
-fn read_events(values: Vec<Value>) -> Vec<Rc<EventRow>> {
-    values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).map(Rc::new).collect()
-}
-
 /// `None` for a record that this version cannot read.
 pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<Recalled> {
     if let Ok(form) = serde_json::from_slice::<EventsForm>(bytes) {
         return Some(Recalled::Events(read_events(form.events)));
+    }
+    if let Some(wish) = decode_wish(id, bytes) {
+        return Some(Recalled::Wish(Box::new(wish)));
     }
     Some(Recalled::Download(Box::new(decode_download(id, bytes)?)))
 }

@@ -1,4 +1,4 @@
-//! The records of downloads, in a log in the state directory.
+//! The records of downloads and wishes, in a log in the state directory.
 //!
 //! A job writes and syncs all changes that were made since the last one, and the node is notified. A failed write is retried
 //! with increasing delays until it succeeds or a later change replaces it.
@@ -7,11 +7,12 @@ use super::job::{Done, Key, Lane, RecordsWritten};
 use super::jobs::Jobs;
 use super::record_form::{Recalled, decode, encode, encode_events};
 use super::state_files::{RETRY_MIN, back_off};
+use super::wish_form::encode_wish;
 use crate::control::EventRow;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::id::TransferId;
-use crate::node::contract::{DownloadRecord, PartSpec, Target};
+use crate::node::contract::{DownloadRecord, PartSpec, Target, WishRecord};
 use crate::node::{Event, Remembered};
 use crate::store::{RECORDS_FILE, RecordLog, StateDirectory};
 use crate::time::Instant;
@@ -86,12 +87,25 @@ impl Records {
         self.change(record.id, Some(revision), cx, || Some(encode(record)));
     }
 
+    /// `record`: `None` if nothing is to be left of a wish but its events.
+    pub(super) fn remember_wish(&mut self, wish: TransferId, record: Option<&WishRecord>, revision: u64, cx: &mut Cx) {
+        if let Some(record) = record.filter(|record| !record.events.is_empty()) {
+            self.events.insert(wish, Events { kept: record.events.clone(), alone: false });
+        }
+        let bytes = record.map(encode_wish).or_else(|| self.events_alone(wish));
+        self.change(wish, Some(revision), cx, || bytes);
+    }
+
+    /// The record of something of which nothing but its events is left.
+    fn events_alone(&mut self, id: TransferId) -> Option<Vec<u8>> {
+        let events = self.events.get_mut(&id)?;
+        events.alone = true;
+        Some(encode_events(&events.kept))
+    }
+
     pub(super) fn forget(&mut self, download: TransferId, cx: &mut Cx) {
         self.part_files.remove(&download);
-        let record = self.events.get_mut(&download).map(|events| {
-            events.alone = true;
-            encode_events(&events.kept)
-        });
+        let record = self.events_alone(download);
         self.change(download, None, cx, || record);
     }
 
@@ -255,11 +269,19 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Remem
                 }
                 remembered.downloads.push(*record);
             }
+            Some(Recalled::Wish(record)) => {
+                if !record.events.is_empty() {
+                    opened.events.insert(record.id, Events { kept: record.events.clone(), alone: false });
+                }
+                remembered.wishes.push(*record);
+            }
             Some(Recalled::Events(kept)) => {
                 remembered.events.push((TransferId(*id), kept.clone()));
                 opened.events.insert(TransferId(*id), Events { kept, alone: true });
             }
-            None => warn!(id; "a download was remembered in a form that this version cannot read; it is left out"),
+            None => {
+                warn!(id; "a download or wish was remembered in a form that this version cannot read; it is left out")
+            }
         }
     }
     opened.log = Some(Arc::new(Mutex::new(log)));

@@ -2,6 +2,7 @@
 
 use super::BootstrapAddr;
 use super::transfer::{DownloadRecord, RememberedPeers};
+use super::wish::WishRecord;
 use crate::content::WrittenManifest;
 use crate::control::{self, CallId};
 use crate::fault::Refusal;
@@ -209,7 +210,16 @@ pub enum Action {
     ForgetDownload {
         download: TransferId,
     },
-    /// Events of a download up to this id are not kept any more: the records to come need not have them, and a record that has
+    /// Save a record of a wish, as [`RememberDownload`](Self::RememberDownload) does of a download. Ids of wishes and downloads
+    /// are distinct.
+    RememberWish {
+        wish: TransferId,
+        /// `None`: the next run needs nothing of it but its events.
+        record: Option<Box<WishRecord>>,
+        /// For the report. Increases for each wish.
+        revision: u64,
+    },
+    /// Events of a download or wish up to this id are not kept any more: the records to come need not have them, and a record that has
     /// nothing else is to be removed.
     ForgetEvents {
         download: TransferId,

@@ -147,7 +147,7 @@ pub enum Event {
         /// On the disk.
         bytes: u64,
     },
-    /// The record of a download is on the disk, or could not be written.
+    /// The record of a download or wish is on the disk, or could not be written.
     Recorded {
         download: TransferId,
         /// The newest revision of this report; earlier ones are included.

@@ -22,7 +22,7 @@
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
-//! | [`RememberDownload`](Action::RememberDownload) | [`Event::Recorded`]; one may report several of one download |
+//! | [`RememberDownload`](Action::RememberDownload), [`RememberWish`](Action::RememberWish) | [`Event::Recorded`]; one may report several of one id |
 //! | [`Resolve`](Action::Resolve) | [`Event::Resolved`] |
 //! | [`LookAt`](Action::LookAt) | [`Event::LookedAt`] |
 //! | [`HashFiles`](Action::HashFiles) | one or more [`Event::Hashed`], which name each file once |
@@ -45,6 +45,7 @@
 mod action;
 mod event;
 mod transfer;
+mod wish;
 
 pub use crate::fault::{Refusal, ResponseFault};
 pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
@@ -54,6 +55,7 @@ pub use transfer::{
     DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordKind, RecordState, Remembered, RememberedPeers,
     SourceRecord,
 };
+pub use wish::{FoundFile, FoundState, WishRecord};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

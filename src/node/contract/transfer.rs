@@ -1,5 +1,6 @@
 //! Part files, hashes, and records of downloads and peers, in actions and events.
 
+use super::wish::WishRecord;
 use crate::content::Groups;
 use crate::control::{CallError, EventRow};
 use crate::fault::DiskFault;
@@ -62,7 +63,9 @@ pub struct Remembered {
     pub downloads: Vec<DownloadRecord>,
     /// Events of downloads of which nothing else is remembered.
     pub events: Vec<(TransferId, Vec<Rc<EventRow>>)>,
-    /// The highest id of any download; 0 if there was none.
+    /// Wishes, by id.
+    pub wishes: Vec<WishRecord>,
+    /// The highest id of any download or wish; 0 if there was none.
     pub download_last: u32,
     /// Shared files that are known before the first scan, which looks for them like for all others.
     pub files: Vec<ScannedFile>,

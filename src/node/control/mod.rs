@@ -10,9 +10,10 @@ use super::network::NetworkMachine;
 use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
+use super::wish::{Others, WishMachine};
 use crate::control::{
-    BootstrapReply, CallId, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply, LeftOutRow,
-    Problem, RawText, Reply, Request, SearchRow, SearchesReply, StatusReply,
+    BootstrapReply, CallId, EventLogReply, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply,
+    LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, WishesReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -31,6 +32,7 @@ pub(super) struct Calls<'a> {
     pub(super) search: &'a mut SearchMachine,
     pub(super) upload: &'a UploadMachine,
     pub(super) download: &'a mut DownloadMachine,
+    pub(super) wish: &'a mut WishMachine,
     pub(super) counters: Counters,
 }
 
@@ -71,6 +73,9 @@ impl Calls<'_> {
                 self.download.call_move(self.cx, id, *to).unwrap_or_else(|problem| Outcome::Reply(Err(problem))),
             );
         }
+        if matches!(request, Request::Wish { .. } | Request::Unwish { .. }) {
+            return self.on_wish(client, call, request).err().map(|problem| Outcome::Reply(Err(problem)));
+        }
         match self.answer(client, request) {
             Ok(Answer::Order(order)) => self.download.take_order(
                 &mut Net { cx: self.cx, network: self.network },
@@ -81,6 +86,20 @@ impl Calls<'_> {
             ),
             Ok(Answer::Now(reply)) => Some(Outcome::Reply(Ok(reply))),
             Err(problem) => Some(Outcome::Reply(Err(problem))),
+        }
+    }
+
+    /// Is answered when the wishes are on the disk, or gone from it.
+    fn on_wish(&mut self, client: ClientId, call: &CallId, request: Request) -> Result<(), Problem> {
+        self.may_work()?;
+        let Self { cx, network, share, search, download, wish, .. } = self;
+        match request {
+            Request::Wish { text, download: is_fetched, limit } => {
+                let others = &mut Others { cx, network, share, search, download };
+                wish.call_wish(others, (client, call), &text, (is_fetched, limit))
+            }
+            Request::Unwish { which } => wish.call_unwish(cx, (client, call), &which),
+            _ => Err(Problem::NotForNode),
         }
     }
 
@@ -121,6 +140,8 @@ impl Calls<'_> {
             }
             Request::Hits { search, after } => Ok(Reply::Hits(self.call_hits(search, after))),
             Request::Searches { after } => Ok(Reply::Searches(self.call_searches(after))),
+            Request::Wishes { after } => Ok(Reply::Wishes(self.call_wishes(after))),
+            Request::WishHits { id } => self.call_wish_hits(id).map(Reply::SearchStarted),
             Request::List { peer } => {
                 self.may_work()?;
                 let mut net = Net { cx: self.cx, network: self.network };
@@ -147,13 +168,7 @@ impl Calls<'_> {
                 self.cx.subscriptions.subscribe(Topic::Events, client);
                 Ok(Reply::Done {})
             }
-            Request::EventLog { since } => {
-                let page = self.cx.event_page(since)?;
-                if page.next.is_none() {
-                    self.cx.subscriptions.subscribe(Topic::EventLog, client);
-                }
-                Ok(Reply::EventLog(page))
-            }
+            Request::EventLog { since } => self.call_event_log(client, since).map(Reply::EventLog),
             Request::Bootstrap { .. } => Ok(Reply::Bootstrap(BootstrapReply {
                 links: self.network.links(self.cx.now, self.cx.wall),
                 registry: None,
@@ -164,6 +179,8 @@ impl Calls<'_> {
             | Request::Retry { .. }
             | Request::Cancel { .. }
             | Request::Move { .. }
+            | Request::Wish { .. }
+            | Request::Unwish { .. }
             | Request::ForgetDownloads { .. }
             | Request::Limit { .. }
             | Request::Metrics
@@ -263,6 +280,25 @@ impl Calls<'_> {
         let text_bytes = |row: &SearchRow| row.text.as_ref().map_or(0, |text| text.as_bytes().len());
         let (searches, next) = page(rows, |row| 200 + text_bytes(row) * TEXT_BLOAT_MAX);
         SearchesReply { searches, next }
+    }
+
+    fn call_event_log(&mut self, client: ClientId, since: Option<u64>) -> Result<EventLogReply, Problem> {
+        let page = self.cx.event_page(since)?;
+        if page.next.is_none() {
+            self.cx.subscriptions.subscribe(Topic::EventLog, client);
+        }
+        Ok(page)
+    }
+
+    fn call_wish_hits(&mut self, id: u32) -> Result<SearchStarted, Problem> {
+        let Self { cx, network, share, search, download, wish, .. } = self;
+        wish.call_wish_hits(&mut Others { cx, network, share, search, download }, id)
+    }
+
+    fn call_wishes(&self, after: u32) -> WishesReply {
+        let rows = self.wish.rows_after(self.cx, after);
+        let (wishes, next) = page(rows, |row| 300 + row.text.as_bytes().len() * TEXT_BLOAT_MAX);
+        WishesReply { wishes, next }
     }
 
     fn call_files(&self, after: Option<&RawText>) -> Result<FilesReply<FileRows>, Problem> {

@@ -47,6 +47,12 @@ pub(in crate::node) enum NodeTimer {
     HashAgain,
     /// A reply has waited too long for a record to be on the disk.
     RecordOverdue(u64),
+    /// The next search for a wish.
+    WishAsk,
+    /// Wishes that have found something are saved.
+    WishSave,
+    /// A reply has waited too long for the record of a wish to be on the disk.
+    WishOverdue(u64),
     Rescan,
     /// Examine files of the share that are not settled.
     LookAtRecent,

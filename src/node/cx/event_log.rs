@@ -1,4 +1,4 @@
-//! The event log: what became of downloads, with ids that never repeat, for programs that must not miss an event.
+//! The event log: what became of downloads, and what wishes have found, with ids that never repeat, for programs that must not miss an event.
 //!
 //! An event is on the disk in the record of its download: both are there after a crash, or neither. It is shown and sent
 //! only when that record is on the disk and no earlier event is still to be written, so that whoever has seen an id has
@@ -68,6 +68,8 @@ enum Awaits {
 struct OfDownload {
     ids: BTreeSet<u64>,
     bytes: usize,
+    /// It is a wish: that keeps its events within bounds of its own.
+    is_wish: bool,
 }
 
 impl EventLog {
@@ -92,6 +94,7 @@ impl EventLog {
         let (id, bytes) = (event.id, bytes_of(&event));
         let of_download = self.downloads.entry(download).or_default();
         of_download.ids.insert(id);
+        of_download.is_wish |= event.event == EventKind::Wish;
         of_download.bytes += bytes;
         self.bytes += bytes;
         self.kept.insert(id, Kept { event, download, bytes, awaits });
@@ -122,7 +125,9 @@ impl EventLog {
 
     fn is_over_bound(&self, download: TransferId) -> bool {
         let crowded = self.downloads.get(&download).is_some_and(|of_download| {
-            of_download.ids.len() > EVENTS_PER_DOWNLOAD_MAX || of_download.bytes > EVENT_BYTES_PER_DOWNLOAD_MAX
+            let is_crowded =
+                of_download.ids.len() > EVENTS_PER_DOWNLOAD_MAX || of_download.bytes > EVENT_BYTES_PER_DOWNLOAD_MAX;
+            is_crowded && !of_download.is_wish
         });
         // The newest always stays: the next run counts on from its id.
         self.kept.len() > 1 && (crowded || self.kept.len() > EVENTS_MAX || self.bytes > EVENTS_BYTES_MAX)

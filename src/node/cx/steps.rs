@@ -28,6 +28,11 @@ pub(in crate::node) enum Step {
         found: Answer,
         sought: Option<TransferId>,
     },
+    /// An answer to the search for a wish.
+    WishAnswered {
+        wish: TransferId,
+        found: Answer,
+    },
     /// A download is finished, has failed or was cancelled.
     DownloadOver {
         id: TransferId,

@@ -44,7 +44,7 @@ impl DownloadMachine {
             size: row.size,
             b3: row.b3,
             verified: row.verified,
-            state: row.state,
+            state: Some(row.state),
             error: row.error.map(|error| *error),
             peers: givers(&row.shares),
             ..event

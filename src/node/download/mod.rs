@@ -41,6 +41,7 @@ mod source_faults;
 mod state;
 mod table;
 mod turn_order;
+mod wished;
 
 #[cfg(test)]
 pub(super) use discovery::name_of_hash;

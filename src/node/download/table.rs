@@ -128,12 +128,12 @@ impl Downloads {
     }
 
     /// Ids up to this one were given.
-    pub(super) fn note_given(&mut self, id: u32) {
+    pub(in crate::node) fn note_given(&mut self, id: u32) {
         self.begun = self.begun.max(id);
     }
 
     /// A new id; `None` when all have been given.
-    pub(super) fn next_id(&mut self) -> Option<TransferId> {
+    pub(in crate::node) fn next_id(&mut self) -> Option<TransferId> {
         self.begun = self.begun.checked_add(1)?;
         Some(TransferId(self.begun))
     }

@@ -221,6 +221,11 @@ impl Peers {
         self.rows.get(&peer).is_some_and(|row| row.rank() <= RANK_CLAIM)
     }
 
+    /// The peers for which [`is_proven`](Self::is_proven) holds.
+    pub(in crate::node) fn proven(&self) -> impl Iterator<Item = SocketAddr> {
+        self.rows.iter().filter(|(_, row)| row.rank() <= RANK_CLAIM).map(|(addr, _)| *addr)
+    }
+
     pub(in crate::node) fn rows(&self, wall: WallClock) -> Vec<PeerRow> {
         let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
             addr,

@@ -216,7 +216,7 @@ impl SearchMachine {
             net.cx.counters.limited.searches_refused += 1;
             return self.report_done(net.cx, exchange, &search.id, true, None);
         }
-        let ours = self.searches.is_ours(&search.id) || self.seeks.is_ours(&search.id);
+        let ours = self.is_ours(&search.id);
         if ours || net.network.is_ourselves(net.cx, requester) {
             net.cx.counters.limited.searches_dropped += 1;
             self.report_done(net.cx, exchange, &search.id, false, Some(u8::MAX));

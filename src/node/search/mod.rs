@@ -8,7 +8,7 @@
 //! | `listings` | the lists of peers, of up to a million files |
 //! | `remembered` | what was asked for, and what filters have dropped |
 //! | `newcomers`, `announcing` | finding peers that have just come; making ourselves known |
-//! | `seeks` | searches for further sources of downloads |
+//! | `seeks`, `wished` | searches for further sources of downloads; those for wishes |
 //! | `answering`, `forwarding` | the searches of others: which are new, answering and forwarding them |
 //! | `telling` | what clients of `events` are told of the searches of others |
 //! | `stranger_dials` | how often we connect to endpoints that only others name |
@@ -31,9 +31,11 @@ mod seeks;
 mod sending;
 mod stranger_dials;
 mod telling;
+mod wished;
 
 pub(super) use hit::Hit;
 pub(super) use listings::{HitRef, ListedFile};
+pub(super) use remembered::query_of_user;
 
 use super::cx::Cx;
 use crate::control::LimitedReply;
@@ -56,6 +58,8 @@ pub(super) struct SearchMachine {
     hits: Hits,
     remembered: Remembered,
     seeks: Seeks,
+    /// The same for wishes.
+    wished: Seeks,
     answering: Answering,
     forwarding: Forwarding,
     telling: Telling,
@@ -95,6 +99,7 @@ impl SearchMachine {
         self.remembered.check_invariants();
         self.open_searches.check_invariants();
         self.seeks.check_invariants();
+        self.wished.check_invariants();
         self.newcomers.check_invariants();
         self.telling.check_invariants();
     }

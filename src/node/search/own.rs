@@ -92,6 +92,11 @@ impl Searches {
         self.queries.contains_key(query)
     }
 
+    pub(super) fn next_id(&mut self) -> SearchId {
+        self.begun += 1;
+        SearchId(self.begun)
+    }
+
     /// Whether a search or listing is not over yet.
     pub(super) fn is_running(&self, id: SearchId) -> bool {
         self.rows.get(&id).is_some_and(|search| !matches!(search.stage, Stage::Over { .. }))
@@ -189,8 +194,7 @@ impl SearchMachine {
             let oldest = self.searches.rows.iter().find(over).map(|(id, _)| *id);
             self.forget_search(cx, oldest.ok_or(Problem::TooManySearches(SEARCHES_MAX))?);
         }
-        self.searches.begun += 1;
-        let id = SearchId(self.searches.begun);
+        let id = self.searches.next_id();
         self.searches.rows.insert(id, Search { stage, queries: Vec::new(), query, rows_max, truncated: false });
         Ok(id)
     }
@@ -260,7 +264,8 @@ impl SearchMachine {
     pub(in crate::node) fn on_search_response(&mut self, net: &mut Net, from: SocketAddr, response: SearchResponse) {
         let searched = self.searches.queries.get(&response.id).copied();
         let sought = self.sought_for(net.cx, &response.id);
-        if searched.is_none() && sought.is_none() {
+        let wished = self.wished_for(net.cx, &response.id);
+        if searched.is_none() && sought.is_none() && wished.is_none() {
             net.cx.counters.limited.hits_unasked += 1;
             return;
         }
@@ -285,6 +290,9 @@ impl SearchMachine {
         let sought = sought.filter(|_| searched.is_none());
         let answer = Answer { file: response.file, responder, from };
         self.report_found(net.cx, &answer, sought);
+        if let Some(wish) = wished {
+            return net.cx.out.then(Step::WishAnswered { wish, found: answer });
+        }
         let Some(id) = searched else { return };
         if let Some(search) = self.searches.rows.get_mut(&id) {
             search.truncated |= answer.file.attributes.is_some_and(|attributes| attributes.more);

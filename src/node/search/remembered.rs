@@ -38,6 +38,10 @@ impl Remembered {
         self.rows.insert(id, Record { wanted, begun_at: now, filtered: BTreeSet::new() });
     }
 
+    pub(super) fn has(&self, id: SearchId) -> bool {
+        self.rows.contains_key(&id)
+    }
+
     /// The filters of a search have dropped a hit.
     pub(super) fn note_filtered(&mut self, id: SearchId, hit: Answer) {
         let Some(record) = self.rows.get_mut(&id) else { return };
@@ -80,7 +84,7 @@ impl SearchMachine {
 }
 
 /// Reads what a user searches for.
-pub(super) fn query_of_user(text: &[u8]) -> Result<Query, Problem> {
+pub(in crate::node) fn query_of_user(text: &[u8]) -> Result<Query, Problem> {
     Query::of_user(text).map_err(|(filter, fault)| {
         let filter = RawText::new(filter);
         match fault {

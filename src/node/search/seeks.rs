@@ -26,7 +26,7 @@ impl Seeks {
         self.queries.contains_key(query)
     }
 
-    fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         while self.order.front().is_some_and(|(at, _)| *at + LATE_HITS <= now) {
             self.forget_oldest();
         }
@@ -38,7 +38,7 @@ impl Seeks {
         }
     }
 
-    fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
+    pub(super) fn insert(&mut self, now: Instant, query: QueryId, download: TransferId) {
         self.expire(now);
         while self.order.len() >= SEEKS_MAX {
             self.forget_oldest();
@@ -47,7 +47,7 @@ impl Seeks {
         self.queries.insert(query, download);
     }
 
-    fn download(&self, query: &QueryId) -> Option<TransferId> {
+    pub(super) fn download(&self, query: &QueryId) -> Option<TransferId> {
         self.queries.get(query).copied()
     }
 

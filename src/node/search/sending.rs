@@ -26,7 +26,8 @@ pub(super) fn dial_search(net: &mut Net, to: SocketAddr, search: &Search, purpos
         (false, true) => (SEARCHES_PER_UNTRIED_MAX, CONNECT_UNPROVEN_MAX),
         (false, false) => (SEARCHES_PER_UNPROVEN_MAX, CONNECT_UNPROVEN_MAX),
     };
-    let is_search = |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(..) | Purpose::Seek);
+    let is_search =
+        |dial: &&Dial| dial.to == to && matches!(dial.purpose, Purpose::Ring(..) | Purpose::Seek | Purpose::Wish);
     if under_way_max < usize::MAX && net.cx.exchanges.dials().filter(is_search).count() >= under_way_max {
         return SearchDial::Awaited;
     }

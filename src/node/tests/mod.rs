@@ -32,6 +32,7 @@ mod telling;
 mod turnover;
 mod turns;
 mod uploads;
+mod wishes;
 mod world;
 
 use crate::node::contract::Action;

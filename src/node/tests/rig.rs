@@ -139,6 +139,12 @@ impl Rig {
                 let (download, revision) = (record.id, *revision);
                 self.node.handle(self.now, Event::Recorded { download, revision, outcome: Ok(()) });
             }
+            if let Action::RememberWish { wish, revision, .. } = &order
+                && self.remembers
+            {
+                let (download, revision) = (*wish, *revision);
+                self.node.handle(self.now, Event::Recorded { download, revision, outcome: Ok(()) });
+            }
             match &order {
                 Action::Dial { exchange, .. } if self.resets_first_contacts && self.is_first_contact(*exchange) => {
                     let (exchange, outcome) = (*exchange, Err(DialFault::Reset));
@@ -309,6 +315,12 @@ impl Rig {
         });
         assert_eq!(replies.len(), 1, "a call has one answer");
         replies.remove(0)
+    }
+
+    /// Makes a call that may be answered later.
+    pub(super) fn begin_call(&mut self, request: Request) {
+        self.calls += 1;
+        self.handle(Event::Call { client: CLIENT, call: CallId::Number(self.calls), request });
     }
 
     pub(super) fn search(&mut self, text: &str) -> u32 {

@@ -195,6 +195,10 @@ impl World {
                 let recorded = Event::Recorded { download: record.id, revision, outcome: Ok(()) };
                 self.events.push_back((place, recorded));
             }
+            Action::RememberWish { wish, revision, .. } => {
+                let recorded = Event::Recorded { download: wish, revision, outcome: Ok(()) };
+                self.events.push_back((place, recorded));
+            }
             Action::ForgetDownload { .. } | Action::ForgetEvents { .. } => {}
             other => panic!("{other:?} is not expected"),
         }

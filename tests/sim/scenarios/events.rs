@@ -12,7 +12,7 @@ use std::time::Duration;
 const CRASHES: usize = 1_000;
 
 /// Reads the log from an id on. No event may be missing, and one that was read before must be as it was.
-fn read(world: &mut World, node: HostId, seen: &mut BTreeMap<u64, EventRow>, since: u64) {
+pub(super) fn read(world: &mut World, node: HostId, seen: &mut BTreeMap<u64, EventRow>, since: u64) {
     let mut next = Some(since);
     while next.is_some() {
         let page = match world.ask(node, Request::EventLog { since: next }) {

@@ -15,6 +15,7 @@ mod renames;
 mod searching;
 mod sources;
 mod swarms;
+mod wishes;
 mod workers;
 
 /// The seed of the environment alone, or some for everyday; or as many others as `PYRATE_SIM_HUNT` says.

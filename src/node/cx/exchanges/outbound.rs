@@ -18,6 +18,8 @@ pub(in crate::node) enum Purpose {
     Ring(SearchId, OpenId),
     /// A search for sources of a download, for one neighbour.
     Seek,
+    /// A search for a wish, for one peer.
+    Wish,
     FirstContact,
     /// A first contact to a peer on a list, which announces us.
     Announcement,

@@ -78,7 +78,7 @@ fn a_download_is_done_and_the_event_is_sent_when_one_record_has_both() {
     let [event] = &page.events[..] else { panic!("{page:?}") };
     assert_eq!((page.last, page.next, page.gone, &page.log), (2, None, None, &event.log));
     assert_eq!((event.time, event.download, event.size, event.verified), (1_800_000_000, Some(1), Some(2 * MIB), true));
-    assert_eq!((event.state, &event.b3), (DownloadState::Done, &Some(B3.to_string())));
+    assert_eq!((event.state, &event.b3), (Some(DownloadState::Done), &Some(B3.to_string())));
     assert_eq!(event.path.as_ref().unwrap().as_bytes(), b"/downloads/a.txt");
     assert_eq!(event.name.as_bytes(), b"dir/a.txt");
 }

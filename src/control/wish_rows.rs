@@ -1,0 +1,68 @@
+//! Wishes: searches that repeat. Their rows, and the answers to `wishes` and `unwish`.
+
+use super::{CallError, RawText};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A wish.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WishRow {
+    /// For `unwish`. No download has it.
+    pub id: u32,
+    pub text: RawText,
+    pub state: WishState,
+    /// When it was made, epoch seconds.
+    pub since: u64,
+    /// When a peer was asked last, epoch seconds; `None` if none was since the daemon started.
+    pub last_asked: Option<u64>,
+    /// When a peer is asked next, epoch seconds, about; `None` if none will be.
+    pub next_ask: Option<u64>,
+    /// Contents found.
+    pub found: u64,
+    /// Of these, contents whose download was begun.
+    pub downloaded: u64,
+    /// What it finds is downloaded.
+    pub download: bool,
+    /// So many contents fulfil it; `None` for no limit.
+    pub limit: Option<u32>,
+    /// Why it is not on the disk as it is, or a download of it cannot begin.
+    pub error: Option<CallError>,
+}
+
+/// Whether a wish is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WishState {
+    Looking,
+    /// It has found as much as was wished for.
+    Fulfilled,
+    /// It has found as much as is remembered of one wish.
+    Full,
+}
+
+impl fmt::Display for WishState {
+    /// As in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Looking => "looking",
+            Self::Fulfilled => "fulfilled",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// One page of the wishes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WishesReply {
+    /// By id.
+    pub wishes: Vec<WishRow>,
+    /// Ask for `after` this to go on; `None` at the end.
+    pub next: Option<u32>,
+}
+
+/// The wishes that were ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnwishedReply {
+    /// Their ids, ascending.
+    pub unwished: Vec<u32>,
+}

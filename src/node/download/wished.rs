@@ -1,0 +1,42 @@
+//! Downloads for wishes.
+
+use super::DownloadMachine;
+use super::begin::{DownloadRequest, Wanted};
+use super::source::Source;
+use crate::control::Problem;
+use crate::id::{ContentHash, TransferId};
+use crate::name::FileName;
+use crate::node::contract::FoundFile;
+use crate::node::network::Net;
+use crate::node::search::SearchMachine;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+impl DownloadMachine {
+    /// Begins the download of what a wish has found, or finds the one that is there.
+    pub(in crate::node) fn begin_wished(
+        &mut self,
+        net: &mut Net,
+        search: &SearchMachine,
+        file: &FoundFile,
+    ) -> Result<TransferId, Problem> {
+        let sources = vec![Source::new(file.peer, Rc::new(file.name.clone()), file.size)];
+        let request = DownloadRequest { name: file.name.clone(), size: file.size, b3: file.b3, sources };
+        let begun = self.begin_download(net, search, Wanted::Named(Box::new(request)), None, false)?;
+        self.start_downloads(net.cx);
+        begun.ok_or(Problem::NoIdLeft)
+    }
+
+    /// Whether a record of a download has been on the disk.
+    pub(in crate::node) fn is_remembered(&self, id: TransferId) -> bool {
+        self.recorded(id).is_some_and(|recorded| recorded.accepted)
+    }
+
+    /// Whether this content was asked for, whatever has become of it; or this name of this peer, if it has no hash.
+    pub(in crate::node) fn has_like(&self, name: &FileName, b3: Option<ContentHash>, peer: SocketAddr) -> bool {
+        match b3 {
+            Some(_) => self.downloads.iter().any(|(_, row)| row.want.b3() == b3),
+            None => self.downloads.of_source(&Rc::new(name.clone()), peer).next().is_some(),
+        }
+    }
+}

@@ -216,4 +216,11 @@ pub enum Selector {
     Content(String),
     /// A content by a link: from the peers that it names, the hits remembered, and the sources that a search finds.
     Link(String),
+    /// The same; nothing if the list has a download of this content that was not cancelled, or the event log tells that one has
+    /// begun since then.
+    NewLink {
+        link: String,
+        /// In epoch seconds.
+        since: u64,
+    },
 }

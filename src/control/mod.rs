@@ -52,7 +52,7 @@ pub use reply::{
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use search_rows::{SearchRow, SearchesReply};
-pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply};
+pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply, WatchReply};
 pub use text::RawText;
 pub use upload_rows::{RangeRow, UploadKey, UploadRow, UploadState, UploadsReply};
 pub use wish_rows::{UnwishedReply, WishRow, WishState, WishesReply};

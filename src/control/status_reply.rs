@@ -1,6 +1,6 @@
 //! What `status` is answered with, with the field names that scripts rely on (pyratectl(1), OUTPUT).
 
-use super::{CallError, LeftOutCounts, LimitReply, LinkRow, SandboxReply};
+use super::{CallError, LeftOutCounts, LimitReply, LinkRow, RawText, SandboxReply};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -65,9 +65,24 @@ pub struct StatusReply {
     pub job_waits: TimesReply,
     #[serde(default)]
     pub sandbox: SandboxReply,
+    /// The watched directory; `None` if there is none.
+    #[serde(default)]
+    pub watch: Option<WatchReply>,
     /// Our bootstrap node; `None` if none is served.
     #[serde(default)]
     pub registry: Option<ServedReply>,
+}
+
+/// The directory where users put files with links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchReply {
+    pub directory: RawText,
+    /// Files since start whose downloads were begun.
+    pub added: u64,
+    /// Files since start that were set aside, as no links.
+    pub failed: u64,
+    /// Why it cannot be read now, or why the files in it have to wait; `None` if neither.
+    pub error: Option<String>,
 }
 
 /// The bootstrap node that this daemon serves.

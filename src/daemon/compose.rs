@@ -32,6 +32,7 @@ pub(super) fn compose(
         interface: config.interface(),
         share: config.local_directory.clone(),
         follow_symlinks: config.follow_symlinks,
+        watch_directory: config.watch_directory.clone().filter(|_| config.peer),
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),
         metrics_listen: config.metrics_listen,

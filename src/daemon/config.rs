@@ -49,6 +49,8 @@ pub struct Config {
     pub follow_symlinks: bool,
     /// Where finished downloads go; if absent, `local_directory`.
     pub download_directory: Option<PathBuf>,
+    /// Where users put files with links, each of which is downloaded once.
+    pub watch_directory: Option<PathBuf>,
     /// Where `pyrated` logs. [`Client`](crate::Client) and [`Bootstrap`](crate::Bootstrap) leave logging to the
     /// program that embeds them, which sets up the `log` crate as it likes.
     pub log_file: LogPlace,
@@ -209,6 +211,7 @@ impl Config {
     pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
         let mut paths = vec![("local_directory", &mut self.local_directory)];
         paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
+        paths.extend(self.watch_directory.as_mut().map(|path| ("watch_directory", path)));
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
         paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
         paths.extend(self.sandbox_writable.iter_mut().map(|path| ("sandbox_writable", path)));
@@ -220,7 +223,7 @@ impl Config {
             if let Ok(rest) = path.strip_prefix("~") {
                 let Some(home) = home else {
                     // A bootstrap node uses no directories, and its user may have no home.
-                    if !self.peer && matches!(key, "local_directory" | "download_directory") {
+                    if !self.peer && matches!(key, "local_directory" | "download_directory" | "watch_directory") {
                         continue;
                     }
                     return Err((key, "~ cannot be expanded, since HOME is not set".to_owned()));

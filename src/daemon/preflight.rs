@@ -31,6 +31,7 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
     if config.peer {
         preflight.check_share();
         preflight.check_downloads();
+        preflight.check_watched();
     }
     preflight.check_log();
     preflight.check_state();
@@ -132,6 +133,28 @@ impl Preflight<'_> {
                 }
             }
             Found::None(why) => self.note_none(key, path, why, "downloads to it wait until it is there"),
+        }
+    }
+
+    fn check_watched(&mut self) {
+        let Some(path) = self.config.watch_directory.as_deref() else { return };
+        let key = "watch_directory";
+        match self.find(path) {
+            Found::Directory(metadata) if self.holds_state(&metadata) => {
+                let problem = "it is the state directory too, where the daemon keeps its own files";
+                self.refuse(key, path, problem, "name another directory");
+            }
+            Found::Directory(_) => {
+                if let Err(error) = check_readable_directory(path).and_then(|()| check_writable_directory(path)) {
+                    self.refuse(
+                        key,
+                        path,
+                        error,
+                        "let this user read and write there, since files are renamed; or name another directory",
+                    );
+                }
+            }
+            Found::None(why) => self.note_none(key, path, why, "links are looked for when it is there"),
         }
     }
 

@@ -92,6 +92,7 @@ impl Rules {
         if config.peer {
             places.push((config.local_directory.clone(), Use::Read));
             places.push((config.effective_download_directory().to_owned(), Use::Write));
+            places.extend(config.watch_directory.clone().map(|path| (path, Use::Write)));
             places.extend(config.sandbox_writable.iter().map(|path| (path.clone(), Use::Write)));
         }
         if config.peer && config.follow_symlinks {

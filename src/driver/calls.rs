@@ -80,6 +80,7 @@ impl Driver {
         (status.turns, status.job_waits) = (self.turns.reply(), self.disk.job_waits().reply());
         status.sandbox = self.front.host().sandbox();
         status.limits = self.node.config().peer.then(|| self.rate_orders.reply());
+        status.watch = self.disk.watched();
         // For the node these uploads have begun.
         let waiting = self.waiting_for_descriptors();
         status.uploads_active = status.uploads_active.saturating_sub(waiting);

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub share: PathBuf,
     /// Whether symbolic links in the share are followed.
     pub follow_symlinks: bool,
+    /// Where users put files with links.
+    pub watch_directory: Option<PathBuf>,
     /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
     pub control_socket: Option<PathBuf>,

@@ -18,6 +18,9 @@ use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_li
 use std::ops::Range;
 use std::rc::Rc;
 
+/// The watched directory, which orders what a control client would. No client has this number: they count up.
+const WATCHER: ClientId = ClientId(u64::MAX);
+
 impl Driver {
     /// Executes every action that is ordered, and reports its outcome at once, until there is none.
     ///
@@ -62,6 +65,10 @@ impl Driver {
                 self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
+            Output::Links(what) => {
+                let request = Request::Download { what, output: None };
+                self.node.handle(now, Event::Call { client: WATCHER, call: CallId::Number(0), request });
+            }
             Output::Scrape(slot) => {
                 let text = self.metrics().text();
                 self.front.answer_scrape(slot, &text);
@@ -108,6 +115,11 @@ impl Driver {
 
     /// Passes on a reply of the node, to whose status the loop adds what it alone knows.
     fn on_reply(&mut self, client: ClientId, call: &CallId, mut outcome: Result<Reply, CallError>) {
+        if client == WATCHER {
+            // It does not follow what it began.
+            self.cx.out.event(Event::ClientGone { client });
+            return self.disk.on_links_answered(outcome, &mut self.cx);
+        }
         if let Ok(Reply::Status(status)) = &mut outcome {
             self.complete(status);
         }

@@ -14,7 +14,7 @@ use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_METRICS, KEPT_PEER, KeptCont
 use super::rate_orders::RateOrders;
 use super::scanned::HELD_MAX;
 use super::signals::Signals;
-use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER};
+use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER, WATCH};
 use super::{Driver, Facts, Handle, Host, Settings, StartFault};
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
@@ -56,6 +56,9 @@ impl Driver {
         let cache = open_cache(settings.state.as_ref())?;
         let share = SharePlace { path: settings.share, root: share, follow_symlinks: settings.follow_symlinks };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
+        if let Some(directory) = settings.watch_directory {
+            disk.watch(directory, registry, WATCH, now);
+        }
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
         let kept = take_over(&mut settings.passed, &settings.interface);
         remembered.files = kept.iter().map(|upload| upload.file.clone()).collect();

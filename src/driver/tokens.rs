@@ -5,6 +5,8 @@ use mio::Token;
 pub(super) const WAKER: Token = Token(0);
 pub(super) const SIGNALS: Token = Token(1);
 pub(super) const CONTROL: Token = Token(2);
+/// Of inotify, for the watched directory.
+pub(super) const WATCH: Token = Token(CONNECTIONS.0 - 1);
 /// Of the first TCP listener; the others follow.
 pub(super) const LISTENERS: Token = Token(3);
 /// Of the listener for those that read the metrics.

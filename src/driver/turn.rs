@@ -6,7 +6,7 @@ use super::interface_watch::Watch;
 use super::net::{Lent, directions};
 use super::signals::{Asked, Signals};
 use super::supervision::Supervision;
-use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, METRICS, SCRAPES, SIGNALS, WAKER};
+use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, METRICS, SCRAPES, SIGNALS, WAKER, WATCH};
 use log::debug;
 use mio::{Events, Token};
 use std::io;
@@ -88,6 +88,7 @@ impl Driver {
             WAKER => {}
             SIGNALS => self.signals.iter_mut().for_each(Signals::on_ready),
             CONTROL => self.front.on_listener_ready(),
+            WATCH => self.disk.on_watch_ready(self.cx.now),
             METRICS => self.front.on_metrics_ready(),
             Token(token) if (CLIENTS.0..CONNECTIONS.0).contains(&token) => {
                 let (readable, writable, _) = directions(event);

@@ -23,6 +23,7 @@
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
 //! | `durable` | replacing a file atomically |
+//! | `dropped` | the watched directory, where users put links |
 //! | `usable` | checking whether a directory can be used; creating one |
 
 mod beneath;
@@ -30,6 +31,7 @@ mod cache;
 mod claim;
 mod descent;
 mod disk;
+mod dropped;
 mod durable;
 mod execution;
 mod hasher;
@@ -53,6 +55,7 @@ mod usable;
 mod volume;
 
 pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, HashCache};
+pub(crate) use dropped::{DropFault, Dropped, Look, Looked, Seen, Verdict, rename as rename_dropped};
 pub(crate) use hasher::FileHasher;
 pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};

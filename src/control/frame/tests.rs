@@ -25,6 +25,7 @@ fn requests() -> Vec<Request> {
                 Selector::File { peer, name: name.clone() },
                 Selector::Content("ab".repeat(32)),
                 Selector::Link(format!("pyrate:b3={}", "ab".repeat(32))),
+                Selector::NewLink { link: format!("pyrate:b3={}", "ab".repeat(32)), since: 7 },
             ],
             output: Some(RawText::new(&b"/tmp/x"[..])),
         },

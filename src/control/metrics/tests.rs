@@ -45,6 +45,7 @@ fn metrics() -> MetricsReply {
             turns: TimesReply::default(),
             job_waits: TimesReply::default(),
             sandbox: Default::default(),
+            watch: None,
             registry: None,
         },
         started: 1_700_000_000,

@@ -4,7 +4,7 @@ use super::limits::rate;
 use super::{Column, Row, Show, left_out_line, number, table_of};
 use crate::control::{
     BootstrapReply, LimitReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState,
-    ServedReply, StatusReply, TimesReply,
+    ServedReply, StatusReply, TimesReply, WatchReply,
 };
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
@@ -95,6 +95,7 @@ impl Show for StatusReply {
             let (parts, bytes) = (count(self.orphaned_parts, "part file"), size(self.orphaned_bytes));
             lines.push(("Orphans", format!("{parts} of no download here, {bytes}; the log names them")));
         }
+        lines.extend(self.watch.as_ref().map(|watch| ("Watching", watch_line(watch))));
         lines.push(("Uploads", format!("{} active, {} sent", self.uploads_active, size(self.bytes_up))));
         if let Some([down, up]) = self.limits.as_ref().and_then(LimitReply::status_lines) {
             lines.extend([("Limits", down), ("", up)]);
@@ -145,7 +146,14 @@ impl Row for StatusReply {
         ("left_out", |status, _| status.left_out.values().sum::<u64>().to_string()),
         ("download_limit", |status, _| status.download_limit.to_string()),
         ("upload_limit", |status, _| status.upload_limit.to_string()),
+        ("watch", |status, _| or_unknown(status.watch.as_ref(), |watch| name(watch.directory.as_bytes()))),
     ];
+}
+
+fn watch_line(watch: &WatchReply) -> String {
+    let error = watch.error.as_ref().map(|error| format!(": {}", name(error.as_bytes()))).unwrap_or_default();
+    let directory = name(watch.directory.as_bytes());
+    format!("{directory}, {} added, {} set aside{error}", count(watch.added, "file"), watch.failed)
 }
 
 /// Nothing while it is off.

@@ -64,9 +64,8 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "bootstraps" => "a.example:1,[2001:db8::1]:2",
             "listen_addr" | "advertise_addr" => "192.0.2.1",
             "keepalive_refresh" | "filemonitor_refresh" => "61",
-            "local_directory" | "download_directory" | "log_file" | "control_socket" | "state_directory" => {
-                "/some/where"
-            }
+            "local_directory" | "download_directory" | "watch_directory" | "log_file" | "control_socket"
+            | "state_directory" => "/some/where",
             "log_format" => "json",
             "log_level" => "trace",
             "bootstrap_serve" => "[::1]:5",

@@ -9,7 +9,9 @@ use crate::id::{ContentHash, ExchangeId, FilesystemId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
-use crate::store::{DirectoryMount, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile};
+use crate::store::{
+    DirectoryMount, Looked, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile, Verdict,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -72,6 +74,10 @@ pub(crate) enum Done {
     LookedAt(Vec<LookedAt>),
     ScanBegun(Result<(ShareRoot, Box<Walk>), DiskFault>),
     ScanStepped(Option<Box<Walk>>),
+    /// The watched directory was looked at.
+    WatchLooked(io::Result<Looked>),
+    /// A file of it was renamed.
+    WatchRenamed(Verdict, io::Result<()>),
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
 }
@@ -98,6 +104,7 @@ pub(super) enum Key {
     CloseShared,
     LookAt(u64),
     Scan,
+    Watch,
 }
 
 impl Key {
@@ -137,6 +144,7 @@ impl fmt::Display for Key {
             Self::OpenShared(name) => write!(f, "open the shared file {name}"),
             Self::ReadShared(_) => f.write_str("read a shared file"),
             Self::LookAt(_) => f.write_str("look at shared files"),
+            Self::Watch => f.write_str("look at the watched directory"),
             Self::Scan => f.write_str("scan the share"),
             Self::CloseShared => f.write_str("close shared files"),
         }
@@ -149,7 +157,8 @@ impl fmt::Display for Key {
 pub(super) enum Lane {
     /// Looking up host names, and checking a configuration, which looks at directories.
     Names,
-    /// Directories of downloads: searching for orphans, and which mounts they are on. No transfer waits for that.
+    /// Directories of downloads: searching for orphans, and which mounts they are on; and the watched directory. No transfer waits
+    /// for that.
     Search,
     /// The share: opening and reading files for peers.
     Share,

@@ -6,6 +6,7 @@
 //! | `scanning` | scans of the share |
 //! | `sharing` | reading shared files for peers |
 //! | `part_orders` | orders for part files |
+//! | `watching` | the watched directory |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
@@ -30,6 +31,7 @@ mod sharing;
 mod state_files;
 mod upkeep;
 mod walk;
+mod watching;
 mod wish_form;
 
 pub(crate) use metadata::{Metadata, Unsent};
@@ -67,6 +69,7 @@ use state_files::StateFiles;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use watching::Watch;
 
 const SYNC_DELAY: Duration = Duration::from_secs(2);
 
@@ -89,6 +92,7 @@ pub(crate) struct Disk {
     metadata: MetadataBodies,
     parts: PartFiles,
     orphans: Orphans,
+    watch: Option<Watch>,
     /// When verified groups are synced.
     sync_at: Option<Instant>,
     /// The revision of the registry that was saved last, and when the present one is saved.
@@ -135,6 +139,7 @@ impl Disk {
             metadata: MetadataBodies::default(),
             parts: PartFiles::default(),
             orphans: Orphans::default(),
+            watch: None,
             sync_at: None,
             registry_saved: 0,
             save_registry_at: None,

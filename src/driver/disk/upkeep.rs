@@ -13,7 +13,9 @@ impl Disk {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let retries = [self.records.retry_at, self.state.retry_at, self.parts.removals.retry_at];
         let closes_at = self.opened.next_deadline();
-        let others = [self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at, closes_at];
+        let look_at = self.watch.as_ref().and_then(|watch| watch.look_at);
+        let others =
+            [look_at, self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at, closes_at];
         retries.into_iter().chain(others).flatten().min()
     }
 
@@ -31,6 +33,7 @@ impl Disk {
         }
         self.records.retry(&mut self.jobs, cx);
         self.parts.retry_removals(cx.phase == Phase::Running, cx.now, &mut self.jobs);
+        self.look_if_due(cx);
         if self.orphans.is_due(cx.now) {
             self.search_orphans(config, cx);
         }
@@ -145,6 +148,8 @@ impl Disk {
                     self.opened.on_closed();
                     net.on_files_closed();
                 }
+                Done::WatchLooked(outcome) => self.on_watch_looked(outcome, cx),
+                Done::WatchRenamed(verdict, outcome) => self.on_watch_renamed(verdict, outcome, cx),
                 Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
                 Done::Written(file, bytes, outcome) => self.state.on_written(file, &bytes, outcome, cx),
             }

@@ -236,6 +236,7 @@ impl Calls<'_> {
             turns: Default::default(),
             job_waits: Default::default(),
             sandbox: Default::default(),
+            watch: None,
             registry: None,
         }
     }

@@ -6,7 +6,7 @@
 
 use super::{Cx, Rng, Topic};
 use crate::control::{EventKind, EventLogReply, EventRow, IdSpan, Notice, PAGE_ROWS_MAX, Problem};
-use crate::id::TransferId;
+use crate::id::{ContentHash, TransferId};
 use crate::node::contract::Action;
 use crate::node::limits::PAGE_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
@@ -260,6 +260,12 @@ impl Cx {
         while let Some(event) = self.event_log.next_to_send() {
             self.notify(Topic::EventLog, || Notice::Logged(EventRow::clone(&event)));
         }
+    }
+
+    /// The contents of the downloads that have begun, and when, in epoch seconds; the oldest first.
+    pub(in crate::node) fn downloads_begun(&self) -> impl Iterator<Item = (ContentHash, u64)> {
+        let begun = self.event_log.kept.values().map(|kept| &kept.event).filter(|row| row.event == EventKind::Begun);
+        begun.filter_map(|row| Some((ContentHash::from_hex(row.b3.as_ref()?.as_bytes())?, row.time)))
     }
 
     /// A page of the log. Errors: If no event is as new as that.

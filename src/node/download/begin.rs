@@ -151,7 +151,7 @@ impl DownloadMachine {
                     .into_iter()
                     .collect())
             }
-            Selector::Link(text) => {
+            Selector::Link(text) | Selector::NewLink { link: text, .. } => {
                 let request = self.read_link(net, search, text.as_bytes())?;
                 Ok(request.map(|request| Wanted::Named(Box::new(request))).into_iter().collect())
             }

@@ -3,15 +3,30 @@
 use super::DownloadMachine;
 use super::begin::DownloadRequest;
 use super::source::Source;
+use super::state::{Download, Life};
 use crate::control::{PeerSource, Problem};
+use crate::id::ContentHash;
 use crate::link::ContentLink;
 use crate::node::answer::Teller;
+use crate::node::cx::Cx;
 use crate::node::limits::HIT_SOURCES_MAX;
 use crate::node::network::Net;
 use crate::node::search::SearchMachine;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 impl DownloadMachine {
+    /// Contents for which a download is in the list that was not cancelled, or has begun as the event log tells; with when that
+    /// was, in epoch seconds. One in the list counts for all times.
+    pub(super) fn known_contents(&self, cx: &Cx) -> BTreeMap<ContentHash, u64> {
+        // In the order of time.
+        let mut known: BTreeMap<ContentHash, u64> = cx.downloads_begun().collect();
+        let is_known = |row: &&Download| row.directory.is_none() && !matches!(row.life(), Life::Cancelled { .. });
+        let rows = self.downloads.iter().map(|(_, row)| row).filter(is_known);
+        known.extend(rows.filter_map(|row| Some((row.want.b3()?, u64::MAX))));
+        known
+    }
+
     pub(super) fn read_link(
         &mut self,
         net: &mut Net,

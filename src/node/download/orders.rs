@@ -14,12 +14,13 @@ use crate::control::{
 };
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
+use crate::link::ContentLink;
 use crate::node::contract::Action;
 use crate::node::cx::{Cx, Topic};
 use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, ORDERS_MAX, PAGE_BYTES_MAX};
 use crate::node::network::Net;
 use crate::node::search::SearchMachine;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 /// What is to be done with downloads that are there.
@@ -89,11 +90,19 @@ impl DownloadMachine {
         let has_ids = what.iter().any(|selector| matches!(selector, Selector::Hits(_)));
         // Once for all selectors, since there may be a million.
         let known: KnownIds = search.hits().ids().take_while(|_| has_ids).collect();
+        let has_new = what.iter().any(|selector| matches!(selector, Selector::NewLink { .. }));
+        let contents = if has_new { self.known_contents(net.cx) } else { BTreeMap::new() };
         for selector in what {
+            if let Selector::NewLink { link, since } = selector
+                && ContentLink::parse(link.as_bytes())
+                    .is_ok_and(|link| contents.get(&link.b3).is_some_and(|begun| begun >= since))
+            {
+                continue;
+            }
             wanted.extend(self.read_selector(net, search, &known, selector)?);
             self.check_room(wanted.len())?;
         }
-        if wanted.is_empty() {
+        if wanted.is_empty() && !has_new {
             return Err(Problem::NothingNamed);
         }
         let output = output.map(read_output).transpose()?;

@@ -170,15 +170,14 @@ fn places(key: &str) -> Runs {
     let new = path("other");
     let before = match key {
         "local_directory" => path("share"),
-        "download_directory" => path("downloads"),
+        "download_directory" | "watch_directory" => path("downloads"),
         "log_file" => path("log"),
         "control_socket" => path("control.sock"),
         _ => path("state"),
     };
     let change = Change::of(key, quoted(before.display()), quoted(new.display()));
-    if matches!(key, "local_directory" | "download_directory") {
-        std::fs::create_dir(&new).expect("a fresh directory");
-        std::fs::write(new.join("unshared"), "x").expect("a fresh file");
+    if matches!(key, "local_directory" | "download_directory" | "watch_directory") {
+        std::fs::create_dir(&new).and_then(|()| std::fs::write(new.join("unshared"), "x")).expect("a fresh directory");
     }
     let setup = if key == "local_directory" { setup.set("download_directory", "''") } else { setup };
     let mut peer = change.start(setup);
@@ -192,6 +191,7 @@ fn places(key: &str) -> Runs {
             Runs::after_if(peer.status()["shared_files"] != 0)
         }
         "download_directory" => Runs::after_if(next_download(&peer, &source) == new),
+        "watch_directory" => Runs::after_if(peer.status()["watch"]["directory"] == json!(new)),
         "log_file" => {
             until("lines go to the new log", LIMIT, || std::fs::metadata(&new).is_ok_and(|log| log.len() > 0));
             Runs::After
@@ -322,7 +322,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 33, "{dump}");
+    assert_eq!(keys.len(), 34, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -333,7 +333,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         }
         "interface" => (interface(key), Runs::Before),
         "follow_symlinks" => (links(key), Runs::Before),
-        "local_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
+        "local_directory" | "watch_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),
         "max_workers" | "max_downloads" | "max_peers" | "max_ttl" => (numbers(key), Runs::After),
         "upload_limit" | "download_limit" | "limit" => (rates(key), Runs::After),

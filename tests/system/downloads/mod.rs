@@ -16,3 +16,4 @@ mod requests;
 mod resume;
 mod transfers;
 mod unverified;
+mod watched;

@@ -103,3 +103,21 @@ fn a_bare_hash_is_looked_for_and_a_bad_link_is_refused() {
         assert!(error.code == ExitCode::Usage as i32 && error.message.contains(said), "{error:?}");
     }
 }
+
+#[test]
+fn a_new_link_begins_nothing_where_its_content_is_a_download_or_was_one_since() {
+    let new = |b3: ContentHash, since: u64| {
+        let link = format!("pyrate:b3={b3}&name=a&peer={}", peer(3));
+        Selector::NewLink { link, since }
+    };
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let begun = download(&mut rig, vec![new(B3, 0), new(B3, 0), new(ContentHash([8; 32]), 0)]);
+    assert_eq!(begun.ids, [1, 2]);
+    assert_eq!(download(&mut rig, vec![new(B3, u64::MAX - 1)]).ids, [0u32; 0], "it is in the list");
+    rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+    assert_eq!(download(&mut rig, vec![new(B3, 0)]).ids, [0u32; 0], "it has begun since");
+    assert_eq!(download(&mut rig, vec![new(B3, u64::MAX)]).ids, [3], "the link came later");
+    let bad = vec![Selector::NewLink { link: "x".into(), since: 0 }];
+    let error = rig.call(Request::Download { what: bad, output: None }).unwrap_err();
+    assert_eq!(error.code, ExitCode::Usage as i32);
+}

@@ -161,15 +161,21 @@ fn all_uploads(session: &mut Session) -> Result<Vec<UploadRow>, CallError> {
 }
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
-    let (mut share_error, mut last) = (None, None);
-    let shown = show_pages(session, Request::Files { after: None }, Ok(Some(Remark::NoFile)), |page: FilesReply| {
+    let (mut share_error, mut last, mut is_empty) = (None, None, true);
+    let shown = show_pages(session, Request::Files { after: None }, Ok(None), |page: FilesReply| {
         share_error = page.share_error;
+        is_empty &= page.files.is_empty();
         let next = page.next.filter(|next| Some(next) != last.as_ref());
         last.clone_from(&next);
         (page.files, next.map(|after| Request::Files { after: Some(after) }))
     })?;
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
+    }
+    if is_empty && session.output.is_text() {
+        let status = session.call::<StatusReply>(&Request::Status);
+        let is_no_peer = status.is_ok_and(|status| status.listen.is_none());
+        remark(if is_no_peer { Remark::SharesNothing } else { Remark::NoFile });
     }
     if let Some(error) = share_error {
         remark(name(error.message.as_bytes()));

@@ -250,6 +250,10 @@ pub(crate) enum Remark {
     #[error("no file is shared; put files into the shared directory, then `pyratectl rescan`")]
     NoFile,
     #[error(
+        "this daemon is a bootstrap node alone, and shares nothing; peer = true in its configuration makes it a peer"
+    )]
+    SharesNothing,
+    #[error(
         "no peer is named in a link: no address of this node is known to others yet, or no source is; whoever downloads it \
          searches for its hash (`advertise_addr` in the configuration says where this node is reached)"
     )]
@@ -319,6 +323,10 @@ pub(crate) enum Remark {
     SourceLost { download: u32, addr: SocketAddr, loss: Loss, then: Then },
     #[error("p, r, t and c are for transfers: Tab turns to them")]
     OnlyForTransfers,
+    #[error(
+        "download {download} is over: nothing of it is removed; `pyratectl forget {download}` takes it off the list"
+    )]
+    NothingToCancel { download: u32 },
     #[error("the daemon is gone: nothing was done")]
     GoneMeanwhile,
     #[error("nothing to do: no download is in a state that this changes")]

@@ -1,6 +1,6 @@
 //! The command line of `pyrated`.
 
-use super::keys::Options;
+use super::keys::{KEYS, Options};
 use crate::name::Escaped;
 use crate::suggest::closest;
 use argh::FromArgs;
@@ -41,9 +41,25 @@ pub(super) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Options,
 
 /// What is wrong with a command line, from what argh says.
 fn misuse(output: &str) -> Vec<String> {
+    if let Some(rest) = output.strip_prefix("No value provided for option '")
+        && let Some((option, _)) = rest.split_once('\'')
+    {
+        return vec![no_value(option)];
+    }
     match output.strip_prefix("Unrecognized argument: ") {
         Some(rest) => vec![unknown(rest.strip_suffix('\n').unwrap_or(rest))],
         None => output.trim_end().lines().map(|line| Escaped(line.as_bytes()).to_string()).collect(),
+    }
+}
+
+/// What to say about an option that is the last word.
+fn no_value(option: &str) -> String {
+    let key = KEYS.iter().find(|key| key.option_name() == option);
+    match key.map(|key| key.default) {
+        Some("true" | "false") => {
+            format!("option {option} needs a value, which is true or false, as in: {option} true")
+        }
+        _ => format!("option {option} needs a value, as a word of its own; `pyrated --help` lists what each takes"),
     }
 }
 
@@ -81,8 +97,15 @@ mod tests {
         assert!(read_words(&["-V"]).unwrap().version);
         let help = read_words(&["--help"]).unwrap_err();
         assert!(matches!(&help, NoOptions::Help(text) if text.contains("--listen-port")), "{help:?}");
-        let missing = read_words(&["--listen-port"]).unwrap_err();
-        assert!(matches!(&missing, NoOptions::Misuse(lines) if lines[0].contains("--listen-port")), "{missing:?}");
+        for (option, expected) in [
+            ("--sandbox", "option --sandbox needs a value, which is true or false, as in: --sandbox true"),
+            (
+                "--listen-port",
+                "option --listen-port needs a value, as a word of its own; `pyrated --help` lists what each takes",
+            ),
+        ] {
+            assert_eq!(read_words(&[option]).unwrap_err(), NoOptions::Misuse(vec![expected.to_owned()]));
+        }
     }
 
     #[test]

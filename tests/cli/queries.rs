@@ -179,6 +179,15 @@ fn people_are_told_that_there_is_nothing_to_show() {
     let [text, terse, json] = forms(&["files"], |talk| drop(talk.answer("files", json!({"files": [], "next": null}))));
     text.gives(0, "");
     text.says(0, "no file is shared; put files into the shared directory, then `pyratectl rescan`\n");
+    let alone = |talk: &mut Talk| {
+        talk.answer("files", json!({"files": [], "next": null}));
+        let mut status = status();
+        status["listen"] = Value::Null;
+        talk.answer("status", status);
+    };
+    let told =
+        "this daemon is a bootstrap node alone, and shares nothing; peer = true in its configuration makes it a peer\n";
+    run(&["files"], alone).says(0, told);
     let nothing = |talk: &mut Talk| drop(talk.answer("downloads", json!({"downloads": [], "next": null})));
     run(&["downloads"], nothing).says(0, "no download is remembered; `pyratectl download` begins one\n");
     // Programs see it.

@@ -212,6 +212,8 @@ list!(remarks: Remark as &'static str {
     HistoryCut => "earlier ones are not kept any more";
     NoUpload => "no peer fetches anything now; `pyratectl files` shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then `pyratectl rescan`";
+    SharesNothing =>
+        "this daemon is a bootstrap node alone, and shares nothing; peer = true in its configuration makes it a peer";
     LinkWithoutPeer =>
         "no peer is named in a link: no address of this node is known to others yet, or no source is; whoever downloads it \
          searches for its hash (`advertise_addr` in the configuration says where this node is reached)";
@@ -268,6 +270,8 @@ list!(remarks: Remark as &'static str {
     SourceLost { download: 7, addr: peer(), loss: Loss::Corrupt, then: Then::Others(1) } =>
         "7: [2001:db8::1]:9 sent wrong bytes; continuing with 1 other";
     OnlyForTransfers => "p, r, t and c are for transfers: Tab turns to them";
+    NothingToCancel { download: 7 } =>
+        "download 7 is over: nothing of it is removed; `pyratectl forget 7` takes it off the list";
     GoneMeanwhile => "the daemon is gone: nothing was done";
     NothingToDo => "nothing to do: no download is in a state that this changes";
     NotRemembered { id: 7, why: CallError::new(FileIo, "the disk is full") } =>

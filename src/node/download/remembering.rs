@@ -7,7 +7,7 @@
 use super::DownloadMachine;
 use super::part::PartFile;
 use super::state::{Download, Life, Recorded, Want};
-use crate::control::{CallError, CallId, EventKind, EventRow, Problem, Reply};
+use crate::control::{CallError, CallId, DownloadRow, DownloadState, EventKind, EventRow, Notice, Problem, Reply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordKind, RecordState};
@@ -254,7 +254,11 @@ impl DownloadMachine {
             refused.extend(answer.needs.keys().copied().filter(is_new));
             calls.push((answer.client, answer.call));
         }
+        let mut withdrawn = Vec::new();
         for id in refused {
+            if !calls.is_empty() {
+                withdrawn.push((id, self.row(cx, id)));
+            }
             if self.directories.contains(id) {
                 match calls.is_empty() {
                     true => self.fail_directory(cx, id, Problem::NotRemembered { fault }),
@@ -267,7 +271,6 @@ impl DownloadMachine {
                 let timer = self.downloads.get(id).and_then(|row| row.life().timer());
                 cx.cancel_timer(timer);
                 self.downloads.withdraw(id);
-                cx.subscriptions.close(Topic::Download(id));
                 cx.out.then(Step::DownloadOver { id });
                 cx.withdraw_events(id);
                 cx.out.act(Action::ForgetDownload { download: id });
@@ -275,6 +278,13 @@ impl DownloadMachine {
         }
         for (client, call) in calls {
             self.reply(cx, client, call, Outcome::Reply(Err(Problem::NotRemembered { fault })));
+        }
+        for (id, row) in withdrawn {
+            // Of a member those hear who follow its directory.
+            if let Some(row) = row.filter(|row| row.part_of.is_none()) {
+                tell_withdrawn(cx, id, row, fault);
+            }
+            cx.subscriptions.close(Topic::Download(id));
         }
     }
 
@@ -346,4 +356,12 @@ impl Download {
     pub(super) fn has_news(&self) -> bool {
         self.recorded.state.as_ref() != Some(&self.state_to_record())
     }
+}
+
+/// Those who follow a download that is not accepted after all are told that it has failed, and wait for nothing more.
+fn tell_withdrawn(cx: &mut Cx, id: TransferId, row: DownloadRow, fault: DiskFault) {
+    let error = Some(Box::new(Problem::NotRemembered { fault }.into()));
+    let (state, rate, eta_s, retry_in_s, place) = (DownloadState::Failed, None, None, None, None);
+    let download = DownloadRow { state, rate, eta_s, retry_in_s, place, error, ..row };
+    cx.notify(Topic::Download(id), || Notice::Download { download });
 }

@@ -1,6 +1,7 @@
 //! What keys do.
 
 use super::{Mode, Model, OurSearch, Pane};
+use crate::control::DownloadState;
 use crate::ctl::rows::Order;
 use crate::ctl::top::keys::Key;
 use crate::ctl::wording::Remark;
@@ -65,9 +66,13 @@ impl Model {
                 return hit.map(|hit| Ask::Download(hit.id));
             }
             Key::Char(order @ ('p' | 'r' | 't' | 'c')) if self.pane == Pane::Transfers => {
-                let id = self.transfer()?.id;
+                let transfer = self.transfer()?;
+                let (id, state) = (transfer.id, transfer.state);
                 self.chosen = Some(id);
                 match order {
+                    'c' if matches!(state, DownloadState::Done | DownloadState::Cancelled) => {
+                        self.remark = Some(Remark::NothingToCancel { download: id }.to_string());
+                    }
                     'p' => return Some(Ask::Order(Order::Pause, id)),
                     'r' => return Some(Ask::Order(Order::Resume, id)),
                     't' => return Some(Ask::Order(Order::Retry, id)),

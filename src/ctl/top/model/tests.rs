@@ -138,6 +138,12 @@ fn orders_are_for_the_selected_transfer_and_a_cancel_asks_first() {
     let none = DownloadsReply { downloads: vec![], next: None, ids: vec![] };
     model.hear(at(1), News::Ordered(Order::Pause, none));
     assert!(model.remark.as_ref().unwrap().starts_with("nothing to do"));
+    for state in ["done", "cancelled"] {
+        let mut over = with(vec![download(9, "a", state)]);
+        assert_eq!(press(&mut over, &[Key::Char('c')]), None);
+        assert_eq!(over.mode, Mode::Watching, "nothing is asked");
+        assert!(over.remark.unwrap().contains("`pyratectl forget 9`"));
+    }
     assert_eq!(press(&mut model, &[Key::Tab, Key::Char('c')]), None, "not where other rows are selected");
     assert_eq!((&model.mode, model.remark.is_some()), (&Mode::Watching, true));
     assert_eq!(press(&mut with(vec![]), &[Key::Char('p')]), None);

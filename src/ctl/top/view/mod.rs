@@ -30,7 +30,7 @@ const KEYS: [(&str, &str); 13] = [
     ("p", "pause the selected transfer"),
     ("r", "resume it"),
     ("t", "try it again: all its sources are asked at once"),
-    ("c", "cancel it and remove its data; asks first"),
+    ("c", "cancel it and remove its data; asks first; what is done stays"),
     ("/", "search the network"),
     ("Enter", "in Hits: download the selected one"),
     ("Esc", "give up what is being typed; remove the last message"),

@@ -6,7 +6,7 @@ use crate::control::{EventKind, PeerSource, Problem, RawText};
 use crate::id::TransferId;
 use crate::name::FileName;
 use crate::node::contract::{Action, DiskOutcome};
-use crate::node::cx::{Cx, Step, Topic};
+use crate::node::cx::{Cx, Step};
 use crate::node::download::DownloadMachine;
 use crate::node::download::begin::DirectoryRequest;
 use crate::node::download::orders::Command;
@@ -146,7 +146,6 @@ impl DownloadMachine {
     /// A new directory cannot be remembered, and nobody was told yet that it is accepted.
     pub(in crate::node::download) fn withdraw_directory(&mut self, cx: &mut Cx, id: TransferId) {
         self.directories.remove(id);
-        cx.subscriptions.close(Topic::Download(id));
         cx.out.then(Step::DownloadOver { id });
         cx.withdraw_events(id);
         cx.out.act(Action::ForgetDownload { download: id });

@@ -1,7 +1,7 @@
 //! What is accepted is on the disk first; what cannot be written is told.
 
 use super::*;
-use crate::control::{CallError, CallId};
+use crate::control::{CallError, CallId, Notice};
 use crate::id::ClientId;
 use crate::node::contract::{RecordState, SourceRecord};
 
@@ -45,6 +45,25 @@ fn records(rig: &mut Rig) -> Vec<(u32, u64, RecordState)> {
 
 fn recorded(rig: &mut Rig, download: u32, revision: u64, outcome: Result<(), DiskFault>) {
     rig.handle(Event::Recorded { download: TransferId(download), revision, outcome });
+}
+
+#[test]
+fn who_follows_one_that_is_not_accepted_after_all_is_told_that_it_has_failed() {
+    let mut rig = stalling(with_content(4 * MIB, 2));
+    begin(&mut rig, 77, hits("1"));
+    let follower = ClientId(42);
+    let follow = Request::Follow { ids: "1".to_owned() };
+    rig.handle(Event::Call { client: follower, call: CallId::Number(78), request: follow });
+    rig.orders.clear();
+    recorded(&mut rig, 1, 1, Err(DiskFault::Full));
+    let told = rig.take(|order| match order {
+        Action::Notify { client, notice } if *client == follower => match &**notice {
+            Notice::Download { download } => Some((download.id, download.state, download.error.is_some())),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(told, [(1, DownloadState::Failed, true)]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(in crate::store) struct Place {
     number_max: u32,
     token: u32,
     /// How many directories the directory lies beneath the one that its target names.
-    depth: u32,
+    depth: u16,
     /// Of the file.
     pub(in crate::store) executable: bool,
 }
@@ -127,7 +127,8 @@ impl Place {
         place.directory = descent::descend(place.directory, above, missing)?;
         let above = Path::new(OsStr::from_bytes(above));
         place.directory_path.extend(above);
-        place.depth = above.components().count() as u32;
+        // A path of the longest name has fewer.
+        place.depth = u16::try_from(above.components().count()).unwrap_or(u16::MAX);
         Ok(place)
     }
 

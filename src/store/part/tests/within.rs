@@ -79,8 +79,7 @@ fn directories_without_a_file_are_made_and_nothing_is_followed() {
     let (scratch, elsewhere) = (scratch(), scratch());
     symlink(elsewhere.path(), scratch.path().join("link")).unwrap();
     fs::write(scratch.path().join("file"), "").unwrap();
-    let make =
-        |paths: &[&str]| within(scratch.path(), "d").make_directories(paths.iter().map(|path| name(path)).collect());
+    let make = |paths: &[&str]| within(scratch.path(), "d").make_directories(paths.iter().map(name).collect());
     assert_eq!(
         make(&["d", "d/e/f", "d/e", "link/x", "file", "file/y"]),
         Ok(["link/x", "file", "file/y"].map(name).into())

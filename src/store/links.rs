@@ -24,6 +24,19 @@ impl FollowedLinks {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), target);
     }
 
+    /// There is no link any more: a directory or a file has its path.
+    pub(super) fn forget(&self, path: &[u8]) {
+        let is_known = self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(path);
+        if is_known {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        }
+    }
+
+    /// Whether a path passes a link that is followed.
+    pub(super) fn are_on(&self, path: &[u8]) -> bool {
+        !self.on(path).is_empty()
+    }
+
     /// Follows no other links any more, but for those that `keeps` names.
     pub(super) fn replace(&self, mut targets: Targets, keeps: impl Fn(&[u8]) -> bool) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -291,6 +291,9 @@ impl Scanner {
         let path = FileName::from_bytes(&bytes);
         let may_be_shared = matches!(found, Found::File(_) | Found::Directory | Found::Hidden(_));
         directory.is_empty &= !may_be_shared || path.is_none();
+        if let (Some(following), Found::Directory | Found::File(_)) = (&self.following, &found) {
+            following.table().forget(&bytes);
+        }
         match (found, path) {
             (Found::Nothing, _) => {}
             (Found::Link, Some(path)) => self.note_link(&path),

@@ -57,6 +57,7 @@ impl ShareRoot {
             return Err(DiskFault::NotRegular);
         }
         let directory = open_root(&self.path).map_err(io::Error::from)?;
+        let is_behind_link = self.links.as_ref().is_some_and(|links| links.are_on(name.as_bytes()));
         let opened = match &self.links {
             Some(links) => links.open(directory.as_fd(), name.as_bytes(), flags),
             None => open_beneath(directory.as_fd(), name.as_bytes(), flags),
@@ -72,7 +73,7 @@ impl ShareRoot {
         match file_type(&stat) {
             SFlag::S_IFREG => {
                 let ScannedFile { meta, executable, .. } = scanned(name.clone(), &stat);
-                Ok(SharedFile { cached: Cached::of(&file), file, meta, executable, place: None })
+                Ok(SharedFile { cached: Cached::of(&file), file, meta, executable, place: None, is_behind_link })
             }
             _ => Err(DiskFault::NotRegular),
         }
@@ -109,6 +110,8 @@ pub(crate) struct SharedFile {
     cached: Cached,
     /// Its path when it was opened, if the system tells.
     place: Option<OsString>,
+    /// A link leads to it, which only another opening shows to be there still.
+    is_behind_link: bool,
 }
 
 /// Whether the filesystem tells what can be read without waiting.
@@ -139,9 +142,18 @@ impl SharedFile {
         volumes.of(&self.meta).quiet(&self.meta, wall_ns)
     }
 
-    /// Whether it is known without waiting for the disk that this is an unchanged file with this identity, and that no directory
-    /// above it was renamed or unmounted.
+    /// Whether it is known without waiting for the disk that this is an unchanged file with this identity, which its name still
+    /// leads to: no directory above it was renamed or unmounted, and it is behind no link.
     pub(crate) fn is_still(&self, expected: &FileMeta) -> bool {
+        !self.is_behind_link && self.is_unchanged_as(expected)
+    }
+
+    /// Whether another opening of its name has brought the same file, unchanged since this one.
+    pub(crate) fn is_same(&self, other: &SharedFile) -> bool {
+        self.is_unchanged_as(&other.meta) && self.place == other.place
+    }
+
+    fn is_unchanged_as(&self, expected: &FileMeta) -> bool {
         let is_unchanged = self.meta == *expected && self.cached == Cached::Told && self.check().is_ok();
         is_unchanged && place_of(&self.file) == self.place
     }

@@ -97,6 +97,11 @@ impl OpenedFiles {
         let permit = self.opening.remove(name);
         let file = Arc::new(outcome?);
         let permit = permit.ok_or(DiskFault::NoDescriptor)?;
+        // All readers of a file behind a link have one descriptor as well, though each has it opened again.
+        if self.file(name).is_some_and(|known| known.is_same(&file)) {
+            self.to_close.push((file, permit));
+            return Ok(());
+        }
         self.last += 1;
         let id = OpenedId(self.last);
         let until = now + IDLE_MAX;
@@ -201,10 +206,36 @@ impl OpenedFiles {
 mod tests {
     use super::*;
     use crate::driver::clock::Clock;
+    use crate::store::Scanner;
     use mio::{Poll, Token, Waker};
 
     fn at(ms: u64) -> Instant {
         Instant::from_ms(ms)
+    }
+
+    #[test]
+    fn all_readers_of_a_file_behind_a_link_have_one_descriptor_though_each_has_it_opened_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (share, target) = (scratch.path().join("share"), scratch.path().join("target"));
+        std::fs::create_dir(&share).unwrap();
+        std::fs::write(&target, b"a").unwrap();
+        std::os::unix::fs::symlink(&target, share.join("a")).unwrap();
+        let links = Arc::default();
+        let mut scanner = Scanner::start(&share).following(Some(Arc::clone(&links)));
+        while scanner.step(10, i64::MAX).ended.is_none() {}
+        let root = ShareRoot::open(&share).unwrap().following(Some(links));
+        let name = FileName::from_bytes(b"a").unwrap();
+        let (mut files, mut readers) = (OpenedFiles::default(), Vec::new());
+        for reader in 0..3 {
+            files.opening.insert(name.clone(), Permit::for_file());
+            files.on_opened(&name, root.open_file(&name), at(0)).unwrap();
+            let meta = *files.file(&name).unwrap().meta();
+            readers.push(files.reader(&name, ExchangeId::Inbound(reader)).unwrap());
+            assert!(files.get(&name, &meta, ExchangeId::Inbound(9)).is_none(), "the link may be gone by now");
+        }
+        assert_eq!((files.files.len(), files.to_close.len()), (1, 2));
+        std::fs::remove_file(share.join("a")).unwrap();
+        assert!(root.open_file(&name).is_err());
     }
 
     #[test]

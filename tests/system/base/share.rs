@@ -78,7 +78,9 @@ fn links_are_followed_if_that_is_asked_for() {
     // The name leads to another file of the same user, which nobody has chosen to share.
     std::fs::create_dir(home.join("other")).expect("a directory");
     std::fs::rename(home.join("secret"), home.join("other/tune")).expect("a file");
+    assert_eq!(fetch(peer.listen(), b"music/song"), b"la");
     std::fs::remove_file(share.join("music")).expect("a link");
+    assert!(fetch_reset(peer.listen(), b"music/song"), "the link is gone, though the file may be open still");
     symlink("../other", share.join("music")).expect("a link");
     assert!(fetch_reset(peer.listen(), b"music/tune"), "no scan has seen where the link leads");
     peer.rescan();

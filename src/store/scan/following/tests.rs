@@ -211,6 +211,21 @@ fn a_link_that_has_changed_since_the_scan_serves_nothing_else() {
 }
 
 #[test]
+fn a_directory_or_file_in_the_place_of_a_link_is_found_by_the_next_scan() {
+    let disk =
+        Disk::new(&["one/a", "b"], &[("share/dir", "../one"), ("share/file", "../b"), ("share/other", "../one/a")]);
+    assert_eq!(disk.scan().0, ["dir/a", "file"]);
+    for link in ["share/dir", "share/file"] {
+        fs::remove_file(disk.path(link)).unwrap();
+    }
+    disk.add("share/dir/deep/c");
+    disk.add("share/file");
+    assert_eq!(disk.scan().0, ["dir/deep/c", "file", "other"]);
+    assert_eq!(disk.read("dir/deep/c").as_deref(), Ok("share/dir/deep/c"));
+    assert_eq!(disk.read("file").as_deref(), Ok("share/file"));
+}
+
+#[test]
 fn what_cannot_be_followed_is_named_with_the_reason() {
     let disk = Disk::new(
         &["state/deep/secret", "log"],

@@ -43,7 +43,7 @@ pub use left_out::{LeftOutCounts, LeftOutReply, LeftOutRow};
 pub use limit_reply::{LimitReply, LimitRow};
 pub(crate) use metrics::METRICS_MEDIA_TYPE;
 pub use metrics::{MetricsReply, RegistryCounts, SpansBelow, SpansReply};
-pub use notice::Notice;
+pub use notice::{Notice, ScanNotice};
 pub use reload::{ChangedKey, ReloadReply, WaitingKey};
 pub use reply::{
     BootstrapReply, ChecksReply, DirectoryPart, DownloadRow, DownloadState, DownloadsReply, FilesReply, ForgottenReply,

@@ -101,32 +101,36 @@ pub enum Notice {
         addr: SocketAddr,
     },
     /// A scan of the share progressed or ended.
-    Scan {
-        /// Files seen so far, or shared now.
-        files: u64,
-        done: bool,
-        /// Names left out because they hold control bytes or are too long.
-        names_refused: u64,
-        /// Entries that could not be read.
-        unreadable: u64,
-        /// Directories left out because another filesystem is mounted there.
-        #[serde(default)]
-        other_mounts: u64,
-        /// The first of these directories.
-        #[serde(default)]
-        mounts: Vec<RawText>,
-        /// Why the share could not be read.
-        #[serde(default)]
-        error: Option<CallError>,
-        /// Files that are not shared yet because they are being written.
-        #[serde(default)]
-        being_written: u64,
-        /// All that is left out, but for these.
-        #[serde(default)]
-        left_out: u64,
-    },
+    Scan(ScanNotice),
     Leaving,
     /// An event of the log. Only for clients that follow the log.
     #[serde(untagged)]
     Logged(EventRow),
+}
+
+/// How a scan of the share stands, or what it found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScanNotice {
+    /// Files seen so far, or shared now.
+    pub files: u64,
+    pub done: bool,
+    /// Names left out because they hold control bytes or are too long.
+    pub names_refused: u64,
+    /// Entries that could not be read.
+    pub unreadable: u64,
+    /// Directories left out because another filesystem is mounted there.
+    #[serde(default)]
+    pub other_mounts: u64,
+    /// The first of these directories.
+    #[serde(default)]
+    pub mounts: Vec<RawText>,
+    /// Why the share could not be read.
+    #[serde(default)]
+    pub error: Option<CallError>,
+    /// Files that are not shared yet because they are being written.
+    #[serde(default)]
+    pub being_written: u64,
+    /// All that is left out, but for these.
+    #[serde(default)]
+    pub left_out: u64,
 }

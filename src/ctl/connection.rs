@@ -194,8 +194,13 @@ impl Connection {
         }
     }
 
+    /// What came before the last answer, if it was not taken yet.
+    pub(super) fn next_heard(&mut self) -> Option<Heard> {
+        self.waiting.pop_front()
+    }
+
     pub(super) fn next(&mut self, until: Deadline) -> Result<Heard, CallError> {
-        if let Some(heard) = self.waiting.pop_front() {
+        if let Some(heard) = self.next_heard() {
             return Ok(heard);
         }
         loop {

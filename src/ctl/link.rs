@@ -6,7 +6,7 @@ use super::output::{complain, remark};
 use super::query::{all_hits, downloads_after, files_until};
 use super::values::{as_shown, is_ids, peer};
 use super::wording::{Failure, Remark};
-use super::{exit_code, text, work};
+use super::{exit_code, listing, text};
 use crate::control::{
     CallError, ContentLinkRow, ExitCode, HitRow, IdForm, KnownIds, LAST_SEARCH, Linkable, Problem, RawText, Request,
     parse_ids, parse_ids_with_all,
@@ -131,7 +131,7 @@ fn link_to_file_of(session: &mut Session, peer: SocketAddr, name: Vec<u8>) -> Ou
     if let Some(found) = link_among(session, &hits, peer, &name)? {
         return Ok(found);
     }
-    let listed = work::fetch_list(session, peer);
+    let listed = listing::fetch_list(session, peer);
     let hits = match &listed {
         Ok(search) => all_hits(session, Some(*search))?.0,
         Err(_) => Vec::new(),

@@ -8,7 +8,8 @@
 //! | `locate`, `connection` | finding the daemon; calls, notices, deadlines, Ctrl-C |
 //! | `found` | hits and searches: their order, and why there are none |
 //! | `query` | commands that need one call, or all pages of one |
-//! | `work` | searches, lists and scans: commands that follow what the daemon reports |
+//! | `work` | searches and scans: commands that follow what the daemon reports |
+//! | `listing` | the list of a peer, shown while it comes |
 //! | `download` | downloads: begun, followed, and given orders |
 //! | `event_log`, `hooks` | following the event log; running a program for each of its events |
 //! | `history` | downloads that are over, from the event log |
@@ -37,6 +38,7 @@ mod found;
 mod history;
 mod hooks;
 mod link;
+mod listing;
 mod locate;
 mod output;
 mod progress;
@@ -145,7 +147,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Wish(wish) => wishes::wish(&mut session()?, &wish),
         Command::Wishes(asked) => wishes::wishes(&mut session()?, &asked),
         Command::Unwish(unwish) => wishes::unwish(&mut session()?, &unwish),
-        Command::List(list) => work::list(&mut session()?, list.peer),
+        Command::List(list) => listing::list(&mut session()?, list.peer),
         Command::Forget(forget) => queue::forget(&mut session()?, &forget),
         Command::Download(download) => download::download(&mut session()?, download),
         Command::Downloads(downloads) => queue::downloads(&mut session()?, &downloads),

@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::{Limit, Peers, Uploads};
 use super::clock::Deadline;
-use super::connection::Heard;
+use super::connection::{Connection, Heard};
 use super::output::{Page, Reader, remark};
 use super::rows::{Row, VerboseStatus, by_reason};
 use super::text::name;
@@ -32,23 +32,36 @@ pub(super) fn peers(session: &mut Session, asked: &Peers) -> Result<ExitCode, Ca
     watch::show(session, asked.watch, Remark::NoPeer, |session| session.call::<Vec<PeerRow>>(&Request::Peers))
 }
 
-/// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes a page apart into its
-/// rows and the call for the next one. Where there is no row, `none` is what people are told, or why that is a failure.
+/// What an answer is.
+pub(super) enum Read<R> {
+    /// Rows, and the call for the next page.
+    Page(Vec<R>, Option<Request>),
+    /// Not all of a page: another call is to be made for it.
+    Again(Request),
+}
+
+/// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes an answer apart. Where
+/// there is no row, `none` is what people are told.
 ///
 /// Tells whether the reader has gone before all was shown. Where a later page cannot be had, a document of JSON stays without
 /// its end, so that nobody takes it for the whole.
 pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
     session: &mut Session,
     first: Request,
-    none: Result<Option<Remark>, CallError>,
-    mut read: impl FnMut(P) -> (Vec<R>, Option<Request>),
+    none: Option<Remark>,
+    mut read: impl FnMut(&mut Connection, P) -> Result<Read<R>, CallError>,
 ) -> Result<Reader, CallError> {
     let (timeout, output) = (session.timeout, session.output);
     let (mut columns, mut is_first) = (None, true);
     let mut call = session.connection.begin(&first, timeout);
     loop {
-        let (rows, next) = match call.and_then(|call| session.connection.finish(call)) {
-            Ok(page) => read(page),
+        let page = call.and_then(|call| session.connection.finish(call));
+        let (rows, next) = match page.and_then(|page| read(&mut session.connection, page)) {
+            Ok(Read::Page(rows, next)) => (rows, next),
+            Ok(Read::Again(request)) => {
+                call = session.connection.begin(&request, timeout);
+                continue;
+            }
             Err(error) => {
                 if !is_first {
                     output.break_off();
@@ -58,9 +71,8 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
         };
         let next = next.map(|request| session.connection.begin(&request, timeout));
         let is_last = next.is_none();
-        let none = if is_first && is_last && rows.is_empty() { none.clone()? } else { None };
         let reader = output.show_page(Page { rows: &rows, columns: &mut columns, is_first, is_last })?;
-        if let Some(none) = none.filter(|_| output.is_text()) {
+        if let (true, Some(none)) = (is_first && is_last && rows.is_empty() && output.is_text(), &none) {
             remark(none);
         }
         if is_first && output.is_pipe() {
@@ -162,12 +174,12 @@ fn all_uploads(session: &mut Session) -> Result<Vec<UploadRow>, CallError> {
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut last, mut is_empty) = (None, None, true);
-    let shown = show_pages(session, Request::Files { after: None }, Ok(None), |page: FilesReply| {
+    let shown = show_pages(session, Request::Files { after: None }, None, |_, page: FilesReply| {
         share_error = page.share_error;
         is_empty &= page.files.is_empty();
         let next = page.next.filter(|next| Some(next) != last.as_ref());
         last.clone_from(&next);
-        (page.files, next.map(|after| Request::Files { after: Some(after) }))
+        Ok(Read::Page(page.files, next.map(|after| Request::Files { after: Some(after) })))
     })?;
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
@@ -206,14 +218,14 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut unnamed, mut last) = (None, LeftOutCounts::new(), None);
     let (mut any_link, mut any_outside) = (false, false);
     let first = Request::LeftOut { after: None };
-    let shown = show_pages(session, first, Ok(Some(Remark::NothingLeftOut)), |page: LeftOutReply| {
+    let shown = show_pages(session, first, Some(Remark::NothingLeftOut), |_, page: LeftOutReply| {
         share_error = page.share_error;
         unnamed = page.unnamed;
         any_link |= page.left_out.iter().any(|row| row.reason == LeftOutReason::Symlink);
         any_outside |= page.left_out.iter().any(|row| row.reason == LeftOutReason::OutsideSandbox);
         let next = page.next.filter(|next| Some(next) != last.as_ref());
         last.clone_from(&next);
-        (page.left_out, next.map(|after| Request::LeftOut { after: Some(after) }))
+        Ok(Read::Page(page.left_out, next.map(|after| Request::LeftOut { after: Some(after) })))
     })?;
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);

@@ -1,22 +1,21 @@
-//! Commands that begin work in the daemon and wait for what it reports: `search`, `list`, `rescan`.
+//! Commands that begin work in the daemon and wait for what it reports: `search`, `rescan`.
 
 use super::Session;
 use super::args::Search;
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::found::{HitOrder, nothing_found};
-use super::output::{Output, Reader, complain, remark};
+use super::output::{Output, remark};
 use super::progress::Progress;
-use super::query::{all_hits, show_pages};
-use super::rows::{HIT_WIDTHS, ListedPage, ListedRow, Row, ScanResult};
+use super::query::all_hits;
+use super::rows::{HIT_WIDTHS, Row, ScanResult};
 use super::table::{Columns, Tone};
 use super::text;
 use super::values::as_shown;
 use super::wording::{Failure, Remark};
-use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, SearchStarted};
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Request, ScanNotice, SearchStarted};
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 /// `search`: collects hits until the wait is over, Ctrl-C is pressed, or the daemon reports the end of a search that found
 /// something. At a terminal each hit is shown when it comes, elsewhere all of them at the end.
@@ -108,11 +107,11 @@ impl Come {
     }
 }
 
-/// How a search ended, as far as it is known.
+/// How a search or a list ended, as far as it is known.
 #[derive(Default)]
-struct SearchEnd {
-    truncated: bool,
-    error: Option<CallError>,
+pub(super) struct SearchEnd {
+    pub(super) truncated: bool,
+    pub(super) error: Option<CallError>,
 }
 
 fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) -> Result<SearchEnd, CallError> {
@@ -129,64 +128,6 @@ fn gather(session: &mut Session, search: u32, until: Deadline, come: &mut Come) 
             }
             Heard::Notice(_) | Heard::Unknown(_) => {}
             Heard::Deadline | Heard::Interrupted => return Ok(SearchEnd::default()),
-            Heard::Ended => return Err(session.connection.hung_up()),
-        }
-    }
-}
-
-pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, CallError> {
-    session.connection.watch_interrupts()?;
-    let started: SearchStarted = session.call(&Request::List { peer })?;
-    let end = listing(session, started.search, peer)?;
-    let none = end.error.clone().map_or(Ok(None), Err);
-    let page_after = |after| Request::Hits { search: Some(started.search), after };
-    let (mut truncated, mut any_unverified, mut last) = (end.truncated, false, 0);
-    let shown = show_pages(session, page_after(0), none, |page: ListedPage| {
-        truncated |= page.truncated;
-        any_unverified |= page.hits.iter().any(ListedRow::is_unverified);
-        let next = page.next.filter(|next| *next > last);
-        last = next.unwrap_or(last);
-        (page.hits, next.map(page_after))
-    })?;
-    if let Some(error) = end.error {
-        let code = super::exit_code(error.code);
-        complain(Remark::ListIncomplete(error));
-        return Ok(code);
-    }
-    if shown == Reader::Gone {
-        return Ok(ExitCode::Done);
-    }
-    session.remark_unverified(any_unverified);
-    if truncated {
-        remark(Remark::FilesForgotten);
-    }
-    Ok(ExitCode::Done)
-}
-
-/// Has the daemon ask a peer for its list, whose files become hits, and gives the number of that list.
-pub(super) fn fetch_list(session: &mut Session, peer: SocketAddr) -> Result<u32, CallError> {
-    let started: SearchStarted = session.call(&Request::List { peer })?;
-    let end = listing(session, started.search, peer)?;
-    end.error.map_or(Ok(started.search), Err)
-}
-
-/// Waits for the end of a listing. Fails when the daemon has reported nothing for the time-out.
-fn listing(session: &mut Session, search: u32, peer: SocketAddr) -> Result<SearchEnd, CallError> {
-    let progress = Progress::new();
-    progress.say(Remark::Listing { peer, files: None }.to_string());
-    let mut until = Deadline::after(session.timeout);
-    loop {
-        match session.connection.next(until)? {
-            Heard::Notice(Notice::Listing { search: of, files }) if of == search => {
-                progress.say(Remark::Listing { peer, files: Some(files) }.to_string());
-                until = Deadline::after(session.timeout);
-            }
-            Heard::Notice(Notice::SearchDone { search: of, truncated, error, .. }) if of == search => {
-                return Ok(SearchEnd { truncated, error });
-            }
-            Heard::Notice(_) | Heard::Unknown(_) => {}
-            Heard::Deadline => return Err(Failure::NoList { peer, within: session.timeout }.into()),
-            Heard::Interrupted => return Err(Failure::Interrupted.into()),
             Heard::Ended => return Err(session.connection.hung_up()),
         }
     }
@@ -209,29 +150,9 @@ fn scan(session: &mut Session) -> Result<ScanResult, CallError> {
     let mut until = Deadline::after(session.timeout);
     loop {
         match session.connection.next(until)? {
-            Heard::Notice(Notice::Scan { done: true, error: Some(error), .. }) => return Err(error),
-            Heard::Notice(Notice::Scan {
-                files,
-                done,
-                names_refused,
-                unreadable,
-                other_mounts,
-                mounts,
-                being_written,
-                left_out,
-                ..
-            }) => {
-                if done {
-                    return Ok(ScanResult {
-                        files,
-                        names_refused,
-                        unreadable,
-                        other_mounts,
-                        mounts,
-                        being_written,
-                        left_out,
-                    });
-                }
+            Heard::Notice(Notice::Scan(ScanNotice { done: true, error: Some(error), .. })) => return Err(error),
+            Heard::Notice(Notice::Scan(scan)) if scan.done => return Ok(scan.into()),
+            Heard::Notice(Notice::Scan(ScanNotice { files, .. })) => {
                 progress.say(format!("scanning: {}", text::count(files, "file")));
                 until = Deadline::after(session.timeout);
             }

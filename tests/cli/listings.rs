@@ -149,6 +149,78 @@ fn an_interrupt_that_is_meant_for_a_pager_does_not_cut_a_list() {
     wait_for(daemon);
 }
 
+/// So many files of a list have come.
+fn have_come(files: u64) -> Value {
+    json!({"event": "listing", "search": 7, "files": files})
+}
+
+#[test]
+fn full_pages_of_a_list_are_shown_while_it_comes() {
+    let fake = Fake::new();
+    let (seen, goes_on) = mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        let asked = |talk: &mut Talk, after| assert_eq!(talk.expect("hits"), json!({"search": 7, "after": after}));
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(have_come(500));
+        talk.notice(have_come(501));
+        asked(talk, 0);
+        talk.reply(json!({"hits": [listed(1, "a")], "next": 1}));
+        goes_on.recv_timeout(PATIENCE).expect("the first page is shown before the list is over");
+        asked(talk, 1);
+        // Less than a page is not shown: asked for again when there is more.
+        talk.reply(json!({"hits": [listed(2, "b")], "next": null}));
+        talk.notice(have_come(501));
+        talk.notice(have_come(502));
+        asked(talk, 1);
+        talk.reply(json!({"hits": [listed(2, "b"), listed(3, "c")], "next": 3}));
+        asked(talk, 3);
+        // It is over before the answer, which is therefore all of the rest.
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 4, "truncated": false, "error": null}));
+        talk.reply(json!({"hits": [listed(4, "d")], "next": null}));
+    });
+    let mut child = fake.command_here(&["--terse", "list", "192.0.2.1:5"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    for line in ["id\tname\tsize\tb3\n".to_owned(), format!("1\ta\t3\t{HASH}\n")] {
+        assert_eq!(next_line(&mut out), line);
+    }
+    seen.send(()).unwrap();
+    let rest: Vec<String> = out.lines().map(|line| line.unwrap()).collect();
+    assert_eq!(rest, ["2\tb", "3\tc", "4\td"].map(|row| format!("{row}\t3\t{HASH}")));
+    let run = finish(child);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    wait_for(daemon);
+}
+
+#[test]
+fn a_list_that_ends_amid_its_rows_shows_them_and_says_why() {
+    let begun = |talk: &mut Talk| {
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(have_come(1000));
+        talk.answer("hits", json!({"hits": [listed(1, "a")], "next": 1}));
+        talk.expect("hits");
+    };
+    let row = format!(r#"{{"id":1,"name":"a","size":3,"b3":"{HASH}"}}"#);
+    // The peer is gone: what came of its list is whole.
+    let run = run(&["--json", "list", "192.0.2.1:5"], move |talk| {
+        begun(talk);
+        let error = json!({"code": 6, "message": "the peer hung up"});
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 1, "truncated": false, "error": error}));
+        talk.reply(json!({"hits": [], "next": null}));
+    });
+    run.gives(6, &format!("[{row}]\n"));
+    run.says(6, "the list is incomplete: the peer hung up");
+    // Nothing is heard of it any more: the document does not look whole.
+    let late = crate::fake::run(&["--json", "--timeout", "100ms", "list", "192.0.2.1:5"], move |talk| {
+        begun(talk);
+        talk.reply(json!({"hits": [], "next": null}));
+        talk.until_hangup();
+    });
+    late.says(2, "no list from 192.0.2.1:5");
+    let (rows, error) = late.out.split_once('\n').unwrap();
+    assert_eq!(rows, format!("[{row}"));
+    assert!(error.contains("no list from"), "{error}");
+}
+
 /// Runs with a standard output that nobody reads.
 fn run_unread(arguments: &[&str], script: impl FnOnce(&mut Talk) + Send + 'static) -> Run {
     let fake = Fake::new();

@@ -5,7 +5,7 @@ use super::queries::{metrics, reloaded};
 use super::queue::{limits, upload};
 use super::status::status;
 use super::wishes::wish;
-use pyrate::control::{ExitCode, HitRow, Notice, RawText, SourceRow, SourceState};
+use pyrate::control::{ExitCode, HitRow, Notice, RawText, ScanNotice, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -294,17 +294,7 @@ fn notices() -> Vec<Notice> {
         Notice::BootstrapLost { addr: text(), error: text(), retry_in_s: 1 },
         Notice::PeerUp { addr },
         Notice::PeerDown { addr },
-        Notice::Scan {
-            files: 1,
-            done: true,
-            names_refused: 0,
-            unreadable: 0,
-            other_mounts: 0,
-            mounts: vec![],
-            error: None,
-            being_written: 0,
-            left_out: 0,
-        },
+        Notice::Scan(ScanNotice { files: 1, done: true, ..ScanNotice::default() }),
         Notice::Leaving,
     ]
     .into_iter()

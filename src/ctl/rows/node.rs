@@ -4,7 +4,7 @@ use super::limits::rate;
 use super::{Column, Row, Show, left_out_line, number, table_of};
 use crate::control::{
     BootstrapReply, LimitReply, LinkRow, LinkState, PeerRow, PeerState, RawText, SandboxReply, SandboxState,
-    ServedReply, StatusReply, TimesReply, WatchReply,
+    ScanNotice, ServedReply, StatusReply, TimesReply, WatchReply,
 };
 use crate::ctl::clock::epoch_s;
 use crate::ctl::table::{Look, Table, Tone};
@@ -13,21 +13,28 @@ use serde::Serialize;
 
 #[derive(Debug, Serialize)]
 pub(in crate::ctl) struct ScanResult {
-    pub(in crate::ctl) files: u64,
+    files: u64,
     /// Names left out because they hold control bytes or are too long.
-    pub(in crate::ctl) names_refused: u64,
+    names_refused: u64,
     /// Entries that could not be read.
-    pub(in crate::ctl) unreadable: u64,
+    unreadable: u64,
     /// Directories left out because another filesystem is mounted there.
-    pub(in crate::ctl) other_mounts: u64,
+    other_mounts: u64,
     /// The first of these directories.
-    pub(in crate::ctl) mounts: Vec<RawText>,
+    mounts: Vec<RawText>,
     /// Files that are not shared yet because they are being written. Left out of the JSON if there are none.
     #[serde(skip_serializing_if = "is_zero")]
-    pub(in crate::ctl) being_written: u64,
+    being_written: u64,
     /// All that is left out, but for these. Left out of the JSON if there is nothing.
     #[serde(skip_serializing_if = "is_zero")]
     pub(in crate::ctl) left_out: u64,
+}
+
+impl From<ScanNotice> for ScanResult {
+    fn from(scan: ScanNotice) -> Self {
+        let ScanNotice { files, names_refused, unreadable, other_mounts, mounts, being_written, left_out, .. } = scan;
+        Self { files, names_refused, unreadable, other_mounts, mounts, being_written, left_out }
+    }
 }
 
 /// The status, and for people also what met a limit and how long the loop took.

@@ -5,7 +5,8 @@ use super::link::{ANSWER_MAX, Deadline, Heard, Link};
 use super::rows::{Hit, Progress, SharedFile, Status, What, raw};
 use super::{Handle, Shared};
 use crate::control::{
-    DownloadRow, DownloadsReply, FilesReply, HitRow, HitsReply, Notice, RawText, Request, SearchStarted, StatusReply,
+    DownloadRow, DownloadsReply, FilesReply, HitRow, HitsReply, Notice, RawText, Request, ScanNotice, SearchStarted,
+    StatusReply,
 };
 use serde::de::IgnoredAny;
 use std::collections::{BTreeSet, VecDeque};
@@ -52,8 +53,10 @@ impl Handle {
         link.call::<IgnoredAny>(&Request::Rescan)?;
         loop {
             match link.next(Deadline::after(Some(ANSWER_MAX)))? {
-                Heard::Notice(Notice::Scan { done: true, error: Some(error), .. }) => return Err(error.into()),
-                Heard::Notice(Notice::Scan { done: true, files, .. }) => return Ok(files),
+                Heard::Notice(Notice::Scan(ScanNotice { done: true, error: Some(error), .. })) => {
+                    return Err(error.into());
+                }
+                Heard::Notice(Notice::Scan(ScanNotice { done: true, files, .. })) => return Ok(files),
                 Heard::Notice(_) => {}
                 Heard::Late => return Err(Error::TimedOut("the scan has made no progress".to_owned())),
                 Heard::Closed => return Err(self.shared().why_closed()),

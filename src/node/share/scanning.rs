@@ -1,7 +1,7 @@
 //! The scans of the share: when they start, and adding the results to the library in slices.
 
 use super::ShareMachine;
-use crate::control::{CallError, Notice, Problem, RawText};
+use crate::control::{CallError, Notice, Problem, RawText, ScanNotice};
 use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::{ScanReport, ScannedFile};
@@ -87,17 +87,7 @@ impl ShareMachine {
         }
         let overfull = running.batches.len() > SCAN_BATCHES_MAX;
         if due {
-            let notice = || Notice::Scan {
-                files: found,
-                done: false,
-                names_refused: 0,
-                unreadable: 0,
-                other_mounts: 0,
-                mounts: Vec::new(),
-                error: None,
-                being_written: 0,
-                left_out: 0,
-            };
+            let notice = || Notice::Scan(ScanNotice { files: found, ..ScanNotice::default() });
             cx.notify(Topic::Scan, notice);
         }
         if overfull {
@@ -171,7 +161,7 @@ impl ShareMachine {
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
         let being_written = self.settling.count();
         let left_out = self.left_out_by_scan();
-        let notice = Notice::Scan {
+        let notice = Notice::Scan(ScanNotice {
             files,
             done: true,
             names_refused,
@@ -181,7 +171,7 @@ impl ShareMachine {
             error,
             being_written,
             left_out,
-        };
+        });
         cx.notify(Topic::Scan, || notice);
         cx.subscriptions.close(Topic::Scan);
         if self.scan_again {

@@ -1,7 +1,7 @@
 //! Control calls, among them rescans.
 
 use super::rig::*;
-use crate::control::{CallId, ExitCode, FileRows, FilesReply, Notice, RawText, Reply, Request};
+use crate::control::{CallId, ExitCode, FileRows, FilesReply, Notice, RawText, Reply, Request, ScanNotice};
 use crate::fault::DiskFault;
 use crate::id::ClientId;
 use crate::library::ScanReport;
@@ -43,7 +43,7 @@ fn a_share_that_cannot_be_read_keeps_what_was_found_before() {
     rig.call(Request::Rescan).unwrap();
     rig.handle(Event::ScanEnded { report: ScanReport { failed: Some(DiskFault::Denied), ..ScanReport::default() } });
     let told = rig.notices().into_iter().find_map(|notice| match notice {
-        Notice::Scan { done: true, error, .. } => error,
+        Notice::Scan(ScanNotice { done: true, error, .. }) => error,
         _ => None,
     });
     let told = told.expect("whoever asked hears that it failed");
@@ -59,17 +59,7 @@ fn a_request_for_a_rescan_is_answered_by_the_next_scan_that_begins() {
     rig.scan(&[("a", 1)]);
     assert!(rig.notices().is_empty(), "this scan may have passed by what changed");
     rig.scan(&[("a", 1), ("b", 1)]);
-    let done = |files| Notice::Scan {
-        files,
-        done: true,
-        names_refused: 0,
-        unreadable: 0,
-        other_mounts: 0,
-        mounts: vec![],
-        error: None,
-        being_written: 0,
-        left_out: 0,
-    };
+    let done = |files| Notice::Scan(ScanNotice { files, done: true, ..ScanNotice::default() });
     assert!(rig.notices().contains(&done(2)));
 
     rig.call(Request::Rescan).unwrap();

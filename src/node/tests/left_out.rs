@@ -1,7 +1,7 @@
 //! What is in the shared directory and not shared.
 
 use super::rig::*;
-use crate::control::{LeftOutReply, Notice, RawText, Reply, Request};
+use crate::control::{LeftOutReply, Notice, RawText, Reply, Request, ScanNotice};
 use crate::fault::DiskFault;
 use crate::left_out::LeftOutReason::{self, BeingWritten, Hidden, Symlink};
 use crate::library::{LeftOut, RecentFile, ScanReport};
@@ -69,7 +69,7 @@ fn what_is_left_out_is_named_with_files_that_are_being_written() {
     assert_eq!(rows(&mut rig), expected.map(|(name, reason)| (name.to_owned(), reason)));
     assert_eq!(counts(&mut rig), [(Symlink, 2), (Hidden, 1), (BeingWritten, 2)]);
     let told = rig.notices().into_iter().find_map(|notice| match notice {
-        Notice::Scan { done: true, left_out, being_written, .. } => Some((left_out, being_written)),
+        Notice::Scan(ScanNotice { done: true, left_out, being_written, .. }) => Some((left_out, being_written)),
         _ => None,
     });
     assert_eq!(told, Some((3, 2)), "whoever asked for the scan hears how many");

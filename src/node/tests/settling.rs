@@ -1,7 +1,7 @@
 //! Files that may still be written to.
 
 use super::rig::*;
-use crate::control::{FileRow, Notice, Reply, Request};
+use crate::control::{FileRow, Notice, Reply, Request, ScanNotice};
 use crate::fault::DiskFault;
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::node::contract::{Action, Event, LookedAt, ResponseFault};
@@ -54,7 +54,7 @@ fn rows(rig: &mut Rig) -> Vec<(String, bool)> {
 /// Files shared and files being written, if a scan has ended.
 fn told(rig: &mut Rig) -> Option<(u64, u64)> {
     rig.notices().into_iter().find_map(|notice| match notice {
-        Notice::Scan { files, done: true, being_written, .. } => Some((files, being_written)),
+        Notice::Scan(ScanNotice { files, done: true, being_written, .. }) => Some((files, being_written)),
         _ => None,
     })
 }

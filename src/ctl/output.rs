@@ -2,8 +2,8 @@
 //! standard error.
 
 use super::command_line::Form;
-use super::rows::{Row, Show, table_of};
-use super::table::{Columns, Look, clip};
+use super::rows::{Row, Show, cells_of, table_of};
+use super::table::{Columns, Look, clip, separated};
 use super::wording::{Failure, NoScreen, Remark};
 use super::wrap::wrapped;
 use crate::control::CallError;
@@ -85,18 +85,27 @@ impl Output {
         let Page { rows, columns, is_first, is_last } = page;
         match self.form {
             Form::Text if is_first && is_last => self.write(&rows.people(self.look)),
+            // Rows one by one, so that the memory of each is that of the last: a list has a million of them.
             Form::Text => {
-                let table = table_of(R::COLUMNS, rows, self.look);
-                let header = if is_first {
-                    columns.insert(table.columns(R::WIDTHS_MIN, self.look)).header(self.look)
-                } else {
-                    String::new()
-                };
-                let rows = columns.as_ref().map(|columns| table.rows_in(columns, self.look));
-                self.write(&(header + &rows.unwrap_or_default()))
+                let mut text = String::new();
+                let columns = columns.get_or_insert_with(|| {
+                    let columns = table_of(R::COLUMNS, rows, self.look).columns(R::WIDTHS_MIN, self.look);
+                    text = columns.header(self.look);
+                    columns
+                });
+                for row in rows {
+                    text += &columns.row(row.tone(), &cells_of(R::COLUMNS, row, self.look), self.look);
+                }
+                self.write(&text)
             }
             Form::Terse if is_first => self.write(&rows.table().separated()),
-            Form::Terse => self.write(&rows.table().separated_rows()),
+            Form::Terse => {
+                let mut text = String::new();
+                for row in rows {
+                    text += &separated(&cells_of(R::FIELDS, row, Look::default()));
+                }
+                self.write(&text)
+            }
             Form::Json => {
                 let mut text = if is_first { "[".to_owned() } else { String::new() };
                 for (at, row) in rows.iter().enumerate() {

@@ -153,12 +153,14 @@ impl Table {
 
     /// Tab-separated values with a header line.
     pub(super) fn separated(&self) -> String {
-        self.titles.join("\t") + "\n" + &self.separated_rows()
+        let rows: String = self.rows.iter().map(|(_, cells)| separated(cells)).collect();
+        self.titles.join("\t") + "\n" + &rows
     }
+}
 
-    pub(super) fn separated_rows(&self) -> String {
-        self.rows.iter().map(|(_, cells)| cells.join("\t") + "\n").collect()
-    }
+/// A row as tab-separated values.
+pub(super) fn separated(cells: &[String]) -> String {
+    cells.join("\t") + "\n"
 }
 
 /// Columns, and how wide they are. A cell that is wider is cut on a terminal if its column may be cut; otherwise it moves the

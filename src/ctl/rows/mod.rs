@@ -103,8 +103,12 @@ impl<R: Row> Show for Vec<R> {
 pub(super) fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) -> Table {
     let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
     let mut table = Table::new(&titles);
-    rows.iter().for_each(|row| table.push(row.tone(), columns.iter().map(|(_, cell)| cell(row, look)).collect()));
+    rows.iter().for_each(|row| table.push(row.tone(), cells_of(columns, row, look)));
     table
+}
+
+pub(super) fn cells_of<R: Row>(columns: &[Column<R>], row: &R, look: Look) -> Vec<String> {
+    columns.iter().map(|(_, cell)| cell(row, look)).collect()
 }
 
 fn number(value: Option<u64>) -> String {

@@ -158,6 +158,7 @@ impl Node {
         while let Some(step) = cx.out.next_step() {
             match step {
                 Step::Listed { is_whole } => {
+                    wish.on_peers_listed(cx);
                     download.seek_among_newcomers(&mut Net { cx, network });
                     search.on_newcomers_listed(&mut Net { cx, network }, is_whole);
                 }

@@ -4,6 +4,7 @@
 //! is none left, a round over all numbers begins, at most one in [`WISH_ROUND_MIN`]. So a wish needs only two numbers, however
 //! many peers there are. The wishes take turns, and one timer serves all: while the budget lasts, it is always somebody's turn.
 
+use super::state::Wish;
 use super::{Others, WishMachine};
 use crate::id::TransferId;
 use crate::node::cx::{Cx, NodeTimer};
@@ -87,6 +88,13 @@ impl WishMachine {
             cx.wheel.cancel(timer);
         }
         self.asking.timer = Some((at, cx.wheel.insert(at, NodeTimer::WishAsk)));
+    }
+
+    /// Peers may have become known: a wish that has nobody to ask looks again.
+    pub(in crate::node) fn on_peers_listed(&mut self, cx: &mut Cx) {
+        if self.wishes.values().any(Wish::is_looking) {
+            self.plan_asking(cx);
+        }
     }
 
     /// It may be the turn of a wish.

@@ -18,3 +18,4 @@ mod state_files;
 mod top;
 mod tour;
 mod unconfigured;
+mod wishes;

@@ -102,10 +102,8 @@ impl Net {
     /// Makes the listeners again where they are, but for those that accept nobody any more, which belong to the next run.
     /// Errors: the first. Those that were made stay.
     pub(crate) fn listen_again(&mut self, interface: &Interface) -> io::Result<()> {
-        let (registry, listeners) = (self.poll.registry(), self.listeners.iter_mut().enumerate());
-        listeners
-            .map(|(index, listener)| listener.bind_again(interface, registry, Token(LISTENERS.0 + index)))
-            .collect()
+        let (registry, mut listeners) = (self.poll.registry(), self.listeners.iter_mut().enumerate());
+        listeners.try_for_each(|(index, listener)| listener.bind_again(interface, registry, Token(LISTENERS.0 + index)))
     }
 
     /// Errors: Only if epoll itself fails, or is interrupted.

@@ -80,7 +80,7 @@ fn what_is_no_small_file_that_can_be_read_is_set_aside_and_never_waited_for() {
     );
     if !nix::unistd::Uid::effective().is_root() {
         fs::write(path("secret.pyrate"), link("")).unwrap();
-        fs::set_permissions(path("secret.pyrate"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path("secret.pyrate"), fs::Permissions::from_mode(0o0)).unwrap();
         let secret = look(directory.path(), &["secret.pyrate"], Seen::new());
         assert_eq!(secret.files[0].links, Err(DropFault::Unreadable(io::ErrorKind::PermissionDenied)));
     }

@@ -185,8 +185,10 @@ pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
         return Ok(ExitCode::Done);
     }
     if is_empty && session.output.is_text() {
-        let status = session.call::<StatusReply>(&Request::Status);
-        let is_no_peer = status.is_ok_and(|status| status.listen.is_none());
+        let is_no_peer = share_error.is_none() && {
+            let status = session.call::<StatusReply>(&Request::Status);
+            status.is_ok_and(|status| status.listen.is_none())
+        };
         remark(if is_no_peer { Remark::SharesNothing } else { Remark::NoFile });
     }
     if let Some(error) = share_error {

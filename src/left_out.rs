@@ -28,6 +28,8 @@ pub enum LeftOutReason {
     Loop,
     /// It is shared under another name.
     SharedAlready,
+    /// At the top of `local_directory`: a further share has this name.
+    NameTaken,
     /// A symbolic link, or what is behind one, that the sandbox of the daemon forbids to read.
     OutsideSandbox,
     /// A symbolic link, or a directory behind one, beyond the number that is followed.

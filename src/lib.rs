@@ -140,7 +140,7 @@ pub(crate) mod timer;
 pub mod wire;
 
 pub use control::DownloadState;
-pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, Place, TimedLimit};
+pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, NamedShare, Place, TimedLimit};
 pub use daemon::{Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
 pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;

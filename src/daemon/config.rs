@@ -2,6 +2,7 @@
 
 use super::limit_times::{TimedLimit, rate_times};
 use super::log_line::LogFormat;
+use super::shares::NamedShare;
 use super::value::LogPlace;
 use crate::control::ReloadReply;
 use crate::driver::{Interface, RateLimits, RateTimes, Reload};
@@ -47,6 +48,8 @@ pub struct Config {
     pub local_directory: PathBuf,
     /// Whether symbolic links in the share are followed, also to what is outside of it. If not, they are left out.
     pub follow_symlinks: bool,
+    /// Further shares, whose files have names of their own.
+    pub share: Vec<NamedShare>,
     /// Where finished downloads go; if absent, `local_directory`.
     pub download_directory: Option<PathBuf>,
     /// Where users put files with links, each of which is downloaded once.
@@ -210,6 +213,7 @@ impl Config {
     /// was started. The error names the key.
     pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
         let mut paths = vec![("local_directory", &mut self.local_directory)];
+        paths.extend(self.share.iter_mut().map(|share| ("share", &mut share.path)));
         paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
         paths.extend(self.watch_directory.as_mut().map(|path| ("watch_directory", path)));
         paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
@@ -223,7 +227,9 @@ impl Config {
             if let Ok(rest) = path.strip_prefix("~") {
                 let Some(home) = home else {
                     // A bootstrap node uses no directories, and its user may have no home.
-                    if !self.peer && matches!(key, "local_directory" | "download_directory" | "watch_directory") {
+                    let is_peers =
+                        matches!(key, "local_directory" | "share" | "download_directory" | "watch_directory");
+                    if !self.peer && is_peers {
                         continue;
                     }
                     return Err((key, "~ cannot be expanded, since HOME is not set".to_owned()));
@@ -252,7 +258,8 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.peer && !self.follow_symlinks && !self.sandbox_readable.is_empty() {
+        let follows_none = !self.follow_symlinks && self.share.iter().all(|share| !share.follow_symlinks);
+        if self.peer && follows_none && !self.sandbox_readable.is_empty() {
             remarks.push("sandbox_readable is without effect, since follow_symlinks is false".to_owned());
         }
         if self.advertise_addr.is_none()

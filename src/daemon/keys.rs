@@ -5,6 +5,7 @@ use super::config::Config;
 use super::fault::{ConfigFault, Place, ValueFault};
 use super::interface::InterfaceName;
 use super::limit_times::TimedLimit;
+use super::shares::NamedShare;
 use super::tables::Tables;
 use super::value::{
     Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size,
@@ -201,6 +202,8 @@ keys! {
         "the directory shared, recursively; ~ is expanded";
     follow_symlinks: Truth, "false", "", Peer, NextStart,
         "whether symbolic links in the share are followed, also to what is outside of it";
+    share: Tables<NamedShare>, "", "none", Peer, NextStart,
+        "further directories shared, whose files have names of their own: a list of tables, each with path and name";
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";
     watch_directory: Maybe<Path>, "", "none", Peer, NextStart,

@@ -30,6 +30,7 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
         Preflight { config, origins, remarks: Vec::new(), faults: Vec::new(), no_addresses: Vec::new() };
     if config.peer {
         preflight.check_share();
+        preflight.check_named_shares();
         preflight.check_downloads();
         preflight.check_watched();
     }
@@ -120,6 +121,52 @@ impl Preflight<'_> {
                 }
             }
             Found::None(why) => self.note_none(key, path, why, "nothing is shared until it is there"),
+        }
+    }
+
+    fn check_named_shares(&mut self) {
+        let key = "share";
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // A bind mount gives one directory two paths.
+        let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let overlap = |one: &Path, other: &Path| {
+            let is_same = inode(one).is_some_and(|found| Some(found) == inode(other));
+            is_same || one.starts_with(other) || other.starts_with(one)
+        };
+        let mut others = vec![real(&self.config.local_directory)];
+        for (at, share) in self.config.share.iter().enumerate() {
+            if self.config.share[..at].iter().any(|other| other.name == share.name) {
+                let name = Escaped(share.name.as_bytes());
+                self.faults
+                    .push(self.fault(key, format!("two shares have the name {name}; give each a name of its own")));
+            }
+            let path = share.path.as_path();
+            let here = real(path);
+            if let Some(other) = others.iter().find(|other| overlap(&here, other)) {
+                let problem =
+                    format!("it and the share {} are the same, or one is inside of the other", Escaped::path(other));
+                self.refuse(key, path, problem, "nothing is shared twice: name another directory");
+                continue;
+            }
+            others.push(here);
+            match self.find(path) {
+                Found::Directory(metadata) if self.holds_state(&metadata) => {
+                    let problem = "it is the state directory too, which is never shared";
+                    self.refuse(key, path, problem, "name another directory");
+                }
+                Found::Directory(_) => {
+                    if let Err(error) = check_readable_directory(path) {
+                        self.remark(key, path, error, "nothing of it is shared until we may read it");
+                    }
+                }
+                Found::None(why) => self.note_none(key, path, why, "nothing new of it is shared until it is there"),
+            }
+            let taken = self.config.local_directory.join(&share.name);
+            if taken.symlink_metadata().is_ok() {
+                let consequence =
+                    format!("it is not shared, since the share {} has this name", Escaped(share.name.as_bytes()));
+                self.remark(key, &taken, "it is in local_directory", &consequence);
+            }
         }
     }
 

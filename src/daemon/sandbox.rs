@@ -91,11 +91,12 @@ impl Rules {
         }
         if config.peer {
             places.push((config.local_directory.clone(), Use::Read));
+            places.extend(config.share.iter().map(|share| (share.path.clone(), Use::Read)));
             places.push((config.effective_download_directory().to_owned(), Use::Write));
             places.extend(config.watch_directory.clone().map(|path| (path, Use::Write)));
             places.extend(config.sandbox_writable.iter().map(|path| (path.clone(), Use::Write)));
         }
-        if config.peer && config.follow_symlinks {
+        if config.peer && (config.follow_symlinks || config.share.iter().any(|share| share.follow_symlinks)) {
             places.extend(config.sandbox_readable.iter().map(|path| (path.clone(), Use::Read)));
         }
         places.extend(config.state_directory.clone().map(|path| (path, Use::Write)));

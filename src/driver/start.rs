@@ -54,7 +54,8 @@ impl Driver {
         let now = clock.now();
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
-        let share = SharePlace { path: settings.share, root: share, follow_symlinks: settings.follow_symlinks };
+        let (path, follow_symlinks) = (settings.share, settings.follow_symlinks);
+        let share = SharePlace { path, root: share, follow_symlinks, named: settings.named_shares };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         if let Some(directory) = settings.watch_directory {
             disk.watch(directory, registry, WATCH, now);

@@ -30,6 +30,19 @@ impl LeftOut {
         self.reasons.entry(reason).or_default().note(path);
     }
 
+    /// Adds what was left out of a further share, under its name.
+    pub(crate) fn add(&mut self, name: &[u8], other: LeftOut) {
+        let beneath = |path: &[u8]| [name, b"/", path].concat();
+        for (reason, names) in other.reasons {
+            let known = self.reasons.entry(reason).or_default();
+            known.count += names.count - names.kept.len() as u64;
+            names.kept.iter().for_each(|path| known.note(&beneath(path)));
+            if let Some(beyond) = names.beyond.map(|beyond| beneath(&beyond).into_boxed_slice()) {
+                known.stop_before(beyond);
+            }
+        }
+    }
+
     /// How many there are for each reason.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (LeftOutReason, u64)> {
         self.reasons.iter().map(|(reason, names)| (*reason, names.count))
@@ -95,6 +108,17 @@ impl Names {
         }
     }
 
+    /// Keeps no name from this one on.
+    fn stop_before(&mut self, beyond: Box<[u8]>) {
+        if self.beyond.as_ref().is_some_and(|known| *known <= beyond) {
+            return;
+        }
+        for last in self.kept.split_off(&beyond) {
+            self.bytes -= last.len();
+        }
+        self.beyond = Some(beyond);
+    }
+
     /// Whether this was left out, as far as its name was kept or would not have been.
     fn knows(&self, name: &[u8]) -> bool {
         self.kept.contains(name) || self.beyond.as_deref().is_some_and(|beyond| name >= beyond)
@@ -128,6 +152,19 @@ mod tests {
         assert_eq!(names(&there, b""), named);
         assert_eq!(names(&there, b".06"), [".07", "z"]);
         assert_eq!(names(&there, b"z"), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_further_share_counts_under_its_name() {
+        let names_of =
+            |count: usize, prefix: &str| (0..count).map(|n| (Hidden, format!("{prefix}{n:02}"))).collect::<Vec<_>>();
+        for (here, there) in [(0, 20), (3, 4), (20, 20), (5, 20), (20, 0)] {
+            let mut added = noted(names_of(here, "a"));
+            added.add(b"m", noted(names_of(there, "")));
+            let whole = noted(names_of(here, "a").into_iter().chain(names_of(there, "m/")));
+            assert_eq!((added.total(), names(&added, b"")), (whole.total(), names(&whole, b"")), "{here} {there}");
+            assert_eq!(added.unnamed().collect::<Vec<_>>(), whole.unnamed().collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Part files and journals are not listed here: their names begin with a dot, and such names are never shared.
 
+use crate::left_out::LeftOutReason;
+use crate::name::FileName;
 use nix::sys::stat::{FileStat, fstat, stat};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,6 +16,10 @@ pub(crate) struct OwnFiles {
     /// With everything beneath them.
     directories: Vec<Identity>,
     files: Vec<Identity>,
+    /// Other shares, with everything beneath them: they have names of their own.
+    shares: Vec<Identity>,
+    /// What the names of files in other shares begin with.
+    names: Vec<FileName>,
     /// The directory and the name of each log. Rotated logs have longer names in the same directory.
     logs: Vec<(Identity, Vec<u8>)>,
 }
@@ -22,6 +28,16 @@ impl OwnFiles {
     /// Excludes a directory, if it exists.
     pub(crate) fn directory(&mut self, path: &Path) {
         self.directories.extend(stat(path).ok().map(|found| identity(&found)));
+    }
+
+    /// Excludes another share, if it exists.
+    pub(crate) fn share(&mut self, path: &Path) {
+        self.shares.extend(stat(path).ok().map(|found| identity(&found)));
+    }
+
+    /// Excludes what has a name at the top of the share that another share has.
+    pub(crate) fn name(&mut self, name: &FileName) {
+        self.names.push(name.clone());
     }
 
     /// Excludes a log file, and those of `logrotate`: its name followed by `.` or `-`.
@@ -39,14 +55,29 @@ impl OwnFiles {
         self.files.extend(streams.into_iter().flatten().map(|found| identity(&found)));
     }
 
-    pub(super) fn holds_directory(&self, found: &FileStat) -> bool {
-        self.directories.contains(&identity(found))
+    /// Why a directory is left out, if it is.
+    pub(super) fn of_directory(&self, found: &FileStat) -> Option<LeftOutReason> {
+        let found = identity(found);
+        let own = self.directories.contains(&found).then_some(LeftOutReason::Own);
+        own.or_else(|| self.shares.contains(&found).then_some(LeftOutReason::SharedAlready))
     }
 
-    /// Whether a path, which has no links, leads into one of the directories, or to it.
-    pub(super) fn holds_path(&self, path: &Path) -> bool {
-        let is_held = |path: &Path| stat(path).is_ok_and(|found| self.holds_directory(&found));
-        !self.directories.is_empty() && path.ancestors().any(is_held)
+    /// Why a path, which has no links, is left out, if it leads into one of the directories, or to it.
+    pub(super) fn of_path(&self, path: &Path) -> Option<LeftOutReason> {
+        if self.directories.is_empty() && self.shares.is_empty() {
+            return None;
+        }
+        path.ancestors().find_map(|path| self.of_directory(&stat(path).ok()?))
+    }
+
+    /// Why the top directory of a share is left out, if it is. It may be that of another share by a bind mount.
+    pub(super) fn of_top(&self, found: &FileStat) -> Option<LeftOutReason> {
+        self.directories.contains(&identity(found)).then_some(LeftOutReason::Own)
+    }
+
+    /// Whether another share has this name, of what is at the top of the share.
+    pub(super) fn holds_name(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|taken| taken.as_bytes() == name)
     }
 
     pub(super) fn holds_file(&self, directory: Identity, name: &[u8], found: &FileStat) -> bool {

@@ -164,13 +164,16 @@ impl Scanner {
         let Some(path) = self.waiting.pop() else { return self.next_link(root, wall_ns, step) };
         let links = self.following.as_ref().map(Following::table);
         match Reading::open(&root, links, path) {
-            Ok(directory) if self.own.holds_directory(&directory.stat) => {
-                if !directory.path.is_empty() {
-                    self.report.left_out.note(LeftOutReason::Own, &directory.path);
-                }
-                State::Between { root }
-            }
             Ok(directory) => {
+                let is_top = directory.path.is_empty();
+                let found = &directory.stat;
+                let own = if is_top { self.own.of_top(found) } else { self.own.of_directory(found) };
+                if let Some(reason) = own {
+                    if !is_top {
+                        self.report.left_out.note(reason, &directory.path);
+                    }
+                    return State::Between { root };
+                }
                 let entered = self.following.as_mut().map_or(Ok(()), |following| following.enter(&directory.stat));
                 if let Err(reason) = entered {
                     self.report.left_out.note(reason, &directory.path);
@@ -284,6 +287,10 @@ impl Scanner {
             if !matches!(name, b"." | b"..") && !is_of_download(name) {
                 self.report.left_out.note(LeftOutReason::Hidden, &directory.path_of(name));
             }
+            return State::Reading { root, directory };
+        }
+        if directory.path.is_empty() && self.own.holds_name(name) {
+            self.report.left_out.note(LeftOutReason::NameTaken, name);
             return State::Reading { root, directory };
         }
         let found = directory.examine(name, entry.file_type());

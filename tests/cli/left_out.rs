@@ -5,7 +5,7 @@ use crate::status::status;
 use serde_json::{Value, json};
 
 /// Each reason with the words for it.
-const REASONS: [(&str, &str); 14] = [
+const REASONS: [(&str, &str); 15] = [
     ("symlink", "symbolic link"),
     ("hidden", "hidden"),
     ("control_byte", "control character in the name"),
@@ -18,6 +18,7 @@ const REASONS: [(&str, &str); 14] = [
     ("dangling", "link that leads nowhere"),
     ("loop", "link that leads in a circle"),
     ("shared_already", "shared under another name"),
+    ("name_taken", "a further share has this name"),
     ("outside_sandbox", "outside of the sandbox"),
     ("too_many", "too many links or directories"),
 ];

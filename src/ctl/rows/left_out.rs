@@ -30,6 +30,7 @@ fn reason(reason: LeftOutReason) -> &'static str {
         LeftOutReason::Dangling => "link that leads nowhere",
         LeftOutReason::Loop => "link that leads in a circle",
         LeftOutReason::SharedAlready => "shared under another name",
+        LeftOutReason::NameTaken => "a further share has this name",
         LeftOutReason::OutsideSandbox => "outside of the sandbox",
         LeftOutReason::TooMany => "too many links or directories",
     }
@@ -61,6 +62,7 @@ fn of_reason(reason: LeftOutReason, number: u64) -> String {
         LeftOutReason::Dangling => format!("{number} leading nowhere"),
         LeftOutReason::Loop => format!("{number} leading in a circle"),
         LeftOutReason::SharedAlready => format!("{number} shared under another name"),
+        LeftOutReason::NameTaken => format!("{number} with the name of a further share"),
         LeftOutReason::OutsideSandbox => format!("{number} outside of the sandbox"),
         LeftOutReason::TooMany => format!("{number} beyond what is followed"),
     }

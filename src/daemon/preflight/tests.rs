@@ -1,4 +1,5 @@
 use super::*;
+use crate::daemon::shares::NamedShare;
 use crate::daemon::value::LogPlace;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -176,6 +177,28 @@ fn two_listeners_need_two_ports() {
     for (listen, serve) in [("127.0.0.1:7000", "127.0.0.2:7000"), ("127.0.0.1:0", "127.0.0.1:0")] {
         scratch.check(both(listen, serve)).unwrap();
     }
+}
+
+#[test]
+fn each_share_has_a_name_and_a_directory_of_its_own() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.at("music")).unwrap();
+    std::fs::create_dir(scratch.at("films")).unwrap();
+    let of =
+        |path: &str, name: &str| NamedShare { path: scratch.at(path), name: name.to_owned(), ..NamedShare::default() };
+    scratch.check(|config| config.share = vec![of("music", "m"), of("films", "f")]).unwrap();
+    let fault = scratch.fault(|config| config.share = vec![of("music", "m"), of("films", "m")]);
+    assert_eq!(fault, "share: two shares have the name m; give each a name of its own");
+    for (one, other) in [("music", "music"), ("music", "share"), ("music", "music/../music")] {
+        let fault = scratch.fault(|config| config.share = vec![of(one, "m"), of(other, "f")]);
+        assert!(fault.contains("one is inside of the other; nothing is shared twice"), "{fault}");
+    }
+    std::fs::write(scratch.at("share/m"), "").unwrap();
+    let remarks = scratch.check(|config| config.share = vec![of("music", "m")]).unwrap();
+    assert!(
+        remarks[0].contains("it is in local_directory; it is not shared, since the share m has this name"),
+        "{remarks:?}"
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod hashing;
 mod job;
 mod jobs;
 mod metadata;
+mod named;
 mod opened;
 mod orphans;
 mod part_files;
@@ -42,7 +43,7 @@ use super::StartFault;
 use super::clock::Clock;
 use super::cx::Cx;
 use super::histogram::Histogram;
-use super::host::ReloadJob;
+use super::host::{ReloadJob, ShareNamed};
 use super::interface::Interface;
 use super::open_parts::OpenParts;
 use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
@@ -59,6 +60,7 @@ use job::{Done, Key, Lane};
 use jobs::Jobs;
 use metadata::MetadataBodies;
 use mio::Waker;
+use named::Named;
 use opened::OpenedFiles;
 use orphans::Orphans;
 use part_files::PartFiles;
@@ -84,6 +86,7 @@ pub(crate) struct Disk {
     share: Option<Arc<ShareRoot>>,
     /// The links of the share, if they are followed.
     links: Option<Arc<FollowedLinks>>,
+    named: Arc<[Named]>,
     opened: OpenedFiles,
     /// Orders to look at files, counted.
     looks: u64,
@@ -106,6 +109,7 @@ pub(crate) struct SharePlace {
     /// If it is there.
     pub(crate) root: Option<ShareRoot>,
     pub(crate) follow_symlinks: bool,
+    pub(crate) named: Vec<ShareNamed>,
 }
 
 impl Disk {
@@ -122,7 +126,8 @@ impl Disk {
         let opened = records::open(state.as_ref());
         let what = || "the state file of downloads".to_owned();
         let (records, remembered) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
-        let SharePlace { path: share_path, root: share, follow_symlinks } = share;
+        let SharePlace { path: share_path, root: share, follow_symlinks, named } = share;
+        let named: Arc<[_]> = named.into_iter().map(Named::new).collect();
         let links = follow_symlinks.then(Arc::default);
         let disk = Self {
             jobs: Jobs::start(waker, clock)?,
@@ -130,8 +135,9 @@ impl Disk {
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
             share_path,
-            share: share.map(|share| Arc::new(share.following(links.clone()))),
+            share: share.map(|share| Arc::new(share.following(links.clone()).with(Named::roots(&named)))),
             links,
+            named,
             opened: OpenedFiles::default(),
             looks: 0,
             scan: Scan::default(),

@@ -30,9 +30,10 @@ impl Disk {
                 let state = self.state.directory().map(|state| state.path().to_owned());
                 let own = OwnPaths { state, logs: log_files.to_vec() };
                 let (path, known, links) = (self.share_path.clone(), self.places.known(), self.links.clone());
+                let named = Arc::clone(&self.named);
                 self.scan = Scan::Walking { again: None };
                 self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(DiskFault::Other(0)), move || {
-                    Walk::begin(path, own, &known, links)
+                    Walk::begin((path, links), &named, own, &known)
                 });
             }
             Scan::Walking { again } | Scan::Reporting { again, .. } => *again = Some(log_files.to_vec()),
@@ -88,8 +89,8 @@ impl Disk {
         }
         let Scan::Reporting { steps, walk, .. } = &mut self.scan else { return };
         if let Some(report) = step.ended {
-            if let Some(mount) = walk.take_mount() {
-                self.places.note(&self.share_path, mount, &mut self.state, &mut self.jobs);
+            for (path, mount) in walk.take_mounts() {
+                self.places.note(&path, mount, &mut self.state, &mut self.jobs);
             }
             self.end_scan(report, cx);
         } else if steps.is_empty()

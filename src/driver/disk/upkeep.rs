@@ -7,6 +7,7 @@ use crate::driver::cx::{Cx, Output, Phase};
 use crate::driver::net::Net;
 use crate::node::{Event, NodeConfig};
 use crate::time::Instant;
+use std::path::PathBuf;
 
 impl Disk {
     /// When [`Disk::advance`] has something to do, or the registry is to be saved.
@@ -75,8 +76,9 @@ impl Disk {
     /// Records the filesystems of the configured directories, and searches for orphans.
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {
+            let named = self.named.iter().map(|share| share.path.clone());
             let paths = [&self.share_path, &config.download_directory].map(Clone::clone);
-            self.places.look_for_new(paths, &mut self.jobs);
+            self.places.look_for_new(paths.into_iter().chain(named), &mut self.jobs);
             self.search_orphans(config, cx);
         }
     }
@@ -89,7 +91,8 @@ impl Disk {
         let (tokens, mut directories) = self.records.part_files();
         directories.insert(config.download_directory.clone());
         let known = self.places.known();
-        directories.extend(known.keys().filter(|path| **path != self.share_path).cloned());
+        let is_share = |path: &PathBuf| *path == self.share_path || self.named.iter().any(|share| share.path == *path);
+        directories.extend(known.keys().filter(|path| !is_share(path)).cloned());
         self.orphans.search(directories, tokens, &mut self.jobs);
     }
 

@@ -1,8 +1,10 @@
 //! The walk of a scan through the share, as jobs carry it out.
 
+use super::named::Named;
 use crate::driver::clock::{Clock, wall_ns};
 use crate::fault::DiskFault;
-use crate::name::Escaped;
+use crate::library::{ScanReport, ScannedFile};
+use crate::name::{Escaped, FileName};
 use crate::store::{DirectoryMount, FollowedLinks, KnownMounts, OwnFiles, ScanStep, Scanner, ShareRoot};
 use log::warn;
 use std::collections::VecDeque;
@@ -22,44 +24,124 @@ const JOB_MAX: Duration = Duration::from_millis(20);
 
 /// What goes from job to job.
 pub(super) struct Walk {
-    scanner: Scanner,
-    path: PathBuf,
-    found_files: bool,
+    part: Part,
+    /// Not begun yet.
+    waiting: VecDeque<Part>,
+    /// Of the parts that have ended.
+    report: ScanReport,
     steps: VecDeque<ScanStep>,
-    /// The filesystem of the share, at the end of a scan that has found files.
-    mount: Option<DirectoryMount>,
+    /// The filesystems of the shares in which files were found.
+    mounts: Vec<(PathBuf, DirectoryMount)>,
+}
+
+/// The walk through one share.
+struct Part {
+    /// `None`: of the share whose files have no name before theirs.
+    name: Option<FileName>,
+    path: PathBuf,
+    /// Or why it cannot be read.
+    scanner: Result<Scanner, DiskFault>,
+    found_files: bool,
+}
+
+impl Part {
+    fn new(name: Option<FileName>, path: &Path, opened: Result<Scanner, DiskFault>) -> Self {
+        Self { name, path: path.to_owned(), scanner: opened, found_files: false }
+    }
+
+    fn step(&mut self) -> ScanStep {
+        let step = match &mut self.scanner {
+            Ok(scanner) => scanner.step(ENTRIES_PER_STEP, wall_ns()),
+            Err(fault) => {
+                let failed = ScanReport { failed: Some(*fault), ..ScanReport::default() };
+                ScanStep { ended: Some(failed), ..ScanStep::default() }
+            }
+        };
+        self.found_files |= !(step.recent.is_empty() && step.files.is_empty());
+        step
+    }
 }
 
 impl Walk {
-    /// Opens the share again: the directory may have been replaced. `links`: if they are followed. Waits for the disk.
+    /// Opens the shares again: their directories may have been replaced. One that is not there does not stop the walk through
+    /// the others.
+    /// `links`: if they are followed. Waits for the disk. Errors: if no share can be opened.
     pub(super) fn begin(
-        path: PathBuf,
+        (path, links): (PathBuf, Option<Arc<FollowedLinks>>),
+        named: &[Named],
         own: OwnPaths,
         known: &KnownMounts,
-        links: Option<Arc<FollowedLinks>>,
     ) -> Result<(ShareRoot, Box<Self>), DiskFault> {
-        let root = open_share(&path, known)?.following(links.clone());
-        let scanner = Scanner::start(&path).without(own.find()).following(links);
-        Ok((root, Box::new(Self { scanner, path, found_files: false, steps: VecDeque::new(), mount: None })))
+        let paths: Vec<&Path> = std::iter::once(&*path).chain(named.iter().map(|share| &*share.path)).collect();
+        let open = |path: &Path, links: &Option<Arc<FollowedLinks>>, names: &[Named]| {
+            let mut own = own.find(paths.iter().copied().filter(|other| *other != path));
+            names.iter().for_each(|share| own.name(&share.name));
+            open_share(path, known).map(|_| Scanner::start(path).without(own).following(links.clone()))
+        };
+        let part = Part::new(None, &path, open(&path, &links, named));
+        let waiting: VecDeque<Part> = named
+            .iter()
+            .map(|share| Part::new(Some(share.name.clone()), &share.path, open(&share.path, &share.links, &[])))
+            .collect();
+        if let Some(fault) = part.scanner.as_ref().err().filter(|_| waiting.iter().all(|part| part.scanner.is_err())) {
+            return Err(*fault);
+        }
+        let root = ShareRoot::at(&path).following(links).with(Named::roots(named));
+        let (report, steps, mounts) = Default::default();
+        Ok((root, Box::new(Self { part, waiting, report, steps, mounts })))
     }
 
     /// Walks on. Waits for the disk.
     pub(super) fn go_on(mut self: Box<Self>, clock: Clock) -> Box<Self> {
         let began = clock.fine();
         while self.steps.len() < STEPS_PER_JOB && clock.within(began, JOB_MAX) {
-            let step = self.scanner.step(ENTRIES_PER_STEP, wall_ns());
-            self.found_files |= !(step.recent.is_empty() && step.files.is_empty());
-            let ended = step.ended.as_ref().map(|report| report.failed);
+            let mut step = self.part.step();
+            self.rename(&mut step);
+            let ended = step.ended.take();
             self.steps.push_back(step);
-            if let Some(failed) = ended {
-                if failed.is_none() && self.found_files {
-                    // If the mount is unknown, the next start cannot detect an empty mount point.
-                    self.mount = DirectoryMount::of(&self.path).ok();
-                }
+            if let Some(report) = ended
+                && self.end_part(report)
+            {
                 break;
             }
         }
         self
+    }
+
+    /// Gives the files of a further share their names. Those that are too long for a message then are left out.
+    fn rename(&mut self, step: &mut ScanStep) {
+        let Some(name) = &self.part.name else { return };
+        let report = &mut self.report;
+        let mut rename = |file: &mut ScannedFile| {
+            let renamed = report.beneath(name, &file.name);
+            renamed.map(|renamed| file.name = renamed).is_some()
+        };
+        step.files.retain_mut(&mut rename);
+        step.recent.retain_mut(|recent| rename(&mut recent.file));
+    }
+
+    /// The walk through a share has ended. Returns whether all have.
+    fn end_part(&mut self, report: ScanReport) -> bool {
+        if report.failed.is_none() && self.part.found_files {
+            // If the mount is unknown, the next start cannot detect an empty mount point.
+            self.mounts.extend(DirectoryMount::of(&self.part.path).ok().map(|mount| (self.part.path.clone(), mount)));
+        }
+        match &self.part.name {
+            None => self.report = report,
+            Some(name) => self.report.add(name, report),
+        }
+        match self.waiting.pop_front() {
+            Some(next) => {
+                self.part = next;
+                false
+            }
+            None => {
+                if let Some(last) = self.steps.back_mut() {
+                    last.ended = Some(self.report.clone());
+                }
+                true
+            }
+        }
     }
 
     /// What was found since it was last asked.
@@ -67,8 +149,8 @@ impl Walk {
         std::mem::take(&mut self.steps)
     }
 
-    pub(super) fn take_mount(&mut self) -> Option<DirectoryMount> {
-        self.mount.take()
+    pub(super) fn take_mounts(&mut self) -> Vec<(PathBuf, DirectoryMount)> {
+        std::mem::take(&mut self.mounts)
     }
 }
 
@@ -79,9 +161,11 @@ pub(super) struct OwnPaths {
 }
 
 impl OwnPaths {
-    fn find(&self) -> OwnFiles {
+    /// `others`: further shares.
+    fn find<'p>(&self, others: impl Iterator<Item = &'p Path>) -> OwnFiles {
         let mut own = OwnFiles::default();
         self.state.iter().for_each(|state| own.directory(state));
+        others.for_each(|other| own.share(other));
         own.standard_streams();
         self.logs.iter().for_each(|log| own.log(log));
         own

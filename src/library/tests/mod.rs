@@ -392,3 +392,22 @@ fn filters_decide_which_files_an_answer_is_spent_on() {
         }
     }
 }
+
+#[test]
+fn what_a_further_share_reports_has_its_name_before_it() {
+    let of =
+        |names: &[&str]| names.iter().map(|name| FileName::from_bytes(name.as_bytes()).unwrap()).collect::<Vec<_>>();
+    let [music, films]: [FileName; 2] = of(&["music", "films"]).try_into().unwrap();
+    let long = ["x".repeat(250).as_str(); 16].join("/");
+    let long = &long[..crate::name::FILE_NAME_BYTES_MAX - 2];
+    let mut whole = ScanReport { empty: of(&["e", "z"]), unreadable: 1, unread: of(&["a"]), ..ScanReport::default() };
+    let read = ScanReport { empty: of(&["b", long]), hidden: of(&["d"]), mounts: of(&["m"]), ..ScanReport::default() };
+    whole.add(&music, read);
+    assert!(whole.others_read && whole.failed.is_none());
+    whole.add(&films, failed());
+    assert_eq!(whole.empty, of(&["e", "music/b", "z"]), "sorted, without what is too long");
+    assert_eq!((whole.names_refused, whole.refused.len()), (1, 1));
+    assert_eq!(whole.hidden, of(&["music/d", "films"]), "all files of a share that cannot be read stay");
+    assert_eq!(whole.mounts, of(&["music/m"]));
+    assert_eq!((whole.unreadable, whole.unread), (2, of(&["a", "films"])));
+}

@@ -123,7 +123,7 @@ impl ShareMachine {
                 if !self.library.sweep(SWEEP_ENTRIES_PER_SLICE) {
                     let report = std::mem::take(report);
                     self.hash_after_scan(cx);
-                    if report.failed.is_none() && self.settle_after_scan(cx) {
+                    if (report.failed.is_none() || report.others_read) && self.settle_after_scan(cx) {
                         self.scan = ScanStage::Settling { report, not_before: cx.now + REST };
                     } else {
                         self.finish_scan(cx, report);

@@ -166,7 +166,7 @@ impl Scanner {
         }
         match self.place_of(path, identity(found)) {
             None => Some(LeftOutReason::Dangling),
-            Some(place) => self.own.holds_path(&place.path).then_some(LeftOutReason::Own),
+            Some(place) => self.own.of_path(&place.path),
         }
     }
 
@@ -234,7 +234,10 @@ impl Scanner {
         }
         let Some(place) = self.place_of(path, identity(found)) else { return Some(LeftOutReason::Dangling) };
         let last = place.path.file_name().unwrap_or_default().as_bytes();
-        if self.own.holds_path(&place.path) || self.own.holds_file(place.directory, last, found) {
+        if let Some(reason) = self.own.of_path(&place.path) {
+            return Some(reason);
+        }
+        if self.own.holds_file(place.directory, last, found) {
             return Some(LeftOutReason::Own);
         }
         // In a directory that was read it has a name already, unless that is left out.

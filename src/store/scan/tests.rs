@@ -123,6 +123,24 @@ fn the_files_of_downloads_are_not_named_as_left_out_and_those_of_the_daemon_are(
 }
 
 #[test]
+fn what_has_the_name_of_another_share_is_left_out_at_the_top_alone() {
+    let scratch = tree(&["a", "m/x", "sub/m", "mm"]);
+    fs::create_dir(scratch.path().join("f")).unwrap();
+    let scanner = || {
+        let mut own = OwnFiles::default();
+        own.name(&FileName::from_bytes(b"m").unwrap());
+        own.name(&FileName::from_bytes(b"f").unwrap());
+        // The same directory, as by a bind mount.
+        own.share(scratch.path());
+        Scanner::start(scratch.path()).without(own)
+    };
+    let (found, report) = run(scanner(), 3);
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a", "mm", "sub/m"]);
+    assert_eq!(report.empty, []);
+    assert_eq!(left_out(scanner()), ["f: NameTaken", "m: NameTaken"]);
+}
+
+#[test]
 fn names_that_cannot_be_sent_are_counted() {
     let scratch = tree(&["good", "new\nline", "es\x1bcape", "bad\ndirectory/inside"]);
     fs::write(scratch.path().join(std::ffi::OsStr::from_bytes(b"latin\xe9")), b"").unwrap();

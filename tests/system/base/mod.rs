@@ -10,4 +10,5 @@ mod old_programs;
 mod search_outcomes;
 mod serving;
 mod share;
+mod shares;
 mod slow_disks;

@@ -1,6 +1,7 @@
 //! A reload, for every key: what is said to be in force runs, and what is said to wait does not (pyrated(8), SIGNALS).
 
 mod reach;
+mod shares;
 
 use crate::harness::{
     Daemon, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, clean_command, fetch, free_port, holds, pause,
@@ -289,15 +290,6 @@ fn rates(key: &str) -> Runs {
     Runs::After
 }
 
-/// Listeners stay where they are.
-fn interface(key: &str) -> Runs {
-    let change = Change::of(key, "''", "'lo'");
-    let mut peer = change.start(Setup::peer());
-    change.reload(&mut peer);
-    change.assert_reported(&mut peer, Runs::Before);
-    Runs::Before
-}
-
 /// The keys of how a daemon starts and ends.
 fn ends(key: &str) -> Runs {
     let change = Change::of(key, "true", "false");
@@ -322,7 +314,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 34, "{dump}");
+    assert_eq!(keys.len(), 35, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -331,7 +323,8 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         "advertise_addr" | "keepalive_refresh" | "filemonitor_refresh" | "log_format" | "log_level" => {
             (pace(key), Runs::After)
         }
-        "interface" => (interface(key), Runs::Before),
+        "interface" => (shares::interface(key), Runs::Before),
+        "share" => (shares::shares(key), Runs::Before),
         "follow_symlinks" => (links(key), Runs::Before),
         "local_directory" | "watch_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),

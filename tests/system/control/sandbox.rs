@@ -63,6 +63,15 @@ fn links_out_of_the_sandbox_are_left_out_unless_it_allows_to_read_there() {
 }
 
 #[test]
+fn further_shares_can_be_read_in_the_sandbox() {
+    let music = tempfile::tempdir().expect("a scratch directory");
+    fs::write(music.path().join("song"), "la la").expect("it can be written");
+    let tables = format!("[{{ path = '{}', name = 'music' }}]", music.path().display());
+    let Some(peer) = sandboxed(Setup::peer().set("share", &tables)) else { return };
+    assert_eq!(fetch(peer.listen(), b"music/song"), b"la la");
+}
+
+#[test]
 fn a_download_outside_of_the_sandbox_is_refused_and_says_what_to_change() {
     // Not in the home, where the log is.
     let directories = [(); 2].map(|()| tempfile::tempdir().expect("a scratch directory"));

@@ -1,0 +1,28 @@
+//! Further shares, and the interface: what a reload leaves as it is.
+
+use super::{Change, Runs};
+use crate::harness::Setup;
+
+/// Another share, which has a file.
+pub(super) fn shares(key: &str) -> Runs {
+    let setup = Setup::peer();
+    let music = setup.home().join("music");
+    std::fs::create_dir(&music).expect("a fresh directory");
+    std::fs::write(music.join("song"), "x").expect("a fresh file");
+    let change = Change::of(key, "[]", format!("[{{ path = '{}', name = 'music' }}]", music.display()));
+    let mut peer = change.start(setup);
+    change.reload(&mut peer);
+    peer.rescan();
+    let runs = Runs::after_if(peer.status()["shared_files"] != 0);
+    change.assert_reported(&mut peer, runs);
+    runs
+}
+
+/// Listeners stay where they are.
+pub(super) fn interface(key: &str) -> Runs {
+    let change = Change::of(key, "''", "'lo'");
+    let mut peer = change.start(Setup::peer());
+    change.reload(&mut peer);
+    change.assert_reported(&mut peer, Runs::Before);
+    Runs::Before
+}

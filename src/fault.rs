@@ -139,6 +139,18 @@ pub enum DialFault {
     Disk(#[from] DiskFault),
 }
 
+impl DialFault {
+    /// Of a request for the manifest of a directory: the peer has none that can be used, and will not have one soon.
+    pub(crate) fn is_lack_of_manifest(self) -> bool {
+        use RefusalReason::{NoSuchFile, TooLarge, Unknown};
+        match self {
+            Self::Reset | Self::TooLong | Self::Malformed | Self::Corrupt => true,
+            Self::Declined(reason) => matches!(reason, NoSuchFile | TooLarge | Unknown),
+            _ => false,
+        }
+    }
+}
+
 /// Why a `p1` peer refuses a request, as it says (PROTOCOL, Refusals).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 pub enum RefusalReason {

@@ -54,7 +54,7 @@ impl ContentLink {
 
     /// Whether it names a directory.
     pub(crate) fn is_of_directory(&self) -> bool {
-        self.name.as_ref().is_some_and(|name| name.as_bytes().ends_with(b"/"))
+        self.name.as_ref().is_some_and(FileName::is_directory)
     }
 
     /// Reads a link.

@@ -33,6 +33,14 @@ impl FileName {
         &self.0
     }
 
+    /// The name of a directory, with one `/` at its end; `None` if none can be called so.
+    pub(crate) fn of_directory(bytes: &[u8]) -> Option<Self> {
+        let trimmed = bytes.trim_ascii_end();
+        let end = trimmed.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let path = bytes.get(..end).filter(|path| !path.is_empty())?;
+        Self::from_bytes(&[path, b"/"].concat())
+    }
+
     /// Whether it stands for a directory: it ends in `/`.
     pub(crate) fn is_directory(&self) -> bool {
         self.0.ends_with(b"/")

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Linkable {
-    /// A file of our own share.
+    /// A file of our own share, or a directory by a name that ends in `/`.
     Shared { name: RawText },
     /// A hit.
     Hit {
@@ -19,6 +19,8 @@ pub enum Linkable {
     },
     /// A download.
     Download { id: u32 },
+    /// A directory of a peer, whose name ends in `/`.
+    Directory { peer: SocketAddr, name: RawText },
 }
 
 /// A link, and what it says.

@@ -114,7 +114,8 @@ problems! {
     NoFileName { name: RawText }: Usage, ("no file can be called \"{}\"", Escaped(.name.as_bytes()));
     NotAHash: Usage, ("a content is named by the 64 hex digits that `b3sum` prints");
     BadLink(LinkFault): Usage, ("no link: {0}");
-    LinkToDirectory: Usage, ("links to directories are not supported; `pyratectl download PEER/DIR/` fetches one");
+    LinkWithoutPeer: Usage,
+        ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
     TooManyDownloads { files: usize, max: usize, room: usize }: Other,
         ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
@@ -141,6 +142,12 @@ problems! {
     ListCut { peer: SocketAddr }: Other, ("the list of {peer} is longer than this node takes; download its files by their names");
     NothingBeneath { name: FileName, peer: SocketAddr }: NotFound,
         ("{peer} shares nothing beneath \"{name}\"; `pyratectl list {peer}` shows what it shares");
+    NoManifest { peer: SocketAddr, name: FileName, fault: Option<DialFault> }: NotFound,
+        ("{peer} gives no manifest of \"{name}\", which a link to it needs{}; `pyratectl download PEER/DIR/` fetches a directory also \
+            from an older version, by its list", of_fault(.fault));
+    DirectoryChanged { peer: SocketAddr, name: FileName }: Checksum,
+        ("\"{name}\" of {peer} is not what the link is to: it has changed since; ask for a new link, or fetch what is there now by \
+            `pyratectl download PEER/DIR/`");
     DirectoryTooLarge { files: usize, max: usize, room: usize }: Other,
         ("the directory has too many files ({files} or more): at most {max} may be unfinished, {room} more than now; name \
             directories beneath it, or `pyratectl cancel` others first");
@@ -169,7 +176,13 @@ problems! {
         ("the hash of download {id} is not known, and a link needs it; {}", if *.state == DownloadState::Done {
             "if the file is shared, name it as `pyratectl files` does"
         } else { "it is known at the latest when the download is done" });
-    LinkOfDirectory: Usage, ("there are no links to directories; name the files, or have others `pyratectl download PEER/DIR/`");
+    NoLinkNow { peer: SocketAddr, name: FileName, fault: DialFault }: fault.into(),
+        ("no link to \"{name}\" of {peer}: {fault}; try again later");
+    ManifestTooLarge { name: FileName }: Other,
+        ("\"{name}\" has too many files for one link; name directories beneath it");
+    DownloadWithoutManifest { id: u32 }: NotFound,
+        ("the peer has sent no manifest of download {id}, and a link to a directory needs it; if you share the directory, name it \
+            by its path in the share");
 
     SearchesSoon: NoSource, ("no source is known; searches soon");
     NobodyToAsk: NoSource, ("no source is known, and no neighbour to ask; searches again until cancelled");
@@ -237,6 +250,11 @@ fn join(ids: &[u32], between: &str) -> String {
 
 fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
+}
+
+/// What a peer said or did, in parentheses.
+fn of_fault(fault: &Option<DialFault>) -> String {
+    fault.map_or_else(String::new, |fault| format!(" ({fault})"))
 }
 
 /// The first of several files, and what is wrong with it.

@@ -1,4 +1,4 @@
-//! `link`: links to files of the own share, to hits, to downloads and to files of peers.
+//! `link`: links to files and directories of the own share and of peers, to hits and to downloads.
 
 use super::Session;
 use super::args::Link;
@@ -69,9 +69,6 @@ type Outcome = Result<ContentLinkRow, CallError>;
 /// Links to what one argument names.
 fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Vec<Outcome>, CallError> {
     let shown = String::from_utf8_lossy(what);
-    if what.ends_with(b"/") {
-        return Err(Problem::LinkOfDirectory.into());
-    }
     if of_downloads {
         let rows = downloads_after(session, 0)?;
         let ids = parse_ids(&shown, IdForm::Beginnings, rows.iter().map(|row| row.id))?;
@@ -102,7 +99,7 @@ fn call(session: &mut Session, what: Linkable) -> Outcome {
     session.call(&Request::Link { what })
 }
 
-/// A link to a file of the own share, or of a peer if there is none of this name.
+/// A link to a file or a directory of the own share, or of a peer if there is none of this name.
 fn link_to_named(session: &mut Session, what: &[u8]) -> Outcome {
     let own = what.strip_prefix(b"./");
     let name = as_shown(own.unwrap_or(what).to_vec());
@@ -112,6 +109,10 @@ fn link_to_named(session: &mut Session, what: &[u8]) -> Outcome {
         (Err(error), Some(at)) if error.code == ExitCode::NotFound as i32 => {
             let (host, name) = (String::from_utf8_lossy(&what[..at]), as_shown(what[at + 1..].to_vec()));
             match peer(&host) {
+                Ok(_) if name.is_empty() => Err(Failure::NoNameAfterPeer.into()),
+                Ok(peer) if name.ends_with(b"/") => {
+                    call(session, Linkable::Directory { peer, name: RawText::new(name) })
+                }
                 Ok(peer) => link_to_file_of(session, peer, name),
                 // What has a colon or a bracket is meant as an address.
                 Err(why) if host.contains([':', '[']) => {

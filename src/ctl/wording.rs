@@ -63,7 +63,8 @@ problems! {
     HostWithoutAddress { host: String }: Usage, ("'{host}' has no address; check the spelling, or name an IP address");
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
     BadLink(LinkFault): Usage, ("{0}");
-    LinkToDirectory: Usage, ("links to directories are not supported; 'download PEER/DIR/' fetches one");
+    LinkWithoutPeer: Usage,
+        ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
     NoNameAfterPeer: Usage, ("no name follows the peer");
     NothingToDownload: Usage,
         ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)");

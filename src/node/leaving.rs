@@ -20,6 +20,7 @@ impl Node {
         self.cx.phase = Phase::Leaving { waiting: Default::default(), timer };
         self.upload.refuse_turns(&mut self.cx);
         self.upload.refuse_manifests(&mut self.cx);
+        self.directory_links.give_up(&mut self.cx);
         self.cx
             .withdraw_all()
             .into_iter()

@@ -52,7 +52,7 @@ use crate::id::{ExchangeId, TransferId};
 use crate::library::Library;
 use crate::time::{Instant, WallClock};
 use crate::timer::TimerId;
-use control::Calls;
+use control::{Calls, DirectoryLinks};
 use cx::Cx;
 use download::DownloadMachine;
 use network::{Net, NetworkMachine};
@@ -71,6 +71,7 @@ pub struct Node {
     upload: UploadMachine,
     download: DownloadMachine,
     wish: WishMachine,
+    directory_links: DirectoryLinks,
     turn: Turn,
     unchecked_steps: usize,
 }
@@ -142,6 +143,7 @@ impl Node {
             upload: UploadMachine::default(),
             download: DownloadMachine::default(),
             wish: WishMachine::default(),
+            directory_links: DirectoryLinks::default(),
             turn: Turn::Scan,
             unchecked_steps: 0,
         };
@@ -206,8 +208,8 @@ impl Node {
 
     fn calls(&mut self) -> Calls<'_> {
         let counters = self.counters();
-        let Self { cx, network, share, search, upload, download, wish, .. } = self;
-        Calls { cx, network, share, search, upload, download, wish, counters }
+        let Self { cx, network, share, search, upload, download, wish, directory_links, .. } = self;
+        Calls { cx, network, share, search, upload, download, wish, directory_links, counters }
     }
 
     /// What the wall clock shows, for the dates in the replies to calls: to be told before each call.

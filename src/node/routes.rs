@@ -121,7 +121,7 @@ impl Node {
     }
 
     fn on_dial_ended(&mut self, exchange: ExchangeId, outcome: DialOutcome) {
-        let Self { cx, network, share, search, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, directory_links, .. } = self;
         let Some(Dial { to, purpose }) = cx.forget_dial(exchange) else {
             log::debug!("a connection ended that was given up before");
             return;
@@ -145,6 +145,9 @@ impl Node {
             Purpose::Directory(id) => {
                 download.on_directory_dial_ended(&mut Net { cx, network }, id, exchange, outcome);
             }
+            Purpose::DirectoryLink => {
+                directory_links.on_dial_ended(&mut Net { cx, network }, download, exchange, to, outcome);
+            }
             Purpose::List(id) => search.on_list_ended(cx, id, exchange, to, outcome),
             Purpose::Fetch => download.on_fetch_ended(&mut Net { cx, network }, exchange, outcome),
             Purpose::Forward(open) => search.on_forward_ended(&mut Net { cx, network }, to, open, &outcome),
@@ -154,7 +157,7 @@ impl Node {
 
     /// Carries out what the machines have left to each other.
     pub(super) fn run_steps(&mut self) {
-        let Self { cx, network, share, search, upload, download, wish, .. } = self;
+        let Self { cx, network, share, search, upload, download, wish, directory_links, .. } = self;
         while let Some(step) = cx.out.next_step() {
             match step {
                 Step::Listed { is_whole } => {
@@ -178,7 +181,10 @@ impl Node {
                     network.send(cx, exchange, to, messages, connect_max);
                 }
                 Step::Granted { exchange } => upload.on_granted(cx, share, exchange),
-                Step::ManifestMade { name, outcome } => upload.on_manifest_made(cx, &name, outcome),
+                Step::ManifestMade { name, outcome } => {
+                    upload.on_manifest_made(cx, &name, outcome);
+                    directory_links.on_manifest_made(&mut Net { cx, network }, share, &name, outcome);
+                }
                 Step::RequestDropped { exchange } => upload.drop_request(cx, exchange),
                 Step::HitsDropped { open } => search.on_answer_ended(&mut Net { cx, network }, open),
             }

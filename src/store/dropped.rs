@@ -76,7 +76,7 @@ pub(crate) enum DropFault {
     #[error("larger than {FILE_BYTES_MAX} bytes")] TooLarge,
     #[error("cannot be read: {0}")] Unreadable(io::ErrorKind),
     #[error("line {line}: {fault}")] Line { line: usize, fault: LinkFault },
-    #[error("line {0}: links to directories are not supported")] Directory(usize),
+    #[error("line {0}: a link to a directory needs a peer")] NoPeer(usize),
     #[error("more than {LINKS_MAX} links")] TooMany,
     #[error("no link in it")] NoLink,
 }
@@ -184,8 +184,8 @@ fn links(bytes: &[u8]) -> Result<Vec<String>, DropFault> {
             continue;
         }
         let link = ContentLink::parse(text).map_err(|fault| DropFault::Line { line, fault })?;
-        if link.is_of_directory() {
-            return Err(DropFault::Directory(line));
+        if link.is_of_directory() && link.peers.is_empty() {
+            return Err(DropFault::NoPeer(line));
         }
         if links.len() == LINKS_MAX {
             return Err(DropFault::TooMany);

@@ -178,9 +178,33 @@ fn a_content_is_looked_for_in_the_share_then_in_hits_and_downloads() {
 #[test]
 fn arguments_that_name_nothing_are_refused() {
     run_alone(&["link"]).says(28, "link needs a NAME, ID, PEER/NAME or b3=HASH");
-    for (argument, why) in [("music/", "no links to directories"), ("b3=12", "b3= is followed by 64 hex digits")] {
-        run(&["link", argument], |_| {}).says(28, why);
-    }
+    run(&["link", "b3=12"], |_| {}).says(28, "b3= is followed by 64 hex digits");
+    let no_name = format!("{PEER}/");
+    run(&["link", &no_name], |talk| is_not_shared(talk, &format!("{PEER}/"))).says(28, "no name follows the peer");
+}
+
+#[test]
+fn directories_have_links_as_files_do() {
+    let own = run(&["link", "music/live/"], |talk| {
+        asks(talk, json!({"shared": {"name": "music/live/"}}));
+        talk.reply(row("music%2Flive%2F", &[PEER]));
+    });
+    own.gives(0, &format!("pyrate:b3={HASH}&name=music%2Flive%2F\n"));
+    let of_peer = run(&["link", &format!("{PEER}/live/")], |talk| {
+        is_not_shared(talk, &format!("{PEER}/live/"));
+        asks(talk, json!({"directory": {"peer": PEER, "name": "live/"}}));
+        talk.reply(row("live%2F", &[PEER]));
+    });
+    of_peer.gives(0, &format!("pyrate:b3={HASH}&name=live%2F\n"));
+    run(&["link", "music/"], |talk| is_not_shared(talk, "music/")).says(3, "no such file is shared");
+    run(&["link", "192.0.2.7:0/a/"], |talk| is_not_shared(talk, "192.0.2.7:0/a/")).says(28, "a peer is an address");
+    let link = &format!("pyrate:b3={HASH}&name=live%2F&peer={PEER}");
+    let begun = run(&["download", "--detach", link], |talk| {
+        let link = format!("pyrate:b3={HASH}&name=live%2F&peer={PEER}");
+        assert_eq!(talk.expect("download")["what"], json!([{ "link": link }]));
+        talk.reply(json!({"downloads": [download(4, "live/", "queued", 0)], "next": null, "ids": [4]}));
+    });
+    assert_eq!(begun.code, 0, "{begun:?}");
 }
 
 #[test]
@@ -197,7 +221,7 @@ fn links_are_downloaded_beside_what_else_is_named() {
         ("pyrate:size=1", "it has no b3=HASH"),
         (&format!("{link}&size=8"), "size= is in it twice"),
         (&format!("{link} "), "a blank or a control character"),
-        (&format!("pyrate:b3={HASH}&name=a%2F"), "links to directories are not supported"),
+        (&format!("pyrate:b3={HASH}&name=a%2F"), "the link is to a directory and names no peer"),
     ] {
         run_alone(&["download", bad]).says(28, why);
     }

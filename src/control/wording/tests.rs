@@ -1,8 +1,12 @@
 use super::*;
 use crate::control::DownloadState;
 use crate::control::ExitCode::{self, DiskFull, TimedOut};
-use crate::fault::{OtherProgram, ResolveFault, ResponseFault};
+use crate::fault::OtherProgram;
 use std::os::unix::ffi::OsStrExt;
+
+mod faults;
+
+use faults::faults;
 
 /// A list of all variants of a type, each with what users are told. One without a row does not compile.
 macro_rules! list {
@@ -133,8 +137,9 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
     NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
     BadLink(LinkFault::NoHash) => (Usage, "no link: it has no b3=HASH");
-    LinkToDirectory => (
-        Usage, "links to directories are not supported; `pyratectl download PEER/DIR/` fetches one"
+    LinkWithoutPeer => (
+        Usage,
+        "the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339"
     );
     NotAbsolute { path: text(b"a\0") } => (Usage, r#""a\x00" is not an absolute path"#);
     TooManyDownloads { files: 9, max: 10, room: 2 } => (
@@ -162,6 +167,21 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NothingBeneath { name: file_name(b"a/\xff/"), peer: peer() } => (
         NotFound,
         r#"[2001:db8::1]:9 shares nothing beneath "a/\xff/"; `pyratectl list [2001:db8::1]:9` shows what it shares"#
+    );
+    NoManifest { peer: peer(), name: file_name(b"a/"), fault: Some(DialFault::Declined(RefusalReason::NoSuchFile)) } => (
+        NotFound,
+        "[2001:db8::1]:9 gives no manifest of \"a/\", which a link to it needs (no such file); `pyratectl download PEER/DIR/` \
+         fetches a directory also from an older version, by its list"
+    );
+    NoManifest { peer: peer(), name: file_name(b"a/"), fault: None } => (
+        NotFound,
+        "[2001:db8::1]:9 gives no manifest of \"a/\", which a link to it needs; `pyratectl download PEER/DIR/` fetches a \
+         directory also from an older version, by its list"
+    );
+    DirectoryChanged { peer: peer(), name: file_name(b"a/") } => (
+        Checksum,
+        "\"a/\" of [2001:db8::1]:9 is not what the link is to: it has changed since; ask for a new link, or fetch what is \
+         there now by `pyratectl download PEER/DIR/`"
     );
     DirectoryTooLarge { files: 9, max: 10, room: 2 } => (
         Other,
@@ -222,8 +242,16 @@ list!(problems: Problem as (ExitCode, &'static str) {
         NotFound,
         "the hash of download 7 is not known, and a link needs it; if the file is shared, name it as `pyratectl files` does"
     );
-    LinkOfDirectory => (
-        Usage, "there are no links to directories; name the files, or have others `pyratectl download PEER/DIR/`"
+    NoLinkNow { peer: peer(), name: file_name(b"a/"), fault: DialFault::TimedOut } => (
+        TimedOut, "no link to \"a/\" of [2001:db8::1]:9: timed out; try again later"
+    );
+    ManifestTooLarge { name: file_name(b"a/") } => (
+        Other, "\"a/\" has too many files for one link; name directories beneath it"
+    );
+    DownloadWithoutManifest { id: 7 } => (
+        NotFound,
+        "the peer has sent no manifest of download 7, and a link to a directory needs it; if you share the directory, name it \
+         by its path in the share"
     );
 
     SearchesSoon => (NoSource, "no source is known; searches soon");
@@ -303,102 +331,6 @@ list!(problems: Problem as (ExitCode, &'static str) {
     Unknown => (Other, "unknown");
 });
 
-list!(source_faults: SourceFault as &'static str {
-    Dial(DialFault::Unreachable) => "unreachable";
-    Declined(RefusalReason::NotHashed) => "the file is not hashed yet";
-    Refuses => "it refuses";
-    SentNothing => "sent nothing: refused, or the file is empty";
-    NoMetadata => "it sent no metadata";
-    StoppedEarly(3) => "it stopped 3 groups before the end of what it was asked for";
-    OtherSize { sent: 4, size: 5 } => "it sent 4 bytes of 5";
-    OtherContent => "it sent another content";
-    NameOfAnother => "it has another content under this name";
-    GivesNone => "it says each time that it has another content, and gives none";
-    ChangesAgain => "its file changes again and again";
-    ChangeUnsaid => "its file has changed, and it does not say yet what it is now";
-    FalseMetadata => "its metadata are not those of the content";
-    SizeOfAnother => "its last bytes do not fit the size that another source has claimed";
-    NoRoom => "there is no room for the size that it claims";
-    TooSlow => "too slow, while others have nothing to do";
-    BroughtNothing => "it brought nothing while another source did";
-});
-
-list!(disk_faults: DiskFault as &'static str {
-    Full => "the disk is full";
-    Exists => "a file of that name exists already";
-    Missing => "no such file or directory";
-    NotDirectory => "a part of the path is not a directory";
-    Denied => "permission denied";
-    Forbidden => "outside of the sandbox of pyrated";
-    ReadOnly => "the filesystem is read-only";
-    NotRegular => "not a regular file of the share";
-    Shrank => "the file shrank while it was sent";
-    Changed => "the file has changed";
-    LogFull => "the log of downloads is full";
-    NoDescriptor => "no file descriptor is left";
-    TooLarge => "the file is larger than `ulimit -f` or the filesystem allows";
-    NotMounted => "the filesystem that holds the part file is not mounted";
-    EmptyMountPoint => "it is empty and on another filesystem than before (is it mounted?)";
-    Other(0) => "input/output error";
-    Other(5) => "I/O error (EIO)";
-    Other(9_999) => "input/output error (errno 9999)";
-});
-
-list!(dial_faults: DialFault as &'static str {
-    Refused => "connection refused";
-    Unreachable => "unreachable";
-    TimedOut => "timed out";
-    Reset => "refused by the peer, or broken off";
-    Declined(RefusalReason::Unknown) => "for an unknown reason";
-    TooLong => "the response is too long";
-    Malformed => "the response is malformed";
-    Corrupt => "wrong bytes: they do not match their hash";
-    CorruptParts => "the parts of a group that came one after the other do not match its hash";
-    NotAPeer(OtherProgram::Web) => "it answers as a web server does, not as a Pyrate node";
-    NoDescriptor => "no connection is free";
-    NoInterface => "the interface of the configuration is gone";
-    Aborted => "stopped";
-    Disk(DiskFault::Full) => "the disk is full";
-});
-
-list!(refusals: RefusalReason as &'static str {
-    Busy => "busy";
-    NoSuchFile => "no such file";
-    Changed => "the file has changed";
-    NotReadable => "the file cannot be read";
-    NotHashed => "the file is not hashed yet";
-    Leaving => "shutting down";
-    TooLarge => "the directory has too many files for a manifest";
-    Unknown => "for an unknown reason";
-});
-
-list!(response_faults: ResponseFault as &'static str {
-    Gone => "the reader went away";
-    Closed => "the requester closed the connection, and is called back";
-    Disk(DiskFault::Shrank) => "the file shrank while it was sent";
-    Aborted => "stopped";
-    Leaving => "this daemon stops";
-    NoMemory => "too much is on its way";
-    Displaced => "its connection was given to another peer";
-});
-
-list!(other_programs: OtherProgram as &'static str {
-    Web => "a web server";
-    Ssh => "an SSH server";
-    MailOrFtp => "a mail or FTP server";
-    Database => "a database server";
-    RemoteDesktop => "a remote desktop server";
-    Unknown => "another kind of program";
-});
-
-list!(resolve_faults: ResolveFault as &'static str {
-    Lookup("Name or service not known".into()) => "cannot look up the host: Name or service not known";
-    NotInHosts => "cannot look up the host: with `interface`, a name must be in /etc/hosts, since name servers are asked over any \
-        interface";
-    NoAddress => "cannot look up the host: no address";
-    Lost => "cannot look up the host: the lookup was lost";
-});
-
 fn peer() -> SocketAddr {
     "[2001:db8::1]:9".parse().unwrap()
 }
@@ -413,16 +345,6 @@ fn file_name(bytes: &[u8]) -> FileName {
 
 fn text(bytes: &[u8]) -> RawText {
     RawText::new(bytes)
-}
-
-/// Each fault as it is worded, and as the lists have it.
-fn faults() -> Vec<(String, &'static str)> {
-    fn worded<T: ToString>(list: Vec<(T, &'static str)>) -> Vec<(String, &'static str)> {
-        list.into_iter().map(|(fault, sentence)| (fault.to_string(), sentence)).collect()
-    }
-    let of_disks_and_dials = [worded(disk_faults()), worded(dial_faults()), worded(resolve_faults())];
-    let of_peers = [worded(refusals()), worded(response_faults()), worded(other_programs()), worded(source_faults())];
-    of_disks_and_dials.into_iter().chain(of_peers).flatten().collect()
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(in crate::ctl) fn selector(text: &str) -> Result<Selector, String> {
     let bytes = decode(text);
     if ContentLink::is_meant(&bytes) {
         return match ContentLink::parse(&bytes) {
-            Ok(link) if link.is_of_directory() => Err(Failure::LinkToDirectory.into()),
+            Ok(link) if link.is_of_directory() && link.peers.is_empty() => Err(Failure::LinkWithoutPeer.into()),
             Ok(_) => Ok(Selector::Link(String::from_utf8_lossy(&bytes).into_owned())),
             Err(fault) => Err(Failure::BadLink(fault).into()),
         };

@@ -12,8 +12,8 @@ use argh::{ArgsInfo, FromArgs};
     error_code(3, "no such file or id, or no hash of it is known")
 )]
 pub(in crate::ctl) struct Link {
-    /// files of the own share, as files shows them; ids of hits (7, 2,4-6, all), PEER/NAME, or b3=HASH; ./NAME is always one of
-    /// the own share
+    /// files of the own share, as files shows them, or directories (DIR/); ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, or
+    /// b3=HASH; ./NAME is always one of the own share
     #[argh(positional, arg_name = "WHAT")]
     pub(in crate::ctl) what: Vec<BytesArg>,
 

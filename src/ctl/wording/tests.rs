@@ -62,7 +62,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
     HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address; check the spelling, or name an IP address");
     NotAHash => (Usage, "b3= is followed by 64 hex digits");
     BadLink(LinkFault::BadSize) => (Usage, "size= is followed by a number of bytes");
-    LinkToDirectory => (Usage, "links to directories are not supported; 'download PEER/DIR/' fetches one");
+    LinkWithoutPeer => (
+        Usage, "the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339"
+    );
     NoNameAfterPeer => (Usage, "no name follows the peer");
     NothingToDownload => (
         Usage, "name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)"

@@ -1,6 +1,7 @@
 //! `link`: what is known of a file as a link to its content.
 
 use super::Calls;
+use super::directory_links::row_of;
 use crate::control::{ContentLinkRow, DownloadRow, DownloadState, Linkable, Problem, RawText, SourceState};
 use crate::id::{ContentHash, HitId, TransferId};
 use crate::link::{ContentLink, LINK_PEERS_MAX};
@@ -16,14 +17,10 @@ impl Calls<'_> {
             Linkable::Shared { name } => self.link_of_shared(name)?,
             Linkable::Hit { id, peer } => self.link_of_hit(HitId(*id), *peer)?,
             Linkable::Download { id } => self.link_of_download(TransferId(*id))?,
+            // Taken before: it is answered later.
+            Linkable::Directory { .. } => return Err(Problem::NotForNode),
         };
-        Ok(ContentLinkRow {
-            link: link.to_string(),
-            b3: link.b3.to_string(),
-            size: link.size,
-            name: RawText::new(link.name.as_ref().map_or(&b""[..], FileName::as_bytes)),
-            peers: link.peers,
-        })
+        Ok(row_of(link))
     }
 
     fn link_of_shared(&self, text: &RawText) -> Result<ContentLink, Problem> {
@@ -56,7 +53,9 @@ impl Calls<'_> {
     fn link_of_download(&self, id: TransferId) -> Result<ContentLink, Problem> {
         let row = self.download.row(self.cx, id).ok_or_else(|| Problem::NoSuchId { part: id.0.to_string() })?;
         if row.directory.is_some() {
-            return Err(Problem::LinkOfDirectory);
+            let described = self.download.described_directory(id);
+            let (name, b3, peers) = described.ok_or(Problem::DownloadWithoutManifest { id: id.0 })?;
+            return Ok(ContentLink { b3, size: None, name: Some(name), peers });
         }
         let b3 = row.b3.as_ref().and_then(|hex| ContentHash::from_hex(hex.as_bytes()));
         let Some(b3) = b3 else { return Err(Problem::DownloadWithoutHash { id: id.0, state: row.state }) };

@@ -2,6 +2,9 @@
 //! is to outlive a restart is answered when it is on the disk. Calls all other machines.
 
 mod content_link;
+mod directory_links;
+
+pub(super) use directory_links::DirectoryLinks;
 
 use super::Counters;
 use super::cx::Cx;
@@ -33,6 +36,7 @@ pub(super) struct Calls<'a> {
     pub(super) upload: &'a UploadMachine,
     pub(super) download: &'a mut DownloadMachine,
     pub(super) wish: &'a mut WishMachine,
+    pub(super) directory_links: &'a mut DirectoryLinks,
     pub(super) counters: Counters,
 }
 
@@ -75,6 +79,13 @@ impl Calls<'_> {
         }
         if matches!(request, Request::Wish { .. } | Request::Unwish { .. }) {
             return self.on_wish(client, call, request).err().map(|problem| Outcome::Reply(Err(problem)));
+        }
+        if let Request::Link { what } = &request {
+            match self.call_link_to_directory(client, call, what) {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(problem) => return Some(Outcome::Reply(Err(problem))),
+            }
         }
         match self.answer(client, request) {
             Ok(Answer::Order(order)) => self.download.take_order(

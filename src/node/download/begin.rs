@@ -51,6 +51,10 @@ pub(super) struct DirectoryRequest {
     /// Ends in `/`.
     pub(super) name: FileName,
     pub(super) peer: SocketAddr,
+    /// Further peers that a link names.
+    pub(super) others: Vec<SocketAddr>,
+    /// The hash that its manifest has by a link.
+    pub(super) manifest: Option<ContentHash>,
 }
 
 /// One file that a user wants.
@@ -151,9 +155,17 @@ impl DownloadMachine {
                     .into_iter()
                     .collect())
             }
-            Selector::Link(text) | Selector::NewLink { link: text, .. } => {
-                let request = self.read_link(net, search, text.as_bytes())?;
-                Ok(request.map(|request| Wanted::Named(Box::new(request))).into_iter().collect())
+            Selector::Link(text) => Ok(self.read_link(net, search, text.as_bytes())?.into_iter().collect()),
+            Selector::NewLink { link, .. } => {
+                let wanted = self.read_link(net, search, link.as_bytes()).or_else(|problem| match problem {
+                    Problem::BadLink(_) => Err(problem),
+                    // Such as a directory of this node: other links in the watched directory are to begin nevertheless.
+                    _ => {
+                        log::warn!(link:%, error:% = problem; "a link begins nothing");
+                        Ok(None)
+                    }
+                });
+                Ok(wanted?.into_iter().collect())
             }
         }
     }

@@ -8,7 +8,7 @@ use super::DownloadMachine;
 use super::source::{Contact, Source};
 use super::state::Download;
 use crate::fault::DialFault;
-use crate::id::{QueryId, TransferId};
+use crate::id::{ExchangeId, QueryId, TransferId};
 use crate::network::Network;
 use crate::node::contract::{DialOutcome, Dialled};
 use crate::node::cx::Cx;
@@ -137,13 +137,32 @@ impl DownloadMachine {
                 return None;
             }
         }
-        // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
-        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), net.cx.config.listen.port().max(1));
-        let requester = net.network.advertised(net.cx).unwrap_or(nowhere);
-        let query = QueryId::p1(net.cx.rng.number());
-        net.cx.dial_first_contact(peer, query, requester, Purpose::FirstContact).ok()?;
+        dial(net, peer, Purpose::FirstContact)?;
         self.first_contacts.insert(net.cx.now, peer, id);
         Some(net.cx.now + FIRST_CONTACT_WAIT)
+    }
+
+    /// Whether a peer was not asked lately what it speaks.
+    pub(in crate::node) fn may_ask_what_peer_speaks(&self, net: &Net, peer: SocketAddr) -> bool {
+        self.first_contacts.may_ask(net.cx.now, peer)
+    }
+
+    /// Asks a peer what it speaks, for a directory; `None` if too many commands wait. The answer comes on the connection that
+    /// asks, as for a file.
+    pub(in crate::node) fn ask_peer_what_it_speaks(
+        &mut self,
+        net: &mut Net,
+        peer: SocketAddr,
+        purpose: Purpose,
+    ) -> Option<ExchangeId> {
+        let exchange = dial(net, peer, purpose)?;
+        self.first_contacts.note_asked(net.cx.now, peer);
+        Some(exchange)
+    }
+
+    /// A peer was not reached: what is there later may be another program.
+    pub(in crate::node) fn forget_first_contact(&mut self, peer: SocketAddr) {
+        self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.mark_dirty(id));
     }
 
     /// Something else is known by now of what a peer speaks.
@@ -184,6 +203,14 @@ impl DownloadMachine {
             self.downloads.mark_dirty(id);
         }
     }
+}
+
+fn dial(net: &mut Net, peer: SocketAddr, purpose: Purpose) -> Option<ExchangeId> {
+    // The answer comes on the connection that asks, and nobody connects to the endpoint that is named.
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), net.cx.config.listen.port().max(1));
+    let requester = net.network.advertised(net.cx).unwrap_or(nowhere);
+    let query = QueryId::p1(net.cx.rng.number());
+    net.cx.dial_first_contact(peer, query, requester, purpose).ok()
 }
 
 #[cfg(test)]

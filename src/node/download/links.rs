@@ -1,18 +1,20 @@
 //! What a link asks for.
 
 use super::DownloadMachine;
-use super::begin::DownloadRequest;
+use super::begin::{DirectoryRequest, DownloadRequest, Wanted};
 use super::source::Source;
 use super::state::{Download, Life};
-use crate::control::{PeerSource, Problem};
+use crate::control::{PeerSource, Problem, RawText};
 use crate::id::ContentHash;
 use crate::link::ContentLink;
+use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::cx::Cx;
 use crate::node::limits::HIT_SOURCES_MAX;
 use crate::node::network::Net;
 use crate::node::search::SearchMachine;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 impl DownloadMachine {
@@ -24,6 +26,7 @@ impl DownloadMachine {
         let is_known = |row: &&Download| row.directory.is_none() && !matches!(row.life(), Life::Cancelled { .. });
         let rows = self.downloads.iter().map(|(_, row)| row).filter(is_known);
         known.extend(rows.filter_map(|row| Some((row.want.b3()?, u64::MAX))));
+        known.extend(self.directories.wanted().map(|b3| (b3, u64::MAX)));
         known
     }
 
@@ -32,12 +35,28 @@ impl DownloadMachine {
         net: &mut Net,
         search: &SearchMachine,
         text: &[u8],
-    ) -> Result<Option<DownloadRequest>, Problem> {
+    ) -> Result<Option<Wanted>, Problem> {
         let link = ContentLink::parse(text).map_err(Problem::BadLink)?;
         if link.is_of_directory() {
-            return Err(Problem::LinkToDirectory);
+            return self.read_link_to_directory(net, link).map(|request| Some(Wanted::Directory(Box::new(request))));
         }
-        Ok(self.request_of_link(net, search, link))
+        Ok(self.request_of_link(net, search, link).map(|request| Wanted::Named(Box::new(request))))
+    }
+
+    /// A directory of the first of the peers that is one here. The others are asked in turn.
+    fn read_link_to_directory(&mut self, net: &mut Net, link: ContentLink) -> Result<DirectoryRequest, Problem> {
+        let (mut peers, mut problem): (Vec<SocketAddr>, _) = (Vec::new(), Problem::LinkWithoutPeer);
+        for peer in link.peers {
+            match net.network.peer_of_user(net.cx, peer) {
+                Ok(peer) => peers.push(peer),
+                Err(why) => problem = why,
+            }
+        }
+        let Some((&first, others)) = peers.split_first() else { return Err(problem) };
+        let name = RawText::new(link.name.as_ref().map_or(&b""[..], FileName::as_bytes));
+        let request = self.read_directory(net, first, &name)?;
+        others.iter().for_each(|peer| net.network.learn_peer(net.cx, *peer, PeerSource::User));
+        Ok(DirectoryRequest { others: others.to_vec(), manifest: Some(link.b3), ..request })
     }
 
     /// A content under the name that a link has for it. Its peers are sources beside those that hits name.

@@ -42,7 +42,7 @@ impl DownloadMachine {
             name: row.name,
             path: row.path,
             size: row.size,
-            b3: row.b3,
+            b3: row.b3.or_else(|| self.directories.wanted_of(id).map(|b3| b3.to_string())),
             verified: row.verified,
             state: Some(row.state),
             error: row.error.map(|error| *error),

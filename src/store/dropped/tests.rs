@@ -47,7 +47,7 @@ fn lines_are_links_comments_or_blank() {
     for (text, fault) in [
         (format!("{}\n\nmagnet:x\n", link("")), DropFault::Line { line: 3, fault: LinkFault::NoScheme }),
         (format!("#\n{}", link("&size=x")), DropFault::Line { line: 2, fault: LinkFault::BadSize }),
-        (link("&name=a%2F"), DropFault::Directory(1)),
+        (link("&name=a%2F"), DropFault::NoPeer(1)),
         (many(LINKS_MAX + 1), DropFault::TooMany),
         ("# nothing\n\n".to_owned(), DropFault::NoLink),
         ("\0\u{1b}[2J".to_owned(), DropFault::Line { line: 1, fault: LinkFault::NoScheme }),

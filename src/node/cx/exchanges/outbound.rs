@@ -27,6 +27,8 @@ pub(in crate::node) enum Purpose {
     List(SearchId),
     /// The list of which a directory is a part.
     Directory(TransferId),
+    /// The hash of the manifest of a directory, for a link to that.
+    DirectoryLink,
     Forward(Option<OpenId>),
     Hits(Option<OpenId>),
     Fetch,

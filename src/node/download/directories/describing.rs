@@ -6,7 +6,7 @@ use super::state::{Asked, Described, Stage};
 use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
 use crate::control::Problem;
 use crate::fault::DialFault;
-use crate::id::{ContentHash, ExchangeId, QueryId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::exchanges::Purpose;
@@ -15,7 +15,6 @@ use crate::node::limits::ORDER_DOWNLOADS_PER_SLICE;
 use crate::node::network::Net;
 use crate::node::speech::{Evidence, Speech};
 use crate::wire::{Attributes, Listed, Message};
-use std::net::{Ipv4Addr, SocketAddr};
 
 impl DownloadMachine {
     /// Asks the peer of a directory what is beneath it.
@@ -25,23 +24,43 @@ impl DownloadMachine {
         match net.network.peers().speech(peer) {
             Speech::P1 => self.ask_for_manifest_info(net, id),
             Speech::Unheard if self.first_contacts.may_ask(net.cx.now, peer) => self.ask_what_peer_speaks(net, id),
-            Speech::Unheard | Speech::Base => self.ask_for_list(net, id),
+            // What it speaks shows when it is asked again.
+            Speech::Unheard if directory.wanted.is_some() => {
+                let why = Problem::NoManifest { peer, name: directory.name.clone(), fault: None };
+                self.wait_for_list(net, id, why);
+            }
+            Speech::Unheard | Speech::Base => self.go_without_manifest(net, id, None),
         }
     }
 
     fn ask_what_peer_speaks(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
-        let peer = directory.peer;
-        // As for a file: the answer comes on the connection that asks.
-        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), net.cx.config.listen.port().max(1));
-        let requester = net.network.advertised(net.cx).unwrap_or(nowhere);
-        let query = QueryId::p1(net.cx.rng.number());
-        match net.cx.dial_first_contact(peer, query, requester, Purpose::Directory(id)) {
-            Ok(exchange) => {
-                self.first_contacts.note_asked(net.cx.now, peer);
-                self.set_stage(net.cx, id, Stage::Describing { exchange, asked: Asked::Contact });
-            }
-            Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
+        match self.ask_peer_what_it_speaks(net, directory.peer, Purpose::Directory(id)) {
+            Some(exchange) => self.set_stage(net.cx, id, Stage::Describing { exchange, asked: Asked::Contact }),
+            None => self.wait_for_list(net, id, Problem::NoWorker),
+        }
+    }
+
+    /// The peer has no manifest: it is asked for its list, unless a link says which manifest is wanted.
+    fn go_without_manifest(&mut self, net: &mut Net, id: TransferId, fault: Option<DialFault>) {
+        let Some(directory) = self.directories.get(id) else { return };
+        if directory.wanted.is_none() {
+            return self.ask_for_list(net, id);
+        }
+        let why = Problem::NoManifest { peer: directory.peer, name: directory.name.clone(), fault };
+        let is_lasting = fault.is_none_or(DialFault::is_lack_of_manifest);
+        self.turn_to_next_peer(net, id, why, is_lasting);
+    }
+
+    /// The next of the peers that a link names is asked. After the last one, the download ends with the last problem, or waits.
+    fn turn_to_next_peer(&mut self, net: &mut Net, id: TransferId, why: Problem, is_lasting: bool) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        if directory.turn_to_next_peer() {
+            self.ask_what_is_beneath(net, id);
+        } else if is_lasting {
+            self.fail_or_wait(net, id, why);
+        } else {
+            self.wait_for_list(net, id, why);
         }
     }
 
@@ -69,7 +88,7 @@ impl DownloadMachine {
         outcome: DialOutcome,
     ) {
         let Some(directory) = self.directories.get(id) else { return };
-        let (peer, name) = (directory.peer, directory.name.clone());
+        let (peer, name, wanted) = (directory.peer, directory.name.clone(), directory.wanted);
         let Stage::Describing { exchange: ours, asked } = directory.stage() else {
             return self.on_directory_listed(net, id, exchange, outcome);
         };
@@ -81,12 +100,20 @@ impl DownloadMachine {
             fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut | DialFault::NotAPeer(_)),
         ) = outcome
         {
-            return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault });
+            if asked == Asked::Contact {
+                self.forget_first_contact(peer);
+            }
+            return self.turn_to_next_peer(net, id, Problem::DirectoryNotListed { peer, fault }, false);
         }
         match (asked, outcome.map(|dialled| (dialled.speaks_p1(), dialled))) {
             (Asked::Contact, Ok((true, _))) => {
                 net.network.note_evidence(net.cx, peer, Evidence::Contact);
                 self.ask_for_manifest_info(net, id);
+            }
+            (Asked::Info, Ok((_, Dialled { response: Response::FileInfo { b3, .. }, .. })))
+                if wanted.is_some_and(|wanted| wanted != b3) =>
+            {
+                self.turn_to_next_peer(net, id, Problem::DirectoryChanged { peer, name }, true);
             }
             (Asked::Info, Ok((_, Dialled { response: Response::FileInfo { b3, size }, .. })))
                 if size <= MANIFEST_BYTES_MAX as u64 =>
@@ -99,13 +126,14 @@ impl DownloadMachine {
             }
             (Asked::Info, Err(DialFault::Reset)) => {
                 net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
-                self.ask_for_list(net, id);
+                self.go_without_manifest(net, id, Some(DialFault::Reset));
             }
             (_, other) => {
-                if let Err(fault) = other {
+                let fault = other.err();
+                if let Some(fault) = fault {
                     log::debug!(id = id.0, peer:%, error:% = fault; "no manifest of the directory");
                 }
-                self.ask_for_list(net, id);
+                self.go_without_manifest(net, id, fault);
             }
         }
     }
@@ -114,6 +142,7 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(id) else { return };
         let Manifest { entries, files, bytes, b3 } = manifest;
         log::info!(id = id.0, name:% = directory.name, files, bytes, manifest:% = b3; "directory described");
+        directory.others_asked = 0;
         directory.described = Some(Described { b3, files, bytes });
         directory.to_make.clear();
         if entries.is_empty() {

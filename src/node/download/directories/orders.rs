@@ -23,13 +23,10 @@ impl DownloadMachine {
         peer: SocketAddr,
         name: &RawText,
     ) -> Result<DirectoryRequest, Problem> {
-        let trimmed = name.as_bytes().trim_ascii_end();
-        let end = trimmed.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
         let no_name = || Problem::NoFileName { name: name.clone() };
-        let path = name.as_bytes().get(..end).filter(|path| !path.is_empty()).ok_or_else(no_name)?;
-        let name = FileName::from_bytes(&[path, b"/"].concat()).ok_or_else(no_name)?;
+        let name = FileName::of_directory(name.as_bytes()).ok_or_else(no_name)?;
         net.network.learn_peer(net.cx, peer, PeerSource::User);
-        Ok(DirectoryRequest { name, peer })
+        Ok(DirectoryRequest { name, peer, others: Vec::new(), manifest: None })
     }
 
     /// Begins the download of a directory, or finds the one that is there.
@@ -39,14 +36,15 @@ impl DownloadMachine {
         request: DirectoryRequest,
         output: Option<&Path>,
     ) -> Result<TransferId, Problem> {
-        let DirectoryRequest { name, peer } = request;
+        let DirectoryRequest { name, peer, others, manifest } = request;
         let base = output.map_or_else(|| net.cx.config.download_directory.clone(), Path::to_path_buf);
-        if let Some(id) = self.directories.same(&name, peer, &base) {
+        if let Some(id) = self.directories.same((&name, peer, manifest), &base) {
             return Ok(id);
         }
         self.make_room_for_directory(net.cx)?;
         let id = self.downloads.next_id().ok_or(Problem::NoIdLeft)?;
         let mut directory = Directory::new(name, peer, base);
+        (directory.others, directory.wanted) = (others, manifest);
         // Its first notice follows the answer.
         directory.notified = Some((net.cx.now, directory.state()));
         self.directories.insert(id, directory);

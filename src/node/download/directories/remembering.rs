@@ -4,12 +4,14 @@ use super::state::{Described, Directory, Stage, Summary};
 use super::tally::Tally;
 use crate::control::Problem;
 use crate::id::TransferId;
+use crate::name::FileName;
 use crate::node::contract::{Action, DownloadRecord, PartSpec, RecordKind, RecordState, SourceRecord, Target};
 use crate::node::cx::Cx;
 use crate::node::download::DownloadMachine;
 use crate::node::download::state::{Download, Recorded};
 use crate::node::network::canonical;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 impl DownloadMachine {
     pub(super) fn remember_directory(&mut self, cx: &mut Cx, id: TransferId) {
@@ -23,17 +25,17 @@ impl DownloadMachine {
             spec: directory.spec(),
             name: directory.name.clone(),
             size: directory.described.map(|described| described.bytes),
-            b3: directory.described.map(|described| described.b3),
-            learnt_from: None,
+            b3: directory.wanted.or(directory.described.map(|described| described.b3)),
+            // One that is from nobody is that of a link.
+            learnt_from: directory.described.filter(|_| directory.wanted.is_none()).map(|_| directory.peer),
             state,
             error,
             bytes_done: 0,
-            sources: vec![SourceRecord {
-                addr: directory.peer,
-                names: vec![directory.name.clone()],
-                p1: false,
-                is_chosen: true,
-            }],
+            sources: [directory.peer]
+                .iter()
+                .chain(&directory.others)
+                .map(|peer| source(*peer, &directory.name))
+                .collect(),
             place: i64::from(id.0),
             events: cx.event_log.of(id),
             // What was left out is in no record: the next run asks for the list again.
@@ -113,11 +115,17 @@ impl DownloadMachine {
     }
 }
 
+fn source(addr: SocketAddr, name: &FileName) -> SourceRecord {
+    SourceRecord { addr, names: vec![name.clone()], p1: false, is_chosen: true }
+}
+
 impl Directory {
     fn recalled(record: &DownloadRecord) -> Option<Self> {
         let PartSpec { target: Target::Within { directory: base, .. }, .. } = &record.spec else { return None };
         let peer = canonical(record.sources.first()?.addr);
         let mut directory = Self::new(record.name.clone(), peer, base.clone());
+        directory.others = record.sources.iter().skip(1).map(|source| canonical(source.addr)).collect();
+        directory.wanted = record.b3.filter(|_| record.learnt_from.is_none());
         let described = record.b3.zip(record.size);
         directory.described = described.map(|(b3, bytes)| Described { b3, files: 0, bytes });
         directory.recorded = Recorded::recalled(record.state, record.error.clone());

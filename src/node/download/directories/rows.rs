@@ -5,7 +5,8 @@ use super::tally::Doing;
 use crate::control::{
     DirectoryPart, DownloadRow, DownloadState, DownloadsReply, MissingRow, Problem, RawText, SourceRow, SourceState,
 };
-use crate::id::TransferId;
+use crate::id::{ContentHash, TransferId};
+use crate::link::LINK_PEERS_MAX;
 use crate::name::FileName;
 use crate::node::cx::Cx;
 use crate::node::download::DownloadMachine;
@@ -224,6 +225,17 @@ impl DownloadMachine {
             directory: Some(Box::new(part)),
             part_of: None,
         }
+    }
+
+    /// Of a directory whose manifest is known: its name, the hash of that, and its peers.
+    pub(in crate::node) fn described_directory(
+        &self,
+        id: TransferId,
+    ) -> Option<(FileName, ContentHash, Vec<SocketAddr>)> {
+        let directory = self.directories.get(id)?;
+        let b3 = directory.wanted.or(directory.described.map(|described| described.b3))?;
+        let peers = std::iter::once(directory.peer).chain(directory.others.iter().copied());
+        Some((directory.name.clone(), b3, peers.take(LINK_PEERS_MAX).collect()))
     }
 
     /// The first member that does this, and why.

@@ -19,6 +19,12 @@ pub(in crate::node::download) struct Directory {
     /// In the share of the peer; ends in `/`.
     pub(super) name: FileName,
     pub(super) peer: SocketAddr,
+    /// Further peers that a link names.
+    pub(super) others: Vec<SocketAddr>,
+    /// How many of them were asked since the last attempt began.
+    pub(super) others_asked: usize,
+    /// The hash that its manifest must have: that of a link.
+    pub(super) wanted: Option<ContentHash>,
     /// All of it is saved in this directory, under this name.
     pub(super) base: PathBuf,
     pub(super) root: FileName,
@@ -123,6 +129,9 @@ impl Directory {
         Self {
             name,
             peer,
+            others: Vec::new(),
+            others_asked: 0,
+            wanted: None,
             base,
             root,
             named_place: NamedPlace::Good,
@@ -152,6 +161,19 @@ impl Directory {
     /// Called by `set_stage` alone, and where an earlier run is taken up.
     pub(super) fn replace_stage(&mut self, stage: Stage) -> Stage {
         std::mem::replace(&mut self.stage, stage)
+    }
+
+    /// Has the next of its peers asked. Says whether one was left.
+    pub(super) fn turn_to_next_peer(&mut self) -> bool {
+        if self.others_asked >= self.others.len() {
+            self.others_asked = 0;
+            return false;
+        }
+        self.others_asked += 1;
+        let next = self.others.remove(0);
+        let last = std::mem::replace(&mut self.peer, next);
+        self.others.push(last);
+        true
     }
 
     pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<&mut Plan> {

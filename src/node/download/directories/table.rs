@@ -1,9 +1,9 @@
 //! The table of directories.
 
-use super::state::Directory;
+use super::state::{Directory, Stage};
 use super::tally::Tally;
 use crate::control::DownloadState;
-use crate::id::TransferId;
+use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
 use crate::node::download::state::{Life, Recorded};
 use crate::node::download::table::Downloads;
@@ -38,6 +38,17 @@ impl Directories {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
 
+    /// The manifests that links want, but for directories that were cancelled.
+    pub(in crate::node::download) fn wanted(&self) -> impl Iterator<Item = ContentHash> {
+        let rows = self.rows.values().filter(|row| !matches!(row.stage(), Stage::Cancelled(_)));
+        rows.filter_map(|row| row.wanted)
+    }
+
+    /// The manifest that a link wants of a directory.
+    pub(in crate::node::download) fn wanted_of(&self, id: TransferId) -> Option<ContentHash> {
+        self.rows.get(&id)?.wanted
+    }
+
     pub(in crate::node::download) fn recorded(&self, id: TransferId) -> Option<&Recorded> {
         Some(&self.rows.get(&id)?.recorded)
     }
@@ -70,8 +81,14 @@ impl Directories {
     }
 
     /// The unfinished one that is the same.
-    pub(super) fn same(&self, name: &FileName, peer: SocketAddr, base: &Path) -> Option<TransferId> {
-        let is_same = |row: &Directory| row.name == *name && row.peer == peer && row.base == base && !row.is_over();
+    ///
+    /// `wanted`: its name, its peer, and the hash of the manifest by a link, which is the same whoever has it.
+    pub(super) fn same(&self, wanted: (&FileName, SocketAddr, Option<ContentHash>), base: &Path) -> Option<TransferId> {
+        let (name, peer, manifest) = wanted;
+        let is_same = |row: &Directory| {
+            let is_of_peer = row.peer == peer || manifest.is_some();
+            row.name == *name && is_of_peer && row.wanted == manifest && row.base == base && !row.is_over()
+        };
         self.rows.iter().find(|(_, row)| is_same(row)).map(|(id, _)| *id)
     }
 

@@ -67,7 +67,7 @@ fn a_download_has_a_link_with_its_sources() {
     assert!(code == ExitCode::NotFound as i32 && why.contains("when the download is done"), "{why}");
     download(&mut rig, vec![file(peer(3), "music/")]);
     let (code, why) = link(&mut rig, Linkable::Download { id: 3 }).unwrap_err();
-    assert!(code == ExitCode::Usage as i32 && why.contains("no links to directories"), "{why}");
+    assert!(code == ExitCode::NotFound as i32 && why.contains("sent no manifest of download 3"), "{why}");
     assert_eq!(link(&mut rig, Linkable::Download { id: 9 }).unwrap_err().0, ExitCode::NotFound as i32);
 }
 
@@ -98,7 +98,7 @@ fn a_bare_hash_is_looked_for_and_a_bad_link_is_refused() {
     let begun = download(&mut rig, by_link(&format!("&peer={}", peer(3)))).downloads.remove(0);
     // Nobody can be asked for a file without its name.
     assert_eq!((begun.name.as_bytes(), begun.sources), (B3.to_string().as_bytes(), Vec::new()));
-    for (bad, said) in [("&size=x", "size= is followed by"), ("&name=a%2F", "links to directories are not supported")] {
+    for (bad, said) in [("&size=x", "size= is followed by"), ("&name=a%2F", "to a directory and names no peer")] {
         let error = rig.call(Request::Download { what: by_link(bad), output: None }).unwrap_err();
         assert!(error.code == ExitCode::Usage as i32 && error.message.contains(said), "{error:?}");
     }

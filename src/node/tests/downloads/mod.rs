@@ -9,6 +9,7 @@ mod crawling;
 mod crowding;
 mod described;
 mod directories;
+mod directory_links;
 mod disks;
 mod events;
 mod forgetting;

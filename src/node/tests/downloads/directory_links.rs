@@ -1,0 +1,217 @@
+//! Links to directories: what is told of a directory of our own and of a peer, and downloads that such links begin.
+
+use super::*;
+use crate::content::{EntryKind, Manifest, ManifestWriter};
+use crate::control::{ContentLinkRow, ExitCode, Linkable, Problem};
+use crate::fault::RefusalReason;
+use crate::node::tests::hashing::hash_all;
+
+fn answers(rig: &mut Rig) -> Vec<Result<ContentLinkRow, (i32, String)>> {
+    rig.take(|order| match order {
+        Action::Reply { outcome: Ok(Reply::Link(row)), .. } => Some(Ok(row.clone())),
+        Action::Reply { outcome: Err(error), .. } => Some(Err((error.code, error.message.clone()))),
+        _ => None,
+    })
+}
+
+/// The answer to a call that may take a while.
+fn link(rig: &mut Rig, what: Linkable) -> Vec<Result<ContentLinkRow, (i32, String)>> {
+    rig.begin_call(Request::Link { what });
+    answers(rig)
+}
+
+fn own(name: &str) -> Linkable {
+    Linkable::Shared { name: RawText::new(name) }
+}
+
+fn of_peer() -> Linkable {
+    Linkable::Directory { peer: peer(1), name: RawText::new("x/d/") }
+}
+
+fn tree(size: u64) -> (Manifest, u64) {
+    let mut writer = ManifestWriter::default();
+    let kind = EntryKind::File { size, b3: ContentHash([1; 32]), executable: false };
+    writer.push(b"a", kind).unwrap();
+    let text = writer.finish().text;
+    (Manifest::parse(&text).unwrap(), text.len() as u64)
+}
+
+fn count(rig: &mut Rig) -> usize {
+    let Ok(Reply::Downloads(reply)) = rig.call(Request::Downloads { after: 0 }) else { panic!("downloads") };
+    reply.downloads.len()
+}
+
+fn knowing(peers: &[u8]) -> Rig {
+    let mut rig = Rig::among(peers.iter().map(|n| peer((*n).into())).collect(), &[]);
+    peers.iter().for_each(|n| hear_of(&mut rig, (*n).into()));
+    rig.orders.clear();
+    rig
+}
+
+/// Orders the download of the link to a tree at these peers.
+fn download_link(rig: &mut Rig, peers: &[u8]) {
+    let link = format!("pyrate:b3={}&name=x%2Fd%2F", tree(5).0.b3);
+    let text = peers.iter().fold(link, |text, n| format!("{text}&peer={}", peer((*n).into())));
+    download(rig, vec![Selector::Link(text)]);
+}
+
+/// Answers code 9 with a hash, and code 8 with the manifest.
+fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) -> SocketAddr {
+    let (exchange, to, message) = rig.dial();
+    assert_eq!(message, Message::MetadataRequest { name: name("x/d/") });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    let (exchange, _, message) = rig.dial();
+    assert_eq!(message, Message::RangeRequest { offset: 0, length: size, name: name("x/d/") });
+    rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
+    to
+}
+
+#[test]
+fn a_directory_of_the_share_has_a_link_when_its_files_are_hashed() {
+    let mut rig = Rig::among(Vec::new(), &[("dir/a", 7), ("dir/b/c", 8), ("e", 1)]);
+    let told = link(&mut rig, own("dir/"));
+    let (code, why) = told[0].clone().unwrap_err();
+    assert!(code == ExitCode::Other as i32 && why.contains("\"dir/\" is not computed yet"), "{why}");
+    hash_all(&mut rig);
+    for text in ["dir/", "dir///"] {
+        let row = link(&mut rig, own(text)).remove(0).unwrap();
+        let start = format!("pyrate:b3={}&size={}&name=dir%2F&peer=10.0.0.2%3A63339", row.b3, row.size.unwrap());
+        assert_eq!((row.link, row.name.as_bytes()), (start, &b"dir/"[..]));
+    }
+    for unknown in ["d/", "dir/a/", "dir/x/"] {
+        let (code, why) = link(&mut rig, own(unknown)).remove(0).unwrap_err();
+        assert!(code == ExitCode::NotFound as i32 && why.contains("is shared; `pyratectl files`"), "{why}");
+    }
+    assert_eq!(link(&mut rig, own("/")).remove(0).unwrap_err().0, ExitCode::Usage as i32);
+}
+
+#[test]
+fn a_peer_is_asked_for_the_hash_of_its_directory() {
+    let mut rig = knowing(&[1]);
+    assert_eq!(link(&mut rig, of_peer()), []);
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (peer(1), Message::MetadataRequest { name: name("x/d/") }));
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
+    let row = answers(&mut rig).remove(0).unwrap();
+    assert_eq!(row.link, format!("pyrate:b3={B3}&size=90&name=x%2Fd%2F&peer=10.0.1.1%3A63339"));
+    let lacking = [DialFault::Reset, DialFault::Declined(RefusalReason::NoSuchFile)];
+    let later = [DialFault::Declined(RefusalReason::NotHashed), DialFault::Refused];
+    for (fault, says) in
+        lacking.map(|fault| (fault, "gives no manifest")).into_iter().chain(later.map(|f| (f, "try again later")))
+    {
+        let mut rig = knowing(&[1]);
+        link(&mut rig, of_peer());
+        let (exchange, ..) = rig.dial();
+        rig.fail(exchange, fault);
+        let (_, why) = answers(&mut rig).remove(0).unwrap_err();
+        assert!(why.contains(says) && why.contains("\"x/d/\""), "{fault}: {why}");
+    }
+}
+
+#[test]
+fn a_peer_of_unknown_version_is_asked_what_it_speaks_first() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    link(&mut rig, of_peer());
+    let (exchange, _, message) = rig.dial();
+    assert!(matches!(message, Message::FirstContact { .. }), "{message:?}");
+    rig.succeed(exchange, Response::Delivered);
+    let (code, why) = answers(&mut rig).remove(0).unwrap_err();
+    assert!(code == ExitCode::NotFound as i32 && why.contains("`pyratectl download PEER/DIR/`"), "{why}");
+    // It is not asked again at once.
+    assert_eq!(link(&mut rig, of_peer()).len(), 1);
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    link(&mut rig, of_peer());
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::SpeaksP1);
+    assert!(matches!(rig.dial().2, Message::MetadataRequest { .. }));
+    // The node leaves before the answer.
+    rig.handle(Event::Leave);
+    assert_eq!(answers(&mut rig).remove(0).unwrap_err().1, Problem::Leaving.to_string());
+}
+
+#[test]
+fn a_link_fetches_the_tree_of_its_hash_alone() {
+    let mut rig = knowing(&[1]);
+    download_link(&mut rig, &[1]);
+    describe(&mut rig, tree(5));
+    let begun = row(&mut rig, 1);
+    assert_eq!((begun.size, begun.directory.unwrap().files), (Some(5), 1));
+    // Again: it is the same download.
+    download_link(&mut rig, &[1]);
+    assert_eq!(count(&mut rig), 1);
+    // The peer has another tree by now.
+    let mut rig = knowing(&[1]);
+    download_link(&mut rig, &[1]);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::FileInfo { b3: tree(6).0.b3, size: tree(6).1 });
+    let failed = row(&mut rig, 1);
+    let error = failed.error.unwrap();
+    assert_eq!((failed.state, error.code), (DownloadState::Failed, ExitCode::Checksum as i32));
+    assert!(error.message.contains("it has changed since"), "{}", error.message);
+    // What the peer has does not count when the user tries again either.
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    describe(&mut rig, tree(5));
+    assert_eq!(row(&mut rig, 1).directory.unwrap().files, 1);
+}
+
+#[test]
+fn the_peers_of_a_link_are_asked_in_turn() {
+    let mut rig = knowing(&[1, 2, 3]);
+    download_link(&mut rig, &[1, 2, 3]);
+    let (exchange, to, _) = rig.dial();
+    assert_eq!(to, peer(1));
+    rig.fail(exchange, DialFault::Refused);
+    let (exchange, to, _) = rig.dial();
+    assert_eq!(to, peer(2));
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
+    assert_eq!(describe(&mut rig, tree(5)), peer(3));
+    assert_eq!(row(&mut rig, 1).directory.unwrap().files, 1);
+}
+
+#[test]
+fn a_peer_without_manifests_is_not_asked_for_its_list_by_a_link() {
+    for fault in [DialFault::Reset, DialFault::Declined(RefusalReason::NoSuchFile)] {
+        let mut rig = knowing(&[1]);
+        download_link(&mut rig, &[1]);
+        let (exchange, ..) = rig.dial();
+        rig.fail(exchange, fault);
+        let failed = row(&mut rig, 1);
+        assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
+    }
+    // One that is to hash its files first is asked again.
+    let mut rig = knowing(&[1]);
+    download_link(&mut rig, &[1]);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Declined(RefusalReason::NotHashed));
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+    rig.pass(Duration::from_secs(15));
+    describe(&mut rig, tree(5));
+    // It is down when it is asked what it speaks.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    download_link(&mut rig, &[1]);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    rig.pass(Duration::from_secs(15));
+    assert!(matches!(rig.dial().2, Message::FirstContact { .. }));
+}
+
+#[test]
+fn a_link_to_a_directory_needs_a_peer_and_begins_once_in_the_watched_directory() {
+    let mut rig = knowing(&[1]);
+    let link = format!("pyrate:b3={B3}&name=x%2Fd%2F");
+    let call = |what| Request::Download { what: vec![what], output: None };
+    let refused = rig.call(call(Selector::Link(link.clone()))).unwrap_err();
+    assert_eq!(refused.message, Problem::LinkWithoutPeer.to_string());
+    // In the watched directory, one that cannot begin is in the way of no other.
+    let ours = format!("{link}&peer={}", us());
+    assert!(rig.call(call(Selector::Link(ours.clone()))).is_err());
+    assert_eq!(download(&mut rig, vec![Selector::NewLink { link: ours, since: 0 }]).downloads, []);
+    let link = format!("{link}&peer={}", peer(1));
+    download(&mut rig, vec![Selector::NewLink { link: link.clone(), since: 0 }]);
+    assert_eq!(count(&mut rig), 1);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Reset);
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+    download(&mut rig, vec![Selector::NewLink { link, since: u64::MAX }]);
+    assert_eq!(count(&mut rig), 1, "one that has failed is in the list");
+}

@@ -48,9 +48,11 @@ impl FirstContacts {
         self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]) });
     }
 
-    /// Whether a peer was not asked lately.
+    /// Whether a peer was not asked lately, or an answer may still come: who asks for a directory then asks as well, on a connection of
+    /// its own, since without an answer it would take the list.
     pub(super) fn may_ask(&self, now: Instant, peer: SocketAddr) -> bool {
-        self.asked.get(&peer).is_none_or(|asked| now >= asked.at + FIRST_CONTACT_AGAIN)
+        let may = |asked: &Asked| now < asked.at + FIRST_CONTACT_WAIT || now >= asked.at + FIRST_CONTACT_AGAIN;
+        self.asked.get(&peer).is_none_or(may)
     }
 
     /// A peer is asked, and no download waits for the answer here.
@@ -58,7 +60,11 @@ impl FirstContacts {
         if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
             self.asked.remove(&other);
         }
-        self.asked.entry(peer).or_insert(Asked { at: now, waiting: BTreeSet::new() }).at = now;
+        let asked = self.asked.entry(peer).or_insert(Asked { at: now, waiting: BTreeSet::new() });
+        // An answer that is waited for is not waited for longer.
+        if now >= asked.at + FIRST_CONTACT_WAIT {
+            asked.at = now;
+        }
     }
 
     /// Forgets that a peer was asked; the downloads that waited for its answer.

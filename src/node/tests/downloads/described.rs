@@ -116,6 +116,20 @@ fn a_peer_of_unknown_version_is_asked_what_it_speaks() {
 }
 
 #[test]
+fn each_directory_that_is_ordered_while_a_peer_is_first_asked_has_its_manifest() {
+    let mut rig = asked(false);
+    download(&mut rig, vec![file(peer(1), "x/other/")]);
+    let contacts = rig.dials();
+    assert_eq!(contacts.len(), 2, "{contacts:?}");
+    for (exchange, _, messages) in contacts {
+        assert!(matches!(messages[..], [Message::FirstContact { .. }]), "{messages:?}");
+        rig.succeed(exchange, Response::SpeaksP1);
+    }
+    let asked_for: Vec<_> = rig.dials().into_iter().flat_map(|(_, _, messages)| messages).collect();
+    assert_eq!(asked_for, ["x/d/", "x/other/"].map(|of| Message::MetadataRequest { name: name(of) }));
+}
+
+#[test]
 fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
     let faults = [
         DialFault::Declined(RefusalReason::NoSuchFile),

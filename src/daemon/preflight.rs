@@ -191,6 +191,10 @@ impl Preflight<'_> {
                 let problem = "it is the state directory too, where the daemon keeps its own files";
                 self.refuse(key, path, problem, "name another directory");
             }
+            Found::Directory(_) if is_within(path, self.config.effective_download_directory()) => {
+                let problem = "downloads are saved there, so that a peer could name what is downloaded next";
+                self.refuse(key, path, problem, "name a directory outside of download_directory");
+            }
             Found::Directory(_) => {
                 if let Err(error) = check_readable_directory(path).and_then(|()| check_writable_directory(path)) {
                     self.refuse(
@@ -366,6 +370,12 @@ fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap = one.ip() == other.ip()
         || one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() != 0 && one.port() == other.port() && overlap
+}
+
+/// Whether a directory is another one, or beneath it.
+fn is_within(path: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(path).starts_with(real(other))
 }
 
 #[cfg(test)]

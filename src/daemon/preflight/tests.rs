@@ -217,3 +217,24 @@ fn with_an_interface_listeners_are_at_its_addresses_and_bootstrap_nodes_named_wi
     let fault = scratch.fault(bound(|config| config.interface = Some("missing".to_owned())));
     assert!(fault.starts_with("interface: this machine has no network interface missing; "), "{fault}");
 }
+
+#[test]
+fn peers_cannot_put_links_into_the_watched_directory() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.at("downloads/watched")).unwrap();
+    std::fs::create_dir(scratch.at("watched")).unwrap();
+    symlink(scratch.at("downloads/watched"), scratch.at("link")).unwrap();
+    let watch = |downloads: Option<&str>, watched: &str| {
+        let (downloads, watched) = (downloads.map(|path| scratch.at(path)), scratch.at(watched));
+        move |config: &mut Config| (config.download_directory, config.watch_directory) = (downloads, Some(watched))
+    };
+    for watched in ["downloads", "downloads/watched", "link"] {
+        let fault = scratch.fault(watch(Some("downloads"), watched));
+        assert!(fault.starts_with("watch_directory: ") && fault.contains("downloads are saved there"), "{fault}");
+    }
+    // Without a directory of their own, downloads are saved in the share.
+    assert!(scratch.fault(watch(None, "share")).contains("downloads are saved there"));
+    for (downloads, watched) in [(Some("downloads/watched"), "downloads"), (Some("downloads"), "watched")] {
+        assert_eq!(scratch.check(watch(downloads, watched)).unwrap(), Vec::<String>::new(), "{watched}");
+    }
+}

@@ -147,6 +147,9 @@ pub struct DownloadRow {
     pub eta_s: Option<u64>,
     /// A file of the same content was there already; it was left as it is.
     pub already: bool,
+    /// The file of the own share of which it is a copy, or is becoming one: nothing is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<RawText>,
     /// Why it failed or waits; its code is what `pyratectl download` exits with.
     pub error: Option<Box<super::CallError>>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).

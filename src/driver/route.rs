@@ -193,7 +193,9 @@ impl Driver {
             | Action::OpenPart { .. }
             | Action::DropPart { .. }) => self.order_at_target(order),
             Action::SetOutline { download, b3, size } => disk.set_outline(download, b3, size, cx),
-            Action::CheckPart { download } => disk.order_part(download, PartOrder::Check, net, cx),
+            Action::CheckPart { download, original } => {
+                disk.order_part(download, PartOrder::Check(original), net, cx);
+            }
             Action::CommitPart { download } => disk.order_part(download, PartOrder::Commit, net, cx),
             Action::ClosePart { download } => disk.order_part(download, PartOrder::Close, net, cx),
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),

@@ -135,15 +135,16 @@ impl Index {
         self.leaf_of_key(&self.contents, content_key(b3), after)
     }
 
-    pub(super) fn has_content(&self, b3: ContentHash) -> bool {
+    /// The leaf of a file of this content, and its index there.
+    pub(super) fn find_content(&self, b3: ContentHash) -> Option<(&Leaf, usize)> {
         let mut after = None;
         while let Some((id, leaf)) = self.leaf_of_content(b3, after) {
-            if leaf.find_content(b3, 0).is_some() {
-                return true;
+            if let Some(at) = leaf.find_content(b3, 0) {
+                return Some((leaf, at));
             }
             after = Some(id);
         }
-        false
+        None
     }
 
     fn leaf_of_key(&self, table: &BTreeSet<(u32, u32)>, key: u32, after: Option<u32>) -> Option<(u32, &Leaf)> {

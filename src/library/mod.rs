@@ -223,9 +223,16 @@ impl Library {
         self.index.get(name)
     }
 
+    /// A file of this content.
+    pub(crate) fn file_of_content(&self, b3: ContentHash) -> Option<ScannedFile> {
+        let (leaf, at) = self.index.find_content(b3)?;
+        let (name, Shared { meta, executable, .. }) = leaf.row(at)?;
+        Some(ScannedFile { name, meta, executable })
+    }
+
     /// Whether a file has this content; or, as far as hashes are unknown, this name and size.
     pub(crate) fn has_like(&self, name: &FileName, size: Option<u64>, b3: Option<ContentHash>) -> bool {
-        if b3.is_some_and(|b3| self.index.has_content(b3)) {
+        if b3.is_some_and(|b3| self.index.find_content(b3).is_some()) {
             return true;
         }
         let is_like = |shared: Shared| {

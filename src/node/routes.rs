@@ -168,6 +168,11 @@ impl Node {
                 Step::LinkTaskEnded => search.on_link_task_ended(&mut Net { cx, network }),
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
                 Step::Found { found, sought } => download.on_found(&mut Net { cx, network }, &found, sought),
+                Step::FindOwn { download: id, b3 } => {
+                    if let Some(original) = share.library().file_of_content(b3) {
+                        download.copy_own(cx, id, original);
+                    }
+                }
                 Step::Seek { download: id, texts, is_stuck } => {
                     let asked =
                         texts.into_iter().map(|text| search.seek_sources(&mut Net { cx, network }, id, text)).max();

@@ -215,6 +215,10 @@ impl SharedFile {
         }
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn into_file(self) -> File {
         self.file
     }

@@ -32,6 +32,7 @@ fn downloads_say_where_they_stand() {
             with(download(6, "f", "paused", 1024), error(9, "the disk is full")),
             with(download(7, "g", "paused", 1024), json!({"b3": "ab"})),
             with(download(8, "h", "done", 2048), json!({"path": "/d/h", "verified": true, "already": true})),
+            with(download(9, "i", "done", 2048), json!({"path": "/d/i", "verified": true, "copied_from": "x/j"})),
         ], "next": null}));
     }
     let [text, terse, json] = forms(&["downloads"], script);
@@ -45,22 +46,24 @@ fn downloads_say_where_they_stand() {
           5  e     failed      0%      0 B          -          -  -           connection refused\n \
           6  f     paused     50%  2.0 KiB          -          -  unverified  the disk is full\n \
           7  g     paused     50%  2.0 KiB          -          -  pending     by the user; `pyratectl resume 7` resumes it\n \
-          8  h     done      100%  2.0 KiB          -          -  verified    already have it: /d/h\n",
+          8  h     done      100%  2.0 KiB          -          -  verified    already have it: /d/h\n \
+          9  i     done      100%  2.0 KiB          -          -  verified    /d/i, copied from x/j\n",
     );
     let one = "192.0.2.1:63339";
     terse.gives(
         0,
         &format!(
             "id\tname\tpath\tstate\tbytes_done\tsize\trate\tb3\tverified\tsources\terror\tretry_in_s\teta_s\talready\t\
-             shares\tplace\n\
-             1\ta\t-\tactive\t512\t2048\t1024\tab\tfalse\t{one}\t-\t-\t125\tfalse\t{one}=active:512 [::1]:5=corrupt:0\t-\n\
-             2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t{one}\t-\t-\t-\tfalse\t{one}=active:2048\t-\n\
-             3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t-\t-\t-\t-\tfalse\t-\t-\n\
-             4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t{one}\tconnection refused\t42\t-\tfalse\t{one}=active:0\t-\n\
-             5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t{one}\tconnection refused\t-\t-\tfalse\t{one}=active:0\t-\n\
-             6\tf\t-\tpaused\t1024\t2048\t-\t-\tfalse\t{one}\tthe disk is full\t-\t-\tfalse\t{one}=active:1024\t-\n\
-             7\tg\t-\tpaused\t1024\t2048\t-\tab\tfalse\t{one}\t-\t-\t-\tfalse\t{one}=active:1024\t-\n\
-             8\th\t/d/h\tdone\t2048\t2048\t-\t-\ttrue\t{one}\t-\t-\t-\ttrue\t{one}=active:2048\t-\n"
+             shares\tplace\tcopied_from\n\
+             1\ta\t-\tactive\t512\t2048\t1024\tab\tfalse\t{one}\t-\t-\t125\tfalse\t{one}=active:512 [::1]:5=corrupt:0\t-\t-\n\
+             2\tb\t/d/b\tdone\t2048\t2048\t-\tab\ttrue\t{one}\t-\t-\t-\tfalse\t{one}=active:2048\t-\t-\n\
+             3\tc\t/d/c\\x07\tdone\t2048\t2048\t-\t-\tfalse\t-\t-\t-\t-\tfalse\t-\t-\t-\n\
+             4\td\t-\tretrying\t0\t-\t-\t-\tfalse\t{one}\tconnection refused\t42\t-\tfalse\t{one}=active:0\t-\t-\n\
+             5\te\t-\tfailed\t0\t0\t-\t-\tfalse\t{one}\tconnection refused\t-\t-\tfalse\t{one}=active:0\t-\t-\n\
+             6\tf\t-\tpaused\t1024\t2048\t-\t-\tfalse\t{one}\tthe disk is full\t-\t-\tfalse\t{one}=active:1024\t-\t-\n\
+             7\tg\t-\tpaused\t1024\t2048\t-\tab\tfalse\t{one}\t-\t-\t-\tfalse\t{one}=active:1024\t-\t-\n\
+             8\th\t/d/h\tdone\t2048\t2048\t-\t-\ttrue\t{one}\t-\t-\t-\ttrue\t{one}=active:2048\t-\t-\n\
+             9\ti\t/d/i\tdone\t2048\t2048\t-\t-\ttrue\t{one}\t-\t-\t-\tfalse\t{one}=active:2048\t-\tx/j\n"
         ),
     );
     let json = json.json();
@@ -282,6 +285,14 @@ fn a_content_that_is_there_already_is_a_success() {
     run.says(0, "1 done: a: already have it: /d/a (1)\n");
     assert!(run.out.contains("verified  already have it: /d/a (1)\n"), "{run:?}");
     assert!(!run.err.contains("unverified"), "{run:?}");
+}
+
+#[test]
+fn a_content_that_is_shared_here_says_where_it_was_copied_from() {
+    let done =
+        with(download(1, "a", "done", 2048), json!({"path": "/d/a", "verified": true, "copied_from": "b\u{7}/c"}));
+    let run = followed(done);
+    run.says(0, "1 done: a: /d/a, copied from b\\x07/c\n");
 }
 
 #[test]

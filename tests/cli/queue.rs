@@ -192,7 +192,7 @@ fn a_queued_download_is_moved_and_shows_its_place() {
     }
     let [text, terse, json] = forms(&["move", "7", "top"], script);
     text.gives(0, "7 is number 1 in the queue: a\n");
-    assert!(terse.out.ends_with("\tplace\n7\ta\t-\tqueued\t0\t2048\t-\t-\tfalse\t192.0.2.1:63339\t-\t-\t-\tfalse\t192.0.2.1:63339=active:0\t1\n"), "{terse:?}");
+    assert!(terse.out.ends_with("\tplace\tcopied_from\n7\ta\t-\tqueued\t0\t2048\t-\t-\tfalse\t192.0.2.1:63339\t-\t-\t-\tfalse\t192.0.2.1:63339=active:0\t1\t-\n"), "{terse:?}");
     assert_eq!(json.json()[0]["place"], 1);
     let shown = run(&["downloads"], |talk| {
         let row = with(download(7, "a", "queued", 0), json!({"place": 12}));

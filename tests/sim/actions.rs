@@ -61,7 +61,7 @@ impl World {
             }
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
-            Action::CheckPart { download } => self.check_part(host, download),
+            Action::CheckPart { download, original } => self.check_part(host, download, original.as_deref()),
             Action::CommitPart { download } => self.commit_part(host, download),
             Action::ClosePart { download } => self.close_part(host, download),
             Action::DropPart { download, spec } => self.drop_part(host, download, &spec),

@@ -9,6 +9,7 @@ use crate::world::{Occurrence, World};
 use pyrate::content::group_count;
 use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::{ContentHash, TransferId};
+use pyrate::library::ScannedFile;
 use pyrate::node::contract::{CheckedPart, CommittedPart, DownloadRecord, Event, OpenedPart, PartSpec};
 
 /// Bytes that a disk reads in a millisecond while a part file is checked.
@@ -209,8 +210,15 @@ impl World {
         if file.set_outline(outline) { Ok(()) } else { Err(DialFault::Corrupt) }
     }
 
-    pub(crate) fn check_part(&mut self, host: HostId, download: TransferId) {
+    /// `original`: the file of the share of which the part file becomes a copy before.
+    pub(crate) fn check_part(&mut self, host: HostId, download: TransferId, original: Option<&ScannedFile>) {
         self.open_and_quiet(host, download, "the check").stage = Stage::Checking;
+        let disk = &mut self.hosts[host.0].disk;
+        if let Some(Ok(content)) = original.map(|original| disk.unchanged(original))
+            && let Some(file) = disk.file_of(download)
+        {
+            file.stream = Some(content);
+        }
         let size = self.hosts[host.0].disk.file_of(download).map_or(0, |file| file.content().size);
         let (span, epoch) = (1 + size / CHECK_BYTES_PER_MS, self.hosts[host.0].epoch);
         self.plan(span, Occurrence::PartChecked(host, epoch, download));

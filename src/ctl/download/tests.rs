@@ -19,6 +19,7 @@ fn row(shares: &[SourceRow]) -> DownloadRow {
         shares: shares.to_vec(),
         eta_s: None,
         already: false,
+        copied_from: None,
         error: None,
         retry_in_s: None,
         not_remembered: None,

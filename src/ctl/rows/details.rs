@@ -74,6 +74,7 @@ impl Show for Details<DownloadRow> {
             let mut fields = vec![("State", state_line(row)), ("Check", check_line(row))];
             fields.extend(row.b3.as_ref().map(|b3| ("Hash", name(b3.as_bytes()))));
             fields.extend(row.path.as_ref().map(|path| ("Path", name(path.as_bytes()))));
+            fields.extend(row.copied_from.as_ref().map(|from| ("Copied", format!("from {}", name(from.as_bytes())))));
             if let Some(part) = &row.directory {
                 fields.push(("Files", files(part)));
                 // The rest are among the files below.

@@ -37,6 +37,7 @@ impl Row for DownloadRow {
         ("already", |row, _| row.already.to_string()),
         ("shares", |row, _| shares(row)),
         ("place", |row, _| number(row.place)),
+        ("copied_from", |row, _| or_unknown(row.copied_from.as_ref(), |from| name(from.as_bytes()))),
     ];
 
     fn tone(&self) -> Tone {
@@ -101,7 +102,11 @@ fn remark_of_state(row: &DownloadRow) -> String {
     match row.state {
         DownloadState::Done => {
             let path = or_unknown(row.path.as_ref(), |path| name(path.as_bytes()));
-            if row.already { format!("already have it: {path}") } else { path }
+            match &row.copied_from {
+                _ if row.already => format!("already have it: {path}"),
+                Some(from) => format!("{path}, copied from {}", name(from.as_bytes())),
+                None => path,
+            }
         }
         DownloadState::Retrying => match (row.retry_in_s, error) {
             (Some(retry), Some(error)) => format!("retry in {}: {error}", span(retry)),

@@ -10,7 +10,7 @@ use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
 use crate::store::{
-    DirectoryMount, Looked, Orphan, OrphansFound, PartCheck, PartOpened, ShareRoot, SharedFile, Verdict,
+    DirectoryMount, Looked, Orphan, OrphansFound, PartCheck, PartCopy, PartOpened, ShareRoot, SharedFile, Verdict,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -213,6 +213,8 @@ pub(crate) struct RecordsWritten {
 /// How far a check of a part file is.
 #[derive(Debug)]
 pub(crate) enum CheckStep {
+    /// It is becoming a copy of a shared file.
+    Copying(PartCopy),
     More(PartCheck),
     Over(CheckedPart, View),
 }

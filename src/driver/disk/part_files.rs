@@ -7,6 +7,7 @@ use crate::driver::net::Permit;
 use crate::driver::open_parts::{OpenPart, OpenParts, Write};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
+use crate::library::ScannedFile;
 use crate::name::FileName;
 use crate::store::{PartFile, PartRequest};
 use crate::time::Instant;
@@ -18,7 +19,8 @@ pub(crate) enum PartOrder {
     /// Create directories that have no file.
     MakeDirectories(PartRequest, Vec<FileName>),
     Open(PartRequest),
-    Check,
+    /// With a file of the share: after the part file has become a copy of it.
+    Check(Option<Box<ScannedFile>>),
     Commit,
     Close,
     Drop(PartRequest),
@@ -78,7 +80,7 @@ impl PartFiles {
     /// The job has opened a part file, which keeps the descriptors of the job.
     pub(super) fn opened(&mut self, download: TransferId, part: OpenPart) {
         self.open.files().insert(download, part);
-        let permit = self.busy.get_mut(&download).and_then(Option::take);
+        let permit = self.take_permit(download);
         self.permits.extend(permit.map(|permit| (download, permit)));
     }
 
@@ -94,6 +96,11 @@ impl PartFiles {
             part.wants_sync(rest) && !busy.contains_key(download) && !sync_failed.contains(download)
         });
         due.map(|(download, _)| *download).collect()
+    }
+
+    /// The descriptors of the job that has ended, for the one that follows.
+    pub(super) fn take_permit(&mut self, download: TransferId) -> Option<Permit> {
+        self.busy.get_mut(&download).and_then(Option::take)
     }
 
     /// Ends a job, and gives its descriptors back.

@@ -12,10 +12,11 @@ use crate::driver::net::Net;
 use crate::driver::open_parts::{OpenPart, View, WriteFault, Written};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
+use crate::library::ScannedFile;
 use crate::node::Event;
 use crate::node::contract::OpenedPart;
 use crate::part::PartSpec;
-use crate::store::{PartCheck, PartFile, PartOpened, PartRequest};
+use crate::store::{PartFile, PartOpened, PartRequest};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes of a part file that one job of a check reads.
@@ -72,7 +73,7 @@ impl Disk {
                 self.parts.queue_first(download, order);
             }
             PartOrder::Open(request) => self.open_part(download, request, net, cx),
-            PartOrder::Check => self.begin_check(download, cx),
+            PartOrder::Check(original) => self.begin_check(download, original, net, cx),
             PartOrder::Commit => self.commit_part(download, cx),
             PartOrder::Close => self.close_part(download, cx),
             PartOrder::Drop(request) => {
@@ -176,16 +177,28 @@ impl Disk {
         }
     }
 
-    fn begin_check(&mut self, download: TransferId, cx: &mut Cx) {
-        let Some(part) = self.parts.open.get(download) else {
-            return cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::Missing) });
+    fn begin_check(&mut self, download: TransferId, original: Option<Box<ScannedFile>>, net: &mut Net, cx: &mut Cx) {
+        let mut refuse = |fault| cx.out.event(Event::PartChecked { download, outcome: Err(fault) });
+        let Some(file) = self.parts.open.get(download).map(OpenPart::file) else {
+            return refuse(DiskFault::Missing);
         };
-        let file = part.file();
+        let Some(original) = original else {
+            let work = move || {
+                let check = lock(&file)?.begin_check()?;
+                check_slice(CheckStep::More(check), &file)
+            };
+            return self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartChecked, work);
+        };
+        let Some(share) = self.share.clone() else { return refuse(DiskFault::Missing) };
+        let Some(permit) = net.take_own(1, cx) else {
+            return cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::NoDescriptor) });
+        };
         let work = move || {
-            let check = lock(&file)?.begin_check()?;
-            check_slice(check, &file)
+            let original = share.open_file_as(&original.name, &original.meta)?;
+            let copy = lock(&file)?.begin_copy(original)?;
+            check_slice(CheckStep::Copying(copy), &file)
         };
-        self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartChecked, work);
+        self.parts.submit((Lane::Sync, download, Some(permit)), &mut self.jobs, Done::PartChecked, work);
     }
 
     /// A slice of a check has ended: the next one follows, unless the part file is to be closed.
@@ -201,11 +214,13 @@ impl Disk {
             (Err(fault), _) => Err(fault),
             (_, None) => Err(DiskFault::Missing),
             // A stop does not wait for the rest.
-            (Ok(CheckStep::More(_)), _) if is_to_be_closed || cx.phase != Phase::Running => Err(DiskFault::Missing),
-            (Ok(CheckStep::More(check)), Some(part)) => {
+            (Ok(CheckStep::Copying(_) | CheckStep::More(_)), _) if is_to_be_closed || cx.phase != Phase::Running => {
+                Err(DiskFault::Missing)
+            }
+            (Ok(step @ (CheckStep::Copying(_) | CheckStep::More(_))), Some(part)) => {
                 let file = part.file();
-                let work = move || check_slice(check, &file);
-                let job = (Lane::Sync, download, None);
+                let work = move || check_slice(step, &file);
+                let job = (Lane::Sync, download, self.parts.take_permit(download));
                 return self.parts.submit(job, &mut self.jobs, Done::PartChecked, work);
             }
             (Ok(CheckStep::Over(checked, view)), Some(part)) => {
@@ -314,11 +329,18 @@ fn lock(file: &Mutex<PartFile>) -> Result<MutexGuard<'_, PartFile>, DiskFault> {
     file.lock().map_err(|_| DiskFault::Other(0))
 }
 
-fn check_slice(mut check: PartCheck, file: &Mutex<PartFile>) -> Result<CheckStep, DiskFault> {
+fn check_slice(step: CheckStep, file: &Mutex<PartFile>) -> Result<CheckStep, DiskFault> {
     let mut part = lock(file)?;
-    Ok(match check.step(&mut part, CHECK_BYTES_PER_JOB)? {
-        None => CheckStep::More(check),
-        Some(checked) => CheckStep::Over(checked, View::of(&mut part, true)),
+    Ok(match step {
+        CheckStep::Copying(mut copy) => match copy.step(&mut part, CHECK_BYTES_PER_JOB)? {
+            true => CheckStep::More(part.begin_check()?),
+            false => CheckStep::Copying(copy),
+        },
+        CheckStep::More(mut check) => match check.step(&mut part, CHECK_BYTES_PER_JOB)? {
+            None => CheckStep::More(check),
+            Some(checked) => CheckStep::Over(checked, View::of(&mut part, true)),
+        },
+        over @ CheckStep::Over(..) => over,
     })
 }
 

@@ -178,8 +178,11 @@ pub enum Action {
     },
     /// Check a whole open part file, group by group: groups that do not match the outline are removed from the journal. No fetch
     /// writes to it meanwhile.
+    ///
+    /// With an original, a part file without an outline first becomes a copy of this file of the share.
     CheckPart {
         download: TransferId,
+        original: Option<Box<ScannedFile>>,
     },
     /// Sync an open part file, give it its final name and close it.
     CommitPart {

@@ -1,7 +1,7 @@
 //! Steps from one machine to another, executed in order before the handling of the event or timer ends.
 
 use crate::fault::Refusal;
-use crate::id::{ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::answer::Answer;
 use crate::node::ids::OpenId;
@@ -36,6 +36,11 @@ pub(in crate::node) enum Step {
     /// A download is finished, has failed or was cancelled.
     DownloadOver {
         id: TransferId,
+    },
+    /// Nothing of the content of a download is there yet: if the own share has it, a copy is made.
+    FindOwn {
+        download: TransferId,
+        b3: ContentHash,
     },
     /// Search for further sources of a download, once for each text; `on_sought` follows.
     Seek {

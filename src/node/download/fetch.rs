@@ -351,6 +351,7 @@ impl DownloadMachine {
                 download.keep_chosen();
                 download.want = Want::NamedContent { b3, from: giver };
             });
+            self.find_own(cx, id);
         }
         self.remember_download(cx, id);
     }

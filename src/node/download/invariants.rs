@@ -58,9 +58,9 @@ impl DownloadMachine {
 
     fn check_action(&self, action: &Action, before: &mut BTreeMap<TransferId, Before>) {
         let id = match action {
-            Action::OpenPart { download, .. } | Action::CheckPart { download } | Action::CommitPart { download } => {
-                download
-            }
+            Action::OpenPart { download, .. }
+            | Action::CheckPart { download, .. }
+            | Action::CommitPart { download } => download,
             Action::ClosePart { download } | Action::DropPart { download, .. } => download,
             Action::Fetch { download, .. } | Action::FetchMetadata { download, .. } => download,
             Action::RememberDownload { record, .. } => &record.id,

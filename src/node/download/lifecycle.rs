@@ -238,6 +238,7 @@ impl DownloadMachine {
                 }
                 self.set_life(cx, id, Life::Active);
                 self.downloads.mark_dirty(id);
+                self.find_own(cx, id);
                 if moved {
                     self.remember_download(cx, id);
                 }
@@ -275,7 +276,7 @@ impl DownloadMachine {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.change_part(id, |part| PartFile::Checking { known: part.into_known(), streamer });
-        cx.out.act(Action::CheckPart { download: id });
+        cx.out.act(Action::CheckPart { download: id, original: None });
         self.tell_download(cx, id);
     }
 
@@ -288,7 +289,9 @@ impl DownloadMachine {
             }
             (PartFile::Checking { .. }, Err(fault)) => {
                 download.reopen(cx.now, id);
-                self.on_disk_fault(cx, id, fault);
+                if !self.give_up_copy(cx, id, Some(fault)) {
+                    self.on_disk_fault(cx, id, fault);
+                }
             }
             (PartFile::Ending(_), _) => {
                 download.reopen(cx.now, id);
@@ -343,12 +346,13 @@ impl DownloadMachine {
                 let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
                 sent.for_each(|source| source.bytes = 0);
                 self.on_other_stream(cx, id, streamer);
+                self.give_up_copy(cx, id, None);
                 self.fetch_again(cx, id);
             }
         }
     }
 
-    fn fetch_again(&mut self, cx: &mut Cx, id: TransferId) {
+    pub(super) fn fetch_again(&mut self, cx: &mut Cx, id: TransferId) {
         self.tell_download(cx, id);
         self.downloads.mark_dirty(id);
     }

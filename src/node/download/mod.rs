@@ -15,6 +15,7 @@
 
 mod begin;
 mod claims;
+mod copying;
 mod crawling;
 mod directories;
 mod discovery;

@@ -48,6 +48,10 @@ pub(super) struct Download {
     pub(super) place: i64,
     /// Full checks that found wrong groups.
     pub(super) checks_failed: u32,
+    /// The file of the own share of which its part file is a copy, or is becoming one.
+    pub(super) copied_from: Option<FileName>,
+    /// A copy could not be made, or has another content: the content comes from its sources.
+    pub(super) copy_failed: bool,
     /// Times in a row that the disk stopped it.
     pub(super) disk_failures: u32,
     pub(super) seek: Seek,
@@ -228,6 +232,8 @@ impl Download {
             stood_back: 0,
             place: 0,
             checks_failed: 0,
+            copied_from: None,
+            copy_failed: false,
             disk_failures: 0,
             seek: Seek::default(),
             notified_at: None,
@@ -369,6 +375,8 @@ impl Download {
             (_, PartFile::Kept(Held::Recalled(bytes)) | PartFile::Opening(Held::Recalled(bytes))) => *bytes,
             (_, part) => match (part.known().and_then(Known::content), part) {
                 (Some(content), _) => return (content.bytes_verified(), Some(content.size())),
+                // While it is copied.
+                (None, PartFile::Checking { .. }) if self.copied_from.is_some() => return (0, self.size()),
                 (None, PartFile::Checking { known, .. } | PartFile::Committing { known, .. }) => {
                     return (known.streamed(), Some(known.streamed()));
                 }

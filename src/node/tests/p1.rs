@@ -351,7 +351,7 @@ impl Chaos {
                 let outcome = Ok(OpenedPart::Ready { path: "/part".into(), resumed: None, filesystem: None });
                 Event::PartOpened { download, outcome }
             }
-            Action::CheckPart { download } => Event::PartChecked { download, outcome: Ok(self.checked(download)) },
+            Action::CheckPart { download, .. } => Event::PartChecked { download, outcome: Ok(self.checked(download)) },
             Action::CommitPart { download } => {
                 let outcome = Ok(CommittedPart { path: "/whole".into(), already: false });
                 Event::PartCommitted { download, outcome }

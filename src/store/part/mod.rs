@@ -20,8 +20,10 @@
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
+//! | `copy` | a part file that becomes a copy of a shared file |
 //! | `finish` | the check of a whole part file, and its final name |
 
+mod copy;
 mod directories;
 mod finish;
 pub(super) mod journal;
@@ -32,6 +34,7 @@ mod sync;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub(crate) use copy::PartCopy;
 pub(crate) use finish::PartCheck;
 pub(crate) use sync::{SyncDue, SyncJob, Synced};
 

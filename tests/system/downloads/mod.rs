@@ -1,6 +1,7 @@
 //! Downloads: from the first byte to the final name, over refusals, restarts and faults of the disk.
 
 mod broken;
+mod copies;
 mod crash;
 mod directories;
 mod disk;

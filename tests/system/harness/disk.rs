@@ -44,6 +44,20 @@ impl Disk {
         None
     }
 
+    /// One of btrfs, on which files can share blocks. `None` also where there is no mkfs.btrfs, no loop device or no btrfs; that is
+    /// said aloud.
+    pub(crate) fn btrfs(what: &str) -> Option<Self> {
+        let disk = Self::of_kib(what, 256 << 10)?;
+        let image = disk.path().join("image");
+        std::fs::File::create(&image).and_then(|file| file.set_len(200 << 20)).expect("a sparse file");
+        let is_made = run(Command::new("mkfs.btrfs").arg("-qf").arg(&image));
+        if is_made && run(Command::new("mount").args(["-t", "btrfs", "-o", "loop"]).arg(&image).arg(disk.path())) {
+            return Some(disk);
+        }
+        not_tested(what, "it takes mkfs.btrfs, a loop device and a kernel with btrfs");
+        None
+    }
+
     /// Unmounts it, which fails while anybody uses it.
     pub(crate) fn unmount(path: &Path) -> bool {
         run(Command::new("umount").arg(path))

@@ -218,6 +218,7 @@ impl DownloadMachine {
             shares: sum.shares.into_values().collect(),
             eta_s: left.zip(rate.filter(|rate| *rate > 0)).map(|(left, rate)| left.div_ceil(rate)),
             already: over.is_some_and(|over| over.already),
+            copied_from: None,
             error: error.cloned().map(|problem| Box::new(problem.into())),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
             not_remembered: row.recorded.problem.clone().map(|problem| Box::new(problem.into())),

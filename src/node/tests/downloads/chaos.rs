@@ -178,7 +178,7 @@ impl Swarm {
                 let part = OpenedPart::Ready { path: "/downloads/a".into(), resumed, filesystem: None };
                 Event::PartOpened { download, outcome: Ok(part) }
             }
-            Action::CheckPart { download } => {
+            Action::CheckPart { download, .. } => {
                 assert!(self.running.is_empty(), "nobody writes while it is checked");
                 let whole = match self.outline {
                     Some(size) => size == self.size && self.held.len() as u64 == group_count(size),

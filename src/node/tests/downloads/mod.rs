@@ -5,6 +5,7 @@ mod chosen;
 mod claims;
 mod contacts;
 mod contents;
+mod copying;
 mod crawling;
 mod crowding;
 mod described;
@@ -345,7 +346,7 @@ fn send(rig: &mut Rig, fetch: &Fetch, bytes: u64) {
 /// Answers the one check ordered.
 fn check_as(rig: &mut Rig, b3: ContentHash, size: u64, bad: Vec<u64>) {
     let ordered = rig.take(|order| match order {
-        Action::CheckPart { download } => Some(*download),
+        Action::CheckPart { download, .. } => Some(*download),
         _ => None,
     });
     let [download] = ordered[..] else { panic!("{ordered:?}") };

@@ -60,7 +60,7 @@ impl Paced {
                 let groups = &mut self.coming.get_mut(&exchange).unwrap().groups;
                 groups.end = groups.end.min(groups_end);
             }
-            Action::CheckPart { download } => {
+            Action::CheckPart { download, .. } => {
                 let (size, bad) = (self.sizes[&download], Vec::new());
                 let b3 = ContentHash([download.0 as u8; 32]);
                 rig.handle(Event::PartChecked { download, outcome: Ok(CheckedPart { b3, size, bad }) });

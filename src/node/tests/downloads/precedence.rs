@@ -59,7 +59,7 @@ fn a_commit_before_the_check_is_answered_is_noticed() {
     assert_eq!(objection(begun(4 * MIB, 1), [commit()]), expected);
     let mut rig = begun(4 * MIB, 1);
     bring_everything(&mut rig);
-    assert_eq!(objection(rig, [Action::CheckPart { download: TransferId(1) }, commit()]), expected);
+    assert_eq!(objection(rig, [Action::CheckPart { download: TransferId(1), original: None }, commit()]), expected);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_fetch_into_a_part_file_that_is_being_checked_is_noticed() {
         b3: None,
     };
     let expected = "no fetch writes to the part file of TransferId(1) once something else is done with it";
-    assert_eq!(objection(rig, [Action::CheckPart { download: TransferId(1) }, fetch]), expected);
+    assert_eq!(objection(rig, [Action::CheckPart { download: TransferId(1), original: None }, fetch]), expected);
 }
 
 #[test]

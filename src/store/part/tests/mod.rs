@@ -2,6 +2,7 @@
 
 mod checking;
 mod claims;
+mod copying;
 mod crashes;
 mod failing;
 mod final_names;

@@ -35,7 +35,9 @@ fn the_first_daemon_that_answers_is_taken() {
     let fake = Fake::new();
     let runtime = fake.directory().join("runtime/pyrate");
     std::fs::create_dir_all(&runtime).unwrap();
-    drop(UnixListener::bind(runtime.join("control.sock")).unwrap());
+    // Never listens: a program that another test has just started may hold a copy of the socket for a while.
+    let stale = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    stale.bind(&socket2::SockAddr::unix(runtime.join("control.sock")).unwrap()).unwrap();
     std::fs::create_dir_all(fake.directory().join("state")).unwrap();
     std::os::unix::fs::symlink(fake.directory(), fake.directory().join("state/pyrate")).unwrap();
     let mut command = fake.command(&["peers"]);

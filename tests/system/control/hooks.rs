@@ -31,6 +31,23 @@ fn runs(seen: &Path) -> Vec<(u64, String)> {
     lines.map(|(id, told)| (id.parse().expect("an id"), told.to_owned())).collect()
 }
 
+/// Waits until a program that has just been started handles the end of its work (proc_pid_status(5)).
+fn await_handling_of_term(child: &Child) {
+    let watch = Stopwatch::start();
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+        let mask = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a mask of signals");
+            u64::from_str_radix(line.trim(), 16).expect("a mask of signals")
+        };
+        if (mask("SigBlk:") | mask("SigCgt:")) & 1 << (Signal::SIGTERM as u64 - 1) != 0 {
+            return;
+        }
+        assert!(watch.elapsed() < LIMIT, "{status}");
+        pause(Duration::from_millis(2));
+    }
+}
+
 #[test]
 fn over_kills_of_either_side_no_event_is_missing_and_repeats_have_the_same_id() {
     let kills = std::env::var("PYRATE_HOOK_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(KILLS);
@@ -93,6 +110,8 @@ fn over_kills_of_either_side_no_event_is_missing_and_repeats_have_the_same_id() 
     let first: Vec<u64> =
         log["events"].as_array().expect("rows").iter().filter_map(|event| event["id"].as_u64()).collect();
     assert!(by_id.keys().zip(&first).all(|(ours, theirs)| ours == theirs) && log["gone"] == Value::Null, "{first:?}");
+    // The last kill may have been a moment ago.
+    await_handling_of_term(&hooks);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(hooks.id().try_into().expect("a pid")), Signal::SIGTERM)
         .expect("it runs");
     assert_eq!(hooks.wait().expect("our own child").code(), Some(0));

@@ -149,7 +149,7 @@ pub struct DownloadRow {
     pub already: bool,
     /// The file of the own share of which it is a copy, or is becoming one: nothing is fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copied_from: Option<RawText>,
+    pub copied_from: Option<Box<RawText>>,
     /// Why it failed or waits; its code is what `pyratectl download` exits with.
     pub error: Option<Box<super::CallError>>,
     /// Seconds until the next attempt, while [`Retrying`](DownloadState::Retrying).

@@ -45,7 +45,7 @@ impl Download {
             shares,
             eta_s: self.eta_s(size, rate),
             already,
-            copied_from: self.copied_from.as_ref().map(|name| RawText::new(name.as_bytes())),
+            copied_from: self.copied_from.as_ref().map(|name| Box::new(RawText::new(name.as_bytes()))),
             error: self.life().problem().cloned().map(|problem| Box::new(problem.into())),
             retry_in_s: retry_at.map(|at| whole_seconds(at.saturating_since(now))),
             not_remembered: self.recorded.problem.clone().map(|problem| Box::new(problem.into())),

@@ -69,7 +69,7 @@ fn a_content_that_is_shared_is_copied_and_checked_and_nobody_is_asked() {
     commit(&mut rig, "/downloads/a.txt");
     let done = row(&mut rig, 1);
     assert_eq!((done.state, done.verified, done.already), (DownloadState::Done, true, false));
-    assert_eq!(done.copied_from, Some(RawText::new("own/b.txt")));
+    assert_eq!(done.copied_from, Some(Box::new(RawText::new("own/b.txt"))));
     assert_eq!((done.bytes_done, done.shares.iter().map(|share| share.bytes).sum()), (SIZE, 0));
     assert!(asks_nobody(&rig));
 }

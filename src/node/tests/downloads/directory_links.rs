@@ -42,8 +42,8 @@ fn count(rig: &mut Rig) -> usize {
 }
 
 fn knowing(peers: &[u8]) -> Rig {
-    let mut rig = Rig::among(peers.iter().map(|n| peer((*n).into())).collect(), &[]);
-    peers.iter().for_each(|n| hear_of(&mut rig, (*n).into()));
+    let mut rig = Rig::among(peers.iter().map(|n| peer(*n)).collect(), &[]);
+    peers.iter().for_each(|n| hear_of(&mut rig, *n));
     rig.orders.clear();
     rig
 }
@@ -51,7 +51,7 @@ fn knowing(peers: &[u8]) -> Rig {
 /// Orders the download of the link to a tree at these peers.
 fn download_link(rig: &mut Rig, peers: &[u8]) {
     let link = format!("pyrate:b3={}&name=x%2Fd%2F", tree(5).0.b3);
-    let text = peers.iter().fold(link, |text, n| format!("{text}&peer={}", peer((*n).into())));
+    let text = peers.iter().fold(link, |text, n| format!("{text}&peer={}", peer(*n)));
     download(rig, vec![Selector::Link(text)]);
 }
 

@@ -184,6 +184,8 @@ impl DirectoryLinks {
         };
         if is_contact && fault.is_some() {
             download.forget_first_contact(peer);
+        } else if is_contact {
+            download.note_no_first_contact(peer);
         } else if fault == Some(DialFault::Reset) {
             net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
         }

@@ -26,6 +26,8 @@ struct Asked {
     at: Instant,
     /// The downloads that wait for the answer.
     waiting: BTreeSet<TransferId>,
+    /// It has ended a connection without an answer.
+    is_silent: bool,
 }
 
 /// The peers that were asked and have not answered that they speak `p1`.
@@ -45,14 +47,14 @@ impl FirstContacts {
         if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
             self.asked.remove(&other);
         }
-        self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]) });
+        self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]), is_silent: false });
     }
 
     /// Whether a peer was not asked lately, or an answer may still come: who asks for a directory then asks as well, on a connection of
     /// its own, since without an answer it would take the list.
     pub(super) fn may_ask(&self, now: Instant, peer: SocketAddr) -> bool {
-        let may = |asked: &Asked| now < asked.at + FIRST_CONTACT_WAIT || now >= asked.at + FIRST_CONTACT_AGAIN;
-        self.asked.get(&peer).is_none_or(may)
+        let may_answer = |asked: &Asked| !asked.is_silent && now < asked.at + FIRST_CONTACT_WAIT;
+        self.asked.get(&peer).is_none_or(|asked| may_answer(asked) || now >= asked.at + FIRST_CONTACT_AGAIN)
     }
 
     /// A peer is asked, and no download waits for the answer here.
@@ -60,10 +62,11 @@ impl FirstContacts {
         if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
             self.asked.remove(&other);
         }
-        let asked = self.asked.entry(peer).or_insert(Asked { at: now, waiting: BTreeSet::new() });
+        let new = Asked { at: now, waiting: BTreeSet::new(), is_silent: false };
+        let asked = self.asked.entry(peer).or_insert(new);
         // An answer that is waited for is not waited for longer.
         if now >= asked.at + FIRST_CONTACT_WAIT {
-            asked.at = now;
+            (asked.at, asked.is_silent) = (now, false);
         }
     }
 
@@ -76,7 +79,12 @@ impl FirstContacts {
 
     /// A peer has not answered, and is not asked again soon; the downloads that waited for its answer.
     fn give_up(&mut self, peer: SocketAddr) -> BTreeSet<TransferId> {
+        self.note_silent(peer);
         self.asked.get_mut(&peer).map(|asked| std::mem::take(&mut asked.waiting)).unwrap_or_default()
+    }
+
+    fn note_silent(&mut self, peer: SocketAddr) {
+        self.asked.get_mut(&peer).into_iter().for_each(|asked| asked.is_silent = true);
     }
 
     /// Records that gave way to others since the start.
@@ -164,6 +172,11 @@ impl DownloadMachine {
         let exchange = dial(net, peer, purpose)?;
         self.first_contacts.note_asked(net.cx.now, peer);
         Some(exchange)
+    }
+
+    /// A peer has ended a connection of a directory without an answer.
+    pub(in crate::node) fn note_no_first_contact(&mut self, peer: SocketAddr) {
+        self.first_contacts.note_silent(peer);
     }
 
     /// A peer was not reached: what is there later may be another program.

@@ -129,6 +129,9 @@ impl DownloadMachine {
                 self.go_without_manifest(net, id, Some(DialFault::Reset));
             }
             (_, other) => {
+                if asked == Asked::Contact {
+                    self.note_no_first_contact(peer);
+                }
                 let fault = other.err();
                 if let Some(fault) = fault {
                     log::debug!(id = id.0, peer:%, error:% = fault; "no manifest of the directory");

@@ -127,6 +127,13 @@ fn each_directory_that_is_ordered_while_a_peer_is_first_asked_has_its_manifest()
     }
     let asked_for: Vec<_> = rig.dials().into_iter().flat_map(|(_, _, messages)| messages).collect();
     assert_eq!(asked_for, ["x/d/", "x/other/"].map(|of| Message::MetadataRequest { name: name(of) }));
+    // A peer that has not answered is not asked again.
+    let mut rig = asked(false);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::Delivered);
+    rig.dials();
+    download(&mut rig, vec![file(peer(1), "x/other/")]);
+    assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
 }
 
 #[test]

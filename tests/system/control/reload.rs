@@ -171,13 +171,15 @@ fn places(key: &str) -> Runs {
     let new = path("other");
     let before = match key {
         "local_directory" => path("share"),
-        "download_directory" | "watch_directory" => path("downloads"),
+        "download_directory" => path("downloads"),
+        "watch_directory" => path("watched"),
         "log_file" => path("log"),
         "control_socket" => path("control.sock"),
         _ => path("state"),
     };
     let change = Change::of(key, quoted(before.display()), quoted(new.display()));
     if matches!(key, "local_directory" | "download_directory" | "watch_directory") {
+        std::fs::create_dir_all(&before).expect("a directory");
         std::fs::create_dir(&new).and_then(|()| std::fs::write(new.join("unshared"), "x")).expect("a fresh directory");
     }
     let setup = if key == "local_directory" { setup.set("download_directory", "''") } else { setup };

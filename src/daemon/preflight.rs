@@ -13,7 +13,7 @@ use std::fs::Metadata;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What to do about a directory that is missing.
 const MISSING_ADVICE: &str = "create it, mount the filesystem that holds it, or name another directory";
@@ -106,27 +106,37 @@ impl Preflight<'_> {
     fn check_share(&mut self) {
         let (key, path) = ("local_directory", self.config.local_directory.as_path());
         match self.find(path) {
+            Found::None(Absent::Gone | Absent::Missing) if self.config.has_default_share() => {
+                if let Err(error) = check_writable_directory(path) {
+                    self.refuse(key, path, format_args!("it cannot be created: {error}"), "name another directory");
+                }
+            }
+            found => {
+                let consequences = ["nothing is shared until we may read it", "nothing is shared until it is there"];
+                self.check_shared(key, path, found, consequences);
+            }
+        }
+    }
+
+    /// `consequences`: of a directory that cannot be read, and of one that is not there.
+    fn check_shared(&mut self, key: &'static str, path: &Path, found: Found, consequences: [&str; 2]) {
+        let [unreadable, missing] = consequences;
+        match found {
             Found::Directory(metadata) if self.holds_state(&metadata) => {
                 let problem = "it is the state directory too, which is never shared";
                 self.refuse(key, path, problem, "name another directory");
             }
             Found::Directory(_) => {
                 if let Err(error) = check_readable_directory(path) {
-                    self.remark(key, path, error, "nothing is shared until we may read it");
+                    self.remark(key, path, error, unreadable);
                 }
             }
-            Found::None(Absent::Gone | Absent::Missing) if self.config.has_default_share() => {
-                if let Err(error) = check_writable_directory(path) {
-                    self.refuse(key, path, format_args!("it cannot be created: {error}"), "name another directory");
-                }
-            }
-            Found::None(why) => self.note_none(key, path, why, "nothing is shared until it is there"),
+            Found::None(why) => self.note_none(key, path, why, missing),
         }
     }
 
     fn check_named_shares(&mut self) {
         let key = "share";
-        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // A bind mount gives one directory two paths.
         let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
         let overlap = |one: &Path, other: &Path| {
@@ -149,18 +159,9 @@ impl Preflight<'_> {
                 continue;
             }
             others.push(here);
-            match self.find(path) {
-                Found::Directory(metadata) if self.holds_state(&metadata) => {
-                    let problem = "it is the state directory too, which is never shared";
-                    self.refuse(key, path, problem, "name another directory");
-                }
-                Found::Directory(_) => {
-                    if let Err(error) = check_readable_directory(path) {
-                        self.remark(key, path, error, "nothing of it is shared until we may read it");
-                    }
-                }
-                Found::None(why) => self.note_none(key, path, why, "nothing new of it is shared until it is there"),
-            }
+            let consequences =
+                ["nothing of it is shared until we may read it", "nothing new of it is shared until it is there"];
+            self.check_shared(key, path, self.find(path), consequences);
             let taken = self.config.local_directory.join(&share.name);
             if taken.symlink_metadata().is_ok() {
                 let consequence =
@@ -374,8 +375,12 @@ fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether a directory is another one, or beneath it.
 fn is_within(path: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     real(path).starts_with(real(other))
+}
+
+/// A path without links, as far as the system can say.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(in crate::node) const WISH_ASK_SPACING: Duration = Duration::from_millis(250
 pub(in crate::node) const WISH_ASK_JITTER: Duration = Duration::from_secs(4);
 /// Time from the beginning of a round to the next: in one round, a wish is sent to each peer that is known.
 pub(in crate::node) const WISH_ROUND_MIN: Duration = Duration::from_secs(5 * 60);
-/// If there is no peer to ask: when to look for one again.
+/// If there is no peer to ask, or a download cannot begin: when that is tried again.
 pub(in crate::node) const WISH_LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Contents that are remembered of one wish: then it is full, and is not searched for any more. Their events are in its record.
 pub(in crate::node) const WISH_FOUND_MAX: usize = 500;

@@ -211,6 +211,28 @@ fn what_is_found_is_downloaded_when_it_is_on_the_disk_and_up_to_the_limit() {
     assert_eq!(downloads(&mut rig), 1);
 }
 
+#[test]
+fn what_cannot_be_downloaded_yet_is_tried_again_though_the_wish_asks_nobody_any_more() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.call(order("song", true, None)).unwrap();
+    let id = query(&mut rig);
+    for round in 0..10 {
+        let what = (0..1_000)
+            .map(|n| crate::control::Selector::File { peer: peer(2), name: RawText::new(format!("{round}/{n}")) });
+        rig.call(Request::Download { what: what.collect(), output: None }).unwrap();
+    }
+    rig.hit(&id, peer(1), file("song", 9, 1));
+    rig.pass(Duration::from_secs(1));
+    let row = rows(&mut rig).remove(0);
+    assert_eq!((row.state, row.found, row.downloaded), (WishState::Fulfilled, 1, 0));
+    assert!(row.error.unwrap().message.contains("10000"), "so many downloads are unfinished");
+    // One that has not begun to fetch.
+    rig.call(Request::Cancel { ids: "9000".into() }).unwrap();
+    rig.pass(Duration::from_secs(32));
+    let row = rows(&mut rig).remove(0);
+    assert_eq!((row.downloaded, row.error), (1, None));
+}
+
 fn downloads(rig: &mut Rig) -> usize {
     match rig.call(Request::Downloads { after: 0 }) {
         Ok(Reply::Downloads(reply)) => reply.downloads.len(),

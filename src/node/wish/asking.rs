@@ -12,7 +12,7 @@ use crate::node::limits::{
     PEERS_MAX, WISH_ASK_JITTER, WISH_ASK_SPACING, WISH_ASKS_BURST, WISH_ASKS_PER_MINUTE, WISH_LOOK_AGAIN,
     WISH_ROUND_MIN,
 };
-use crate::node::network::Peers;
+use crate::node::network::{Net, Peers};
 use crate::node::rate_limit::{Allowance, Tariff};
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -80,7 +80,7 @@ impl WishMachine {
         self.plan_at(cx, due.max(cx.now + WISH_ASK_SPACING));
     }
 
-    fn plan_at(&mut self, cx: &mut Cx, at: Instant) {
+    pub(super) fn plan_at(&mut self, cx: &mut Cx, at: Instant) {
         if let Some((planned, timer)) = self.asking.timer {
             if planned <= at {
                 return;
@@ -163,7 +163,7 @@ impl WishMachine {
     fn ask(&mut self, others: &mut Others, id: TransferId, peer: SocketAddr) {
         self.asking.last = Some(id);
         let Some(wish) = self.wishes.get_mut(&id) else { return };
-        let mut net = crate::node::network::Net { cx: others.cx, network: others.network };
+        let mut net = Net { cx: others.cx, network: others.network };
         if others.search.ask_for_wish(&mut net, id, &wish.query, peer) {
             wish.asked_at = Some(net.cx.now);
         }

@@ -7,7 +7,7 @@ use crate::id::TransferId;
 use crate::library::Fit;
 use crate::node::answer::Answer;
 use crate::node::contract::{FoundFile, FoundState};
-use crate::node::cx::NodeTimer;
+use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::WISH_SAVE_DELAY;
 
 /// What an answer is to a wish.
@@ -71,7 +71,7 @@ impl WishMachine {
     }
 
     /// Has a wish saved with what else is found shortly after.
-    pub(super) fn save_soon(&mut self, cx: &mut crate::node::cx::Cx, id: TransferId) {
+    pub(super) fn save_soon(&mut self, cx: &mut Cx, id: TransferId) {
         if self.remembering.unsaved.is_empty() {
             cx.wheel.insert(cx.now + WISH_SAVE_DELAY, NodeTimer::WishSave);
         }

@@ -7,7 +7,8 @@ use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, FoundState, WishRecord};
 use crate::node::cx::{Cx, NodeTimer};
-use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX, WISHES_MAX};
+use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX, WISH_LOOK_AGAIN, WISHES_MAX};
+use crate::node::network::Net;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -209,16 +210,17 @@ impl WishMachine {
         cx.out.act(Action::Reply { client: answer.client, call: answer.call, outcome });
     }
 
-    /// Begins the downloads of contents whose record is on the disk.
+    /// Begins the downloads of contents whose record is on the disk. Those that cannot begin are tried again.
     pub(super) fn begin_wanted(&mut self, others: &mut Others) {
         let wants = |wish: &Wish| {
             let wants = wish.found.iter().any(|file| file.state == FoundState::Wanted);
             wants && wish.is_accepted && wish.is_durable() && !wish.is_ending
         };
         let ids: Vec<_> = self.wishes.iter().filter(|(_, wish)| wants(wish)).map(|(id, _)| *id).collect();
+        let mut has_failed = false;
         for id in ids {
             let Some(wish) = self.wishes.get_mut(&id) else { continue };
-            let mut net = crate::node::network::Net { cx: others.cx, network: others.network };
+            let mut net = Net { cx: others.cx, network: others.network };
             let mut is_changed = false;
             for file in wish.found.iter_mut().filter(|file| file.state == FoundState::Wanted) {
                 match others.download.begin_wished(&mut net, others.search, file) {
@@ -227,12 +229,15 @@ impl WishMachine {
                         is_changed = true;
                     }
                     Ok(download) => drop(self.remembering.begun.insert(download, id)),
-                    Err(problem) => wish.problem = Some(problem),
+                    Err(problem) => (wish.problem, has_failed) = (Some(problem), true),
                 }
             }
             if is_changed {
                 self.save_soon(others.cx, id);
             }
+        }
+        if has_failed {
+            self.plan_at(others.cx, others.cx.now + WISH_LOOK_AGAIN);
         }
     }
 

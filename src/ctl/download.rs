@@ -86,7 +86,13 @@ pub(super) enum Voice {
 /// `follow` and `wait`: downloads that were begun before, also those that are over.
 pub(super) fn follow_again(session: &mut Session, ids: &[String], voice: Voice) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
-    let followed: DownloadsReply = session.call(&Request::Follow { ids: ids.join(",") })?;
+    let followed = session.call(&Request::Follow { ids: ids.join(",") });
+    if session.output.is_text()
+        && followed.as_ref().is_err_and(|error: &CallError| error.code == ExitCode::NotFound as i32)
+    {
+        remark(Remark::LeftTheList);
+    }
+    let followed: DownloadsReply = followed?;
     session.connection.forget_waiting();
     let followed = downloads_of(session, followed)?;
     let mut downloads: BTreeMap<u32, DownloadRow> = followed.into_iter().map(|row| (row.id, row)).collect();

@@ -151,6 +151,7 @@ fn what_is_over_or_missing_is_not_waited_for() {
         talk.fail(3, "no such id: 7");
     };
     run(&["wait", "7"], missing).says(3, "no such id: 7");
+    run(&["wait", "7"], missing).says(3, "`pyratectl history` tells how they ended");
     let none = |talk: &mut Talk| drop(talk.answer("follow", json!({"downloads": [], "next": null})));
     run(&["follow", "all"], none).says(0, "nothing to follow: no download is unfinished");
     assert_eq!(run(&["wait", "all"], none).err, "");

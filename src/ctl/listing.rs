@@ -1,11 +1,11 @@
-//! `list`: shows what a peer shares while it comes, page by page.
+//! `list`: shows what a peer shares while it arrives, page by page.
 //!
 //! A page is shown when it is full, or when the list is over: what is shown does not depend on how fast it came.
 
 use super::Session;
 use super::clock::Deadline;
 use super::connection::{Connection, Heard};
-use super::output::{Reader, complain, remark};
+use super::output::{Output, Reader, complain, remark};
 use super::progress::Progress;
 use super::query::{Read, show_pages};
 use super::rows::{ListedPage, ListedRow};
@@ -15,23 +15,29 @@ use crate::control::{CallError, ExitCode, Notice, PAGE_ROWS_MAX, Request, Search
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// How often at least it is checked, while rows are waited for, whether anybody still reads them.
+const READER_INTERVAL: Duration = Duration::from_millis(250);
+
 pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
     let SearchStarted { search, .. } = session.call(&Request::List { peer })?;
     let mut listing = Listing::new(search, peer, session.timeout);
-    listing.await_page(&mut session.connection, 0)?;
+    listing.await_page(&mut session.connection, session.output, 0)?;
     // A terminal has one place for rows and progress.
     let shares_terminal = session.output.is_live() || session.output.is_pipe();
+    let output = session.output;
     let page_after = |after| Request::Hits { search: Some(search), after };
     let (mut truncated, mut any_unverified, mut shown, mut last) = (false, false, 0, 0);
     let read = |connection: &mut Connection, page: ListedPage| {
-        // Those that came before the answer tell how the list stood when the page was made.
+        // Notices read before the answer describe the list as it was when the page was made.
         while let Some(heard) = connection.next_heard() {
             listing.take(heard, connection)?;
         }
         if page.next.is_none() && listing.end.is_none() {
-            listing.await_page(connection, shown)?;
-            return Ok(Read::Again(page_after(last)));
+            return Ok(match listing.await_page(connection, output, shown)? {
+                Reader::There => Read::Again(page_after(last)),
+                Reader::Gone => Read::Gone,
+            });
         }
         if let (0, true, Some(SearchEnd { error: Some(error), .. })) = (shown, page.hits.is_empty(), &listing.end) {
             return Err(error.clone());
@@ -68,11 +74,11 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
 pub(super) fn fetch_list(session: &mut Session, peer: SocketAddr) -> Result<u32, CallError> {
     let SearchStarted { search, .. } = session.call(&Request::List { peer })?;
     let mut listing = Listing::new(search, peer, session.timeout);
-    listing.wait(&mut session.connection, |_| false)?;
+    listing.wait(&mut session.connection, || Reader::There, |_| false)?;
     listing.end.and_then(|end| end.error).map_or(Ok(search), Err)
 }
 
-/// A list that comes.
+/// A list that is arriving.
 struct Listing {
     search: u32,
     peer: SocketAddr,
@@ -92,20 +98,30 @@ impl Listing {
         Self { search, peer, timeout, until: Deadline::NEVER, files: 0, end: None, progress: Some(progress) }
     }
 
-    /// Waits until a page after so many rows may be full, or the list is over.
-    fn await_page(&mut self, connection: &mut Connection, shown: u64) -> Result<(), CallError> {
-        self.wait(connection, |files| files > shown + u64::from(PAGE_ROWS_MAX))
+    /// Waits until a page after so many rows may be full, or the list is over, or nobody reads the rows any more. Before the
+    /// first rows, why there are none is told also without a reader, and Ctrl-C ends the wait.
+    fn await_page(&mut self, connection: &mut Connection, output: Output, shown: u64) -> Result<Reader, CallError> {
+        let reader = || if shown > 0 { output.reader() } else { Reader::There };
+        self.wait(connection, reader, |files| files > shown + u64::from(PAGE_ROWS_MAX))
     }
 
-    /// Waits until the list is over or, by a report, as long as is wanted. Fails when nothing is reported for the time-out.
-    fn wait(&mut self, connection: &mut Connection, is_wanted: impl Fn(u64) -> bool) -> Result<(), CallError> {
+    /// Waits until the list is over or, by a report, as long as is wanted, or the reader has gone. Fails when nothing is reported
+    /// for the time-out.
+    fn wait(
+        &mut self,
+        connection: &mut Connection,
+        reader: impl Fn() -> Reader,
+        is_wanted: impl Fn(u64) -> bool,
+    ) -> Result<Reader, CallError> {
         self.until = Deadline::after(self.timeout);
-        loop {
-            let heard = connection.next(self.until)?;
-            if self.take(heard, connection)? && (self.end.is_some() || is_wanted(self.files)) {
-                return Ok(());
+        while reader() == Reader::There {
+            let heard = connection.next(self.until.at_most(READER_INTERVAL))?;
+            let is_pause = matches!(heard, Heard::Deadline) && !self.until.has_passed();
+            if !is_pause && self.take(heard, connection)? && (self.end.is_some() || is_wanted(self.files)) {
+                return Ok(Reader::There);
             }
         }
+        Ok(Reader::Gone)
     }
 
     /// Returns whether it was a report about this list.

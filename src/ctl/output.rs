@@ -7,6 +7,7 @@ use super::table::{Columns, Look, clip, separated};
 use super::wording::{Failure, NoScreen, Remark};
 use super::wrap::wrapped;
 use crate::control::CallError;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -48,6 +49,19 @@ impl Output {
         let output = io::stdout().as_fd().try_clone_to_owned();
         let metadata = output.and_then(|output| File::from(output).metadata());
         metadata.is_ok_and(|metadata| metadata.file_type().is_fifo())
+    }
+
+    /// Whether the standard output has a reader, as far as that shows without writing. It never does of a file.
+    pub(super) fn reader(self) -> Reader {
+        let stdout = io::stdout();
+        let mut polled = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let is_gone = |polled: &PollFd<'_>| {
+            polled.revents().is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+        };
+        match poll(&mut polled, PollTimeout::ZERO) {
+            Ok(_) if is_gone(&polled[0]) => Reader::Gone,
+            _ => Reader::There,
+        }
     }
 
     /// Whether the output is for people.

@@ -36,8 +36,10 @@ pub(super) fn peers(session: &mut Session, asked: &Peers) -> Result<ExitCode, Ca
 pub(super) enum Read<R> {
     /// Rows, and the call for the next page.
     Page(Vec<R>, Option<Request>),
-    /// Not all of a page: another call is to be made for it.
+    /// The page is not full yet: make this call instead.
     Again(Request),
+    /// None: nobody reads the rows any more.
+    Gone,
 }
 
 /// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes an answer apart. Where
@@ -62,6 +64,7 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
                 call = session.connection.begin(&request, timeout);
                 continue;
             }
+            Ok(Read::Gone) => return Ok(Reader::Gone),
             Err(error) => {
                 if !is_first {
                     output.break_off();

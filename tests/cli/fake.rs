@@ -118,6 +118,11 @@ impl Talk {
         while self.stream.write_all(line.as_bytes()).is_ok() {}
     }
 
+    /// Sends a notice; false if `pyratectl` has hung up.
+    pub(crate) fn try_notice(&mut self, params: &Value) -> bool {
+        writeln!(self.stream, "{}", json!({"jsonrpc": "2.0", "method": "event", "params": params})).is_ok()
+    }
+
     /// Waits until `pyratectl` is gone, be it with bytes of ours unread.
     pub(crate) fn until_gone(&mut self) {
         match self.lines.read_to_end(&mut Vec::new()) {

@@ -254,6 +254,31 @@ fn what_is_known_at_the_end_is_told_though_nobody_reads_the_rows() {
     }
 }
 
+#[test]
+fn a_list_that_comes_slowly_ends_when_its_reader_has_gone() {
+    let fake = Fake::new();
+    let (shown, goes_on) = mpsc::channel();
+    let daemon = fake.serve(move |talk| {
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(have_come(501));
+        talk.answer("hits", json!({"hits": [listed(1, "a")], "next": 1}));
+        talk.answer("hits", json!({"hits": [], "next": null}));
+        goes_on.recv_timeout(PATIENCE).expect("the first page");
+        // There is no second page: the list is neither over nor silent.
+        while talk.try_notice(&have_come(501)) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut child = fake.command_here(&["--terse", "list", "192.0.2.1:5"]).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    assert_eq!(next_line(&mut out), "id\tname\tsize\tb3\n");
+    drop(out);
+    shown.send(()).unwrap();
+    wait_for(daemon);
+    let run = finish(child);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+}
+
 /// What the daemon does after the first page, and the code and the message for it.
 type Failure = (fn(&mut Talk), i32, &'static str);
 

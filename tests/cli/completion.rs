@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the time that a user waits for a shell is that of the clock")]
 
-use super::fake::{Fake, PATIENCE, Run, download, finish, hit, run_alone};
+use super::fake::{Fake, PATIENCE, Run, download, finish, hit, run_alone, with};
 use super::not_tested::not_tested;
 use super::terminal::Screen;
 use nix::pty::openpty;
@@ -316,6 +316,31 @@ fn files_of_the_share_are_offered_where_a_link_is_made() {
     };
     comes_to(&["./7", "all", "dir/a b"].map(str::to_owned).to_vec(), "files", || {
         let mut offered = words(&[""]);
+        offered.sort();
+        offered
+    });
+}
+
+#[test]
+fn downloads_that_a_link_can_be_made_for_are_offered() {
+    let fake = Fake::new();
+    let directory =
+        |manifest: Value| json!({"manifest": manifest, "files": 2, "files_done": 1, "files_missing": 0, "missing": []});
+    let row = |id: u32, b3: Value, directory: Value| {
+        with(download(id, "a", "done", 0), json!({ "b3": b3, "directory": directory }))
+    };
+    let rows = [
+        row(1, json!("ab"), Value::Null),
+        row(2, Value::Null, Value::Null),
+        row(3, Value::Null, directory(json!("cd"))),
+        row(4, Value::Null, directory(Value::Null)),
+    ];
+    fake.serve_all(json!({ "downloads": {"downloads": rows, "next": null} }));
+    comes_to(&["1", "3", "all"].map(str::to_owned).to_vec(), "ids", || {
+        let typed = ["--complete", "zsh", "link", "--downloads", ""];
+        let shown = lines(finish(fake.command_here(&typed).spawn().unwrap()));
+        let mut offered: Vec<_> =
+            shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect();
         offered.sort();
         offered
     });

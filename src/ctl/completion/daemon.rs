@@ -154,7 +154,7 @@ fn applies(command: &str, row: &DownloadRow) -> bool {
         "cancel" => matches!(row.state, Queued | Active | Verifying | Paused | Retrying | Failed),
         "follow" | "wait" => !matches!(row.state, Done | Failed | Cancelled),
         "move" => row.state == Queued,
-        "link" => row.b3.is_some() && row.directory.is_none(),
+        "link" => row.directory.as_ref().map_or(row.b3.is_some(), |directory| directory.manifest.is_some()),
         "forget" => matches!(row.state, Done | Failed | Cancelled),
         _ => true,
     }

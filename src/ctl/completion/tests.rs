@@ -48,6 +48,7 @@ fn what_the_parser_takes_is_offered() {
 fn the_daemon_is_asked_for_what_a_command_takes() {
     let downloads = |command| vec![Question::Downloads { command }];
     let peers = |suffix| Question::Peers { suffix };
+    let shared = |beginning: &str| Question::Shared { beginning: beginning.into() };
     for (line, expected) in [
         ("hits ", vec![Question::Hits]),
         ("hits 7 8", vec![Question::Hits]),
@@ -66,6 +67,14 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("list ", vec![peers("")]),
         ("list 192.0.2.1 ", vec![]),
         ("forget 1", vec![Question::Downloads { command: "forget" }, peers("")]),
+        ("link --downloads ", downloads("link")),
+        ("link --downloads 7,", downloads("link")),
+        ("link ", vec![shared(""), Question::Hits]),
+        ("link 7,", vec![Question::Hits]),
+        ("link a,", vec![shared("a,")]),
+        ("link a/b", vec![shared("a/b"), Question::Names { peer: "a".into() }]),
+        ("link b3", vec![shared("b3"), Question::Contents]),
+        ("link ./7,", vec![shared("./7,")]),
         ("search a", vec![]),
         ("peers ", vec![]),
     ] {
@@ -82,6 +91,16 @@ fn ids_in_a_list_are_offered_behind_the_others_and_once() {
     assert_eq!((offer.before.as_str(), offer.words.len()), ("7,", 0));
     let named = offer.named;
     assert!(["1", "2", "4", "7"].iter().all(|id| named.contains(&(*id).to_owned())), "{named:?}");
+}
+
+#[test]
+fn a_name_with_a_comma_is_no_list_of_ids() {
+    let before = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let commands = commands();
+        Place::after(&commands, &words[..words.len() - 1]).offer(&commands, words.last().unwrap()).before
+    };
+    assert_eq!(["link 7,", "link --downloads 7,", "link a,", "link ./7,"].map(before), ["7,", "7,", "", ""]);
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Past {
         if event.event == EventKind::Wish {
             return;
         }
-        // It stays, since one that has failed may be tried again.
+        // Kept: a failed download may be retried.
         let begun = event.download.and_then(|id| self.begun.get(&id).copied());
         let is_done = event.event == EventKind::Done;
         let took = begun.map(|begun| event.time.saturating_sub(begun).max(1)).filter(|_| is_done);

@@ -24,7 +24,7 @@ pub(in crate::ctl) struct HistoryRow {
     pub(in crate::ctl) finished: u64,
     /// Bytes a second in all that time, of one that is done.
     pub(in crate::ctl) rate: Option<u64>,
-    /// Of whom its bytes came, most first.
+    /// The peers that sent its bytes, most first.
     pub(in crate::ctl) peers: Vec<SocketAddr>,
     pub(in crate::ctl) error: Option<CallError>,
 }

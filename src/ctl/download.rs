@@ -14,6 +14,7 @@ use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, MoveTo, Notice,
     RawText, Request, Selector, SourceRow, SourceState, parse_ids_with_all,
 };
+use crate::link::ContentLink;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -162,6 +163,7 @@ fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallErr
         }
         // A directory.
         [Selector::File { name, .. }] if name.as_bytes().ends_with(b"/") => Ok(true),
+        [Selector::Link(link)] => Ok(ContentLink::parse(link.as_bytes()).is_ok_and(|link| link.is_of_directory())),
         _ => Ok(what.len() > 1),
     }
 }

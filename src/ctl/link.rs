@@ -31,13 +31,11 @@ pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, Cal
             Err(error) => failures.push(error),
         }
     }
-    let first = failures.first().cloned();
-    if let Some(error) = first.clone().filter(|_| links.is_empty() && failures.len() == 1) {
-        return Err(error);
-    }
-    if let Some(error) = first.clone().filter(|_| links.is_empty()) {
-        tell(&failures[1..]);
-        return Err(error);
+    let code = failures.first().map_or(ExitCode::Done, |first| exit_code(first.code));
+    if let (true, Some((first, others))) = (links.is_empty(), failures.split_first()) {
+        session.output.show_error(first);
+        tell(others, FAILURES_TOLD_MAX - 1);
+        return Ok(code);
     }
     match session.output.is_text() {
         // A link that is broken into lines is none.
@@ -51,13 +49,14 @@ pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, Cal
     if links.iter().any(|row| row.peers.is_empty()) {
         remark(Remark::LinkWithoutPeer);
     }
-    tell(&failures);
-    Ok(first.map_or(ExitCode::Done, |error| exit_code(error.code)))
+    tell(&failures, FAILURES_TOLD_MAX);
+    Ok(code)
 }
 
-fn tell(failures: &[CallError]) {
-    failures.iter().take(FAILURES_TOLD_MAX).for_each(|error| complain(&error.message));
-    let others = failures.len().saturating_sub(FAILURES_TOLD_MAX);
+/// A line for each of the first so many failures, and one for all others.
+fn tell(failures: &[CallError], lines_max: usize) {
+    failures.iter().take(lines_max).for_each(|error| complain(&error.message));
+    let others = failures.len().saturating_sub(lines_max);
     if others > 0 {
         remark(Remark::LinesLeft(others as u64));
     }
@@ -72,6 +71,9 @@ fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Ve
     if of_downloads {
         let rows = downloads_after(session, 0)?;
         let ids = parse_ids(&shown, IdForm::Beginnings, rows.iter().map(|row| row.id))?;
+        if ids.is_empty() {
+            return Err(Failure::NoDownloads.into());
+        }
         return Ok(ids.into_iter().map(|id| call(session, Linkable::Download { id })).collect());
     }
     if is_ids(&shown) {

@@ -36,9 +36,11 @@ problems! {
         ("\"{option}\" is an option of {command}, and stands after that word");
     OneTooMany { argument: String, command: &'static str }: Usage, ("\"{argument}\" is one argument too many for {command}");
     BothForms: Usage, ("--json and --terse exclude one another");
-    NoText: Usage, ("search needs a TEXT");
+    NoText { command: &'static str }: Usage, ("{command} needs a TEXT");
+    NoWishNamed: Usage, ("unwish needs an ID, all or the TEXT of a wish");
     NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
     NothingToLink: Usage, ("link needs a NAME, ID, PEER/NAME or b3=HASH");
+    NoDownloads: NotFound, ("'all' selects nothing: no download is remembered");
     NotListed { peer: SocketAddr, name: String }: NotFound,
         ("{peer} shares no \"{name}\"; `pyratectl list {peer}` shows what it shares");
     UnknownContent { hex: String }: NotFound,

@@ -1,6 +1,6 @@
 //! `link`: what it asks the daemon for each kind of argument, and how links and what has none are shown.
 
-use super::fake::{Talk, download, forms, hit, run, run_alone, with};
+use super::fake::{Fake, Talk, download, forms, hit, raw_argument, run, run_alone, with};
 use serde_json::{Value, json};
 
 const HASH: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
@@ -8,6 +8,11 @@ const PEER: &str = "192.0.2.7:63339";
 
 fn row(name: &str, peers: &[&str]) -> Value {
     json!({"link": format!("pyrate:b3={HASH}&name={name}"), "b3": HASH, "size": 7, "name": name, "peers": peers})
+}
+
+/// An address as links have it.
+fn escaped(peer: &str) -> String {
+    peer.replace(':', "%3A")
 }
 
 /// Expects a call for a link.
@@ -81,6 +86,9 @@ fn ids_are_those_of_hits_or_with_an_option_of_downloads() {
         talk.answer("downloads", json!({"downloads": [], "next": null}));
     });
     none.says(28, "not an id: 'a'");
+    let none = |talk: &mut Talk| drop(talk.answer("downloads", json!({"downloads": [], "next": null})));
+    run(&["link", "--downloads", "all"], none).says(3, "'all' selects nothing: no download is remembered");
+    run(&["link", "all"], |talk| (0..2).for_each(|_| hits(talk, json!([])))).says(3, "'all' selects nothing");
 }
 
 #[test]
@@ -101,6 +109,29 @@ fn what_has_no_link_is_told_beside_what_has_one() {
         talk.fail(3, "no file \"a\" is shared");
     });
     assert_eq!((none.code, none.json()), (3, json!({"error": {"code": 3, "message": "no file \"a\" is shared"}})));
+}
+
+#[test]
+fn of_several_without_a_link_the_first_is_told_first() {
+    let refused = |count: usize, form: &[&str]| {
+        let arguments = [form, &["link"], &vec!["x"; count]].concat();
+        run(&arguments, move |talk| {
+            for nth in 1..=count {
+                talk.expect("link");
+                talk.fail(if nth == 1 { 3 } else { 6 }, &format!("no {nth}"));
+            }
+        })
+    };
+    let told = |numbers: std::ops::RangeInclusive<u32>| -> String {
+        numbers.map(|nth| format!("pyratectl: no {nth}\n")).collect()
+    };
+    let two = refused(2, &[]);
+    assert_eq!((two.code, two.err), (3, told(1..=2)));
+    let many = refused(15, &[]);
+    assert_eq!((many.code, many.err), (3, told(1..=10) + "and 5 further lines\n"));
+    let json = refused(2, &["--json"]);
+    assert_eq!(json.json(), json!({"error": {"code": 3, "message": "no 1"}}));
+    assert_eq!((json.code, json.err), (3, told(1..=2)));
 }
 
 /// Says that no file of this name is shared here.
@@ -200,7 +231,7 @@ fn directories_have_links_as_files_do() {
     run(&["link", "192.0.2.7:0/a/"], |talk| is_not_shared(talk, "192.0.2.7:0/a/")).says(28, "a peer is an address");
     let link = &format!("pyrate:b3={HASH}&name=live%2F&peer={PEER}");
     let begun = run(&["download", "--detach", link], |talk| {
-        let link = format!("pyrate:b3={HASH}&name=live%2F&peer={PEER}");
+        let link = format!("pyrate:b3={HASH}&name=live%2F&peer={}", escaped(PEER));
         assert_eq!(talk.expect("download")["what"], json!([{ "link": link }]));
         talk.reply(json!({"downloads": [download(4, "live/", "queued", 0)], "next": null, "ids": [4]}));
     });
@@ -208,10 +239,22 @@ fn directories_have_links_as_files_do() {
 }
 
 #[test]
+fn a_link_to_a_directory_takes_a_place_of_several_files() {
+    let link = &format!("pyrate:b3={HASH}&name=songs%2F&peer={PEER}");
+    run(&["download", "-o", "-", link], Talk::until_hangup).says(28, "'-o -' takes one file; several go");
+    for path in ["new", "file"] {
+        let fake = Fake::new();
+        std::fs::write(fake.directory().join("file"), "").unwrap();
+        let refused = fake.run(&["download", "-o", path, link], Talk::until_hangup);
+        refused.says(28, &format!("several files go into a directory, and '{path}' is not one"));
+    }
+}
+
+#[test]
 fn links_are_downloaded_beside_what_else_is_named() {
     let link = &format!("pyrate:b3={HASH}&size=7&name=a%20b&peer={PEER}");
     let begun = run(&["download", "--detach", "7", link, link], move |talk| {
-        let link = format!("pyrate:b3={HASH}&size=7&name=a%20b&peer={PEER}");
+        let link = format!("pyrate:b3={HASH}&size=7&name=a%20b&peer={}", escaped(PEER));
         assert_eq!(talk.expect("download")["what"], json!([{"hits": "7"}, {"link": link}, {"link": link}]));
         talk.reply(json!({"downloads": [download(4, "a b", "queued", 0)], "next": null, "ids": [4]}));
     });
@@ -225,4 +268,19 @@ fn links_are_downloaded_beside_what_else_is_named() {
     ] {
         run_alone(&["download", bad]).says(28, why);
     }
+}
+
+#[test]
+fn a_link_keeps_the_bytes_of_its_name() {
+    let name = [b"caf\xe9 ".as_slice(), "ü".as_bytes()].concat();
+    let link = [format!("PYRATE:b3={HASH}&name=").as_bytes(), &name[..4], b"%20", &name[5..], b"&later=1"].concat();
+    let fake = Fake::new();
+    let mut command = fake.command_here(&["download", "--detach"]);
+    command.arg(raw_argument(&link));
+    let begun = fake.run_command(command, |talk| {
+        let link = format!("pyrate:b3={HASH}&name=caf%E9%20%C3%BC");
+        assert_eq!(talk.expect("download")["what"], json!([{ "link": link }]));
+        talk.reply(json!({"downloads": [download(4, "a", "queued", 0)], "next": null, "ids": [4]}));
+    });
+    assert_eq!(begun.code, 0, "{begun:?}");
 }

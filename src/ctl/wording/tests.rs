@@ -20,7 +20,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
         (Usage, "\"--ttl\" is an option of search, and stands after that word");
     OneTooMany { argument: "x".into(), command: "status" } => (Usage, "\"x\" is one argument too many for status");
     BothForms => (Usage, "--json and --terse exclude one another");
-    NoText => (Usage, "search needs a TEXT");
+    NoText { command: "wish" } => (Usage, "wish needs a TEXT");
+    NoWishNamed => (Usage, "unwish needs an ID, all or the TEXT of a wish");
+    NoDownloads => (NotFound, "'all' selects nothing: no download is remembered");
     NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
     NothingToLink => (Usage, "link needs a NAME, ID, PEER/NAME or b3=HASH");
     NotListed { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (

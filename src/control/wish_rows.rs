@@ -20,7 +20,7 @@ pub struct WishRow {
     /// Contents found.
     pub found: u64,
     /// Of these, contents whose download was begun.
-    pub downloaded: u64,
+    pub begun: u64,
     /// What it finds is downloaded.
     pub download: bool,
     /// So many contents fulfil it; `None` for no limit.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 pub(crate) fn wish(id: u32, text: &str) -> Value {
     json!({"id": id, "text": text, "state": "looking", "since": 1_700_000_000, "last_asked": null, "next_ask": null,
-        "found": 0, "downloaded": 0, "download": true, "limit": 1, "error": null})
+        "found": 0, "begun": 0, "download": true, "limit": 1, "error": null})
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_wish_is_made() {
     text.gives(0, "wish 7: blue train\n");
     terse.gives(
         0,
-        "id\ttext\tstate\tsince\tlast_asked\tnext_ask\tfound\tdownloaded\tdownload\tlimit\terror\n\
+        "id\ttext\tstate\tsince\tlast_asked\tnext_ask\tfound\tbegun\tdownload\tlimit\terror\n\
          7\tblue train\tlooking\t1700000000\t-\t-\t0\t0\ttrue\t2\t-\n",
     );
     assert_eq!(json.json()["id"], 7);
@@ -26,6 +26,7 @@ fn a_wish_is_made() {
         talk.fail(13, "'a b' is wish 7 already");
     })
     .says(13, "pyratectl: 'a b' is wish 7 already\n");
+    run_alone(&["wish", "--download"]).says(28, "wish needs a TEXT");
     run_alone(&["wish", "a", "--limit", "0"]).says(28, "a whole number from 1 on");
 }
 
@@ -36,14 +37,14 @@ fn the_wishes_are_listed() {
         talk.reply(json!({"wishes": [wish(1, "a\tb")], "next": 1}));
         assert_eq!(talk.expect("wishes"), json!({"after": 1}));
         let error = json!({"code": 9, "message": "disk full"});
-        let full = json!({"state": "full", "found": 500, "downloaded": 3, "error": error});
+        let full = json!({"state": "full", "found": 500, "begun": 3, "error": error});
         talk.reply(json!({"wishes": [with(wish(12, "c"), full)], "next": null}));
     });
     text.gives(
         0,
-        "ID  STATE    FOUND  FETCHED  ASKED  NEXT  WISH\n \
-          1  looking      0        0  -      -     a\\tb\n\
-         12  full       500        3  -      -     c (disk full)\n",
+        "ID  STATE    FOUND  BEGUN  ASKED  NEXT  WISH\n \
+          1  looking      0      0  -      -     a\\tb\n\
+         12  full       500      3  -      -     c (disk full)\n",
     );
     assert_eq!((terse.out.lines().count(), json.json()[1]["found"].as_u64()), (3, Some(500)));
     let none = |talk: &mut Talk| drop(talk.answer("wishes", json!({"wishes": [], "next": null})));
@@ -83,6 +84,7 @@ fn wishes_are_ended_by_ids_or_by_a_text() {
         })
         .gives(0, "unwished: 2,4-5\n");
     }
+    run_alone(&["unwish"]).says(28, "unwish needs an ID, all or the TEXT of a wish");
     let none = |talk: &mut Talk| drop(talk.answer("unwish", json!({"unwished": []})));
     run(&["unwish", "all"], none).says(0, "no wish is remembered; `pyratectl wish` makes one\n");
     run(&["unwish", "all", "--json"], none).gives(0, "{\"unwished\":[]}\n");

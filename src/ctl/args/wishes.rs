@@ -37,7 +37,7 @@ pub(in crate::ctl) struct Wish {
   ID          for wishes and unwish
   STATE       looking; fulfilled, as it has found what --limit says; or full, as more cannot be remembered
   FOUND       contents found
-  FETCHED     of these, contents whose download was begun
+  BEGUN       of these, contents whose download was begun
   ASKED       when a peer was asked last
   NEXT        when one is asked next, about
   WISH        what is searched for, and why its download cannot begin",

@@ -11,12 +11,12 @@ impl Row for WishRow {
         (">ID", |row, _| row.id.to_string()),
         ("STATE", |row, _| row.state.to_string()),
         (">FOUND", |row, _| row.found.to_string()),
-        (">FETCHED", |row, _| or_unknown(row.download.then_some(row.downloaded), |begun| begun.to_string())),
+        (">BEGUN", |row, _| or_unknown(row.download.then_some(row.begun), |begun| begun.to_string())),
         ("ASKED", |row, _| or_unknown(row.last_asked, |at| age(at, epoch_s()))),
         ("NEXT", |row, _| or_unknown(row.next_ask, |at| format!("in {}", span(at.saturating_sub(epoch_s()))))),
         ("~WISH", |row, _| what(row)),
     ];
-    const SPARSE: &'static [&'static str] = &[">FETCHED"];
+    const SPARSE: &'static [&'static str] = &[">BEGUN"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("text", |row, _| name(row.text.as_bytes())),
@@ -25,7 +25,7 @@ impl Row for WishRow {
         ("last_asked", |row, _| number(row.last_asked)),
         ("next_ask", |row, _| number(row.next_ask)),
         ("found", |row, _| row.found.to_string()),
-        ("downloaded", |row, _| row.downloaded.to_string()),
+        ("begun", |row, _| row.begun.to_string()),
         ("download", |row, _| row.download.to_string()),
         ("limit", |row, _| number(row.limit.map(u64::from))),
         ("error", |row, _| or_unknown(row.error.as_ref(), |error| error.message.clone())),

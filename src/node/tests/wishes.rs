@@ -199,7 +199,7 @@ fn what_is_found_is_downloaded_when_it_is_on_the_disk_and_up_to_the_limit() {
     let begun: Vec<_> = record.found.iter().map(|file| file.state).collect();
     assert_eq!(begun, [2, 3].map(|id| FoundState::Begun(TransferId(id))));
     let row = rows(&mut rig).remove(0);
-    assert_eq!((row.state, row.found, row.downloaded), (WishState::Fulfilled, 2, 2));
+    assert_eq!((row.state, row.found, row.begun), (WishState::Fulfilled, 2, 2));
     assert_eq!((row.next_ask, asked(&mut rig, Duration::from_secs(600)).len()), (None, 0));
 
     // The next run begins what has no record, and nothing twice.
@@ -224,13 +224,13 @@ fn what_cannot_be_downloaded_yet_is_tried_again_though_the_wish_asks_nobody_any_
     rig.hit(&id, peer(1), file("song", 9, 1));
     rig.pass(Duration::from_secs(1));
     let row = rows(&mut rig).remove(0);
-    assert_eq!((row.state, row.found, row.downloaded), (WishState::Fulfilled, 1, 0));
+    assert_eq!((row.state, row.found, row.begun), (WishState::Fulfilled, 1, 0));
     assert!(row.error.unwrap().message.contains("10000"), "so many downloads are unfinished");
     // One that has not begun to fetch.
     rig.call(Request::Cancel { ids: "9000".into() }).unwrap();
     rig.pass(Duration::from_secs(32));
     let row = rows(&mut rig).remove(0);
-    assert_eq!((row.downloaded, row.error), (1, None));
+    assert_eq!((row.begun, row.error), (1, None));
 }
 
 fn downloads(rig: &mut Rig) -> usize {

@@ -117,7 +117,7 @@ impl Wish {
             last_asked: self.asked_at.map(|at| cx.wall.epoch_s(at)),
             next_ask: next_ask.map(|at| cx.wall.epoch_s(at)),
             found: self.found.len() as u64,
-            downloaded: self.found.iter().filter(begun).count() as u64,
+            begun: self.found.iter().filter(begun).count() as u64,
             download: self.download,
             limit: self.limit,
             error: self.problem.clone().map(Into::into),

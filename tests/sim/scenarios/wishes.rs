@@ -112,7 +112,7 @@ fn what_appears_later_is_found_within_a_round() {
         world.run_until("it is downloaded", minutes(2), |world| {
             world.hosts[nodes[0].0].disk.has_finished(Content { id: 1, size: 5_000 })
         });
-        assert_eq!(world.wish_row(nodes[0], wish).downloaded, 1);
+        assert_eq!(world.wish_row(nodes[0], wish).begun, 1);
     }
 }
 

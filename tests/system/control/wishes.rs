@@ -68,7 +68,7 @@ fn over_kills_each_content_is_found_once_and_what_is_wished_for_is_downloaded() 
     until("it is downloaded", LIMIT, || {
         std::fs::read(asker.downloads_directory().join("green.txt")).is_ok_and(|bytes| bytes == b"the wished for")
     });
-    until("that is on the disk", LIMIT, || wishes(&asker)[1]["downloaded"] == 1);
+    until("that is on the disk", LIMIT, || wishes(&asker)[1]["begun"] == 1);
     asker.end_by(Signal::SIGKILL);
     asker.start_again();
     assert_eq!(wishes(&asker)[1]["state"], "fulfilled");

@@ -107,6 +107,30 @@ fn the_manual_of_the_daemon_has_its_options_as_its_help_has_them() {
 }
 
 #[test]
+fn the_pages_use_the_macros_of_one_package() {
+    // groff reports others as warnings, and leaves their words out.
+    const MAN: &[&str] = &[
+        "B", "BI", "BR", "I", "IB", "IP", "IR", "PP", "RB", "RE", "RI", "RS", "SH", "SS", "TH", "TP", "br", "fi", "nf",
+        "nh",
+    ];
+    const MDOC: &[&str] = &[
+        "Ar", "Bd", "Bl", "Cm", "Dd", "Dq", "Dt", "Dv", "Ed", "El", "Ev", "Fl", "Ic", "It", "Nd", "Nm", "Op", "Os",
+        "Pa", "Pc", "Po", "Pp", "Pq", "Ql", "Sh", "Ss", "Sx", "Xc", "Xr",
+    ];
+    let mut complaints = Vec::new();
+    for page in ["pyrate.7", "pyratectl.1", "pyrated.8", "pyrated.toml.5"] {
+        let text = read(&format!("contrib/man/{page}"));
+        let known = if text.lines().any(|line| line.starts_with(".TH ")) { MAN } else { MDOC };
+        for (number, line) in text.lines().enumerate() {
+            let name = line.strip_prefix('.').and_then(|rest| rest.split(' ').next());
+            let unknown = name.filter(|name| !name.starts_with('\\') && !known.contains(name));
+            complaints.extend(unknown.map(|name| format!("contrib/man/{page}:{}: no macro .{name}", number + 1)));
+        }
+    }
+    none(complaints);
+}
+
+#[test]
 fn the_manual_of_the_daemon_has_its_exit_codes_as_its_help_has_them() {
     let page = read("contrib/man/pyrated.8");
     let section = page.split_once("\n.SH EXIT STATUS\n").unwrap().1.split_once("\n.SH ").unwrap().0;

@@ -1,5 +1,7 @@
 //! Wishes: what they ask, what is new, and what is on the disk.
 
+mod records;
+
 use super::rig::*;
 use crate::control::{CallError, EventKind, HitRow, RawText, Reply, Request, WishRow, WishState};
 use crate::fault::DiskFault;

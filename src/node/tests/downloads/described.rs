@@ -231,3 +231,46 @@ fn many_directories_are_made_in_turn() {
     all.sort();
     assert_eq!((all.len(), state(&mut rig, 1)), (150, DownloadState::Done));
 }
+
+#[test]
+fn a_peer_that_has_shown_part_2_is_not_asked_again_what_it_speaks() {
+    let mut rig = asked(false);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::SpeaksP1);
+    describe(&mut rig, tree());
+    rig.orders.clear();
+    download(&mut rig, vec![file(peer(1), "x/other/")]);
+    assert_eq!(rig.dial().2, Message::MetadataRequest { name: name("x/other/") });
+}
+
+#[test]
+fn directories_that_are_described_again_are_made_once() {
+    let names: Vec<String> = (0..150).map(|n| format!("{n:03}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), EntryKind::EmptyDirectory)).collect();
+    let mut rig = asked(true);
+    describe(&mut rig, manifest(&entries));
+    made(&mut rig);
+    answer_made(&mut rig, Err(DiskFault::Full));
+    rig.orders.clear();
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    describe(&mut rig, manifest(&entries));
+    let mut all = Vec::new();
+    while state(&mut rig, 1) == DownloadState::Active {
+        all.extend(made(&mut rig));
+        answer_made(&mut rig, Ok(vec![]));
+    }
+    assert_eq!((all.len(), state(&mut rig, 1)), (150, DownloadState::Done));
+}
+
+#[test]
+fn what_has_too_long_a_name_with_that_of_the_directory_is_told() {
+    let long = [vec!["y".repeat(255); 14].join("/"), "z".repeat(214)].join("/");
+    for kind in [entry(5, false), EntryKind::EmptyDirectory] {
+        let mut rig = asked(true);
+        describe(&mut rig, manifest(&[("a", entry(5, false)), (&long, kind)]));
+        all_there(&mut rig);
+        let failed = row(&mut rig, 1);
+        assert_eq!(failed.state, DownloadState::Failed);
+        assert_eq!(failed.directory.unwrap().missing[0].name.as_bytes(), long.as_bytes());
+    }
+}

@@ -178,6 +178,14 @@ fn a_peer_without_manifests_is_not_asked_for_its_list_by_a_link() {
         let failed = row(&mut rig, 1);
         assert_eq!((failed.state, failed.error.unwrap().code), (DownloadState::Failed, ExitCode::NotFound as i32));
     }
+    // One that does not speak part 2 is not asked again at once.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    download_link(&mut rig, &[1]);
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::Delivered);
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    assert_eq!((rig.dials().len(), state(&mut rig, 1)), (0, DownloadState::Retrying));
     // One that is to hash its files first is asked again.
     let mut rig = knowing(&[1]);
     download_link(&mut rig, &[1]);

@@ -60,6 +60,8 @@ fn what_is_wrong_with_a_link_is_said() {
         (with("&name=%"), LinkFault::BadEscape),
         (with("&name=a b"), LinkFault::BadByte),
         (with("\n"), LinkFault::BadByte),
+        (with("&x=\t"), LinkFault::BadByte),
+        (with("&x=\u{7f}"), LinkFault::BadByte),
         (with("&peer=192.0.2.7"), LinkFault::BadPeer),
         (with("&peer=192.0.2.7%3A0"), LinkFault::BadPeer),
         (with("&peer=192.0.2.7%3A65536"), LinkFault::BadPeer),
@@ -88,7 +90,11 @@ fn the_longest_name_fits_and_peers_beyond_the_most_are_ignored() {
     let text = longest.to_string();
     assert!(text.len() <= LINK_BYTES_MAX, "{}", text.len());
     let more = format!("{text}&peer=192.0.2.7:5&peer={}", peers[0]);
-    assert_eq!(ContentLink::parse(more.as_bytes()), Ok(longest));
+    assert_eq!(ContentLink::parse(more.as_bytes()), Ok(longest.clone()));
+    let surplus = ContentLink { peers: [&longest.peers[..], &["192.0.2.7:5".parse().unwrap()]].concat(), ..longest };
+    assert_eq!(surplus.to_string(), text, "nor are they printed");
+    let twice = format!("pyrate:b3={HASH}&size=7&peer=192.0.2.7:5&peer=192.0.2.7%3A5");
+    assert_eq!(ContentLink::parse(twice.as_bytes()), Ok(link(None, &["192.0.2.7:5"])));
 }
 
 proptest! {

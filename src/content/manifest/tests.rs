@@ -124,6 +124,7 @@ fn what_is_cut_or_no_manifest_is_refused() {
     assert!(matches!(Manifest::parse(&twice), Err(ManifestFault::Line { fault: LineFault::AfterEnd, .. })));
     assert_eq!(Manifest::parse(&[b'x'; 9_000]), Err(ManifestFault::NoManifest));
     assert_eq!(Manifest::parse(b"HTTP/1.1 200 OK\r\n\r\n"), Err(ManifestFault::NoManifest));
+    assert_eq!(Manifest::parse(b"pyrate-manifest x\n"), Err(ManifestFault::NoManifest));
     let later = Manifest::parse(b"pyrate-manifest 2\nend 0\n").unwrap_err();
     assert!(later.to_string().contains("version 2"), "{later}");
     let endless = [text(&[]), vec![b'x'; 9_000]].concat();

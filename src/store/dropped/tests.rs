@@ -32,6 +32,7 @@ fn a_file_is_taken_when_it_was_closed_or_is_the_same_twice() {
     }
     let first = look(directory.path(), &["a.pyrate", "empty.pyrate"], Seen::new());
     assert_eq!(names(&first), ["a.pyrate"]);
+    assert!(!first.has_more, "an empty one is not waited for in a loop");
     fs::write(path("b.pyrate"), link("")).unwrap();
     let second = look(directory.path(), &[], first.seen);
     assert_eq!(names(&second), [""; 0], "neither is as it was");

@@ -90,6 +90,8 @@ fn hits_add_the_names_that_they_have_to_the_sources_of_a_link() {
     let begun = download(&mut rig, by_link(&format!("&name=c&peer={}", peer(2)))).downloads.remove(0);
     assert_eq!((begun.name.as_bytes(), begun.size), (&b"c"[..], Some(5)));
     assert_eq!(begun.sources, [peer(2), peer(1)]);
+    let mut rig = with_hits(&[(1, of_content("a", 5, B3))]);
+    assert_eq!(download(&mut rig, by_link("&size=7")).downloads[0].size, Some(7), "that of the link");
 }
 
 #[test]

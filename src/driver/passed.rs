@@ -300,6 +300,37 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_listen_or_is_elsewhere_is_not_taken() {
+        let any = Interface::default();
+        let idle = || {
+            let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            let addr = socket.local_addr().unwrap().as_socket().unwrap();
+            (socket, addr)
+        };
+        let mut passed = Passed::default();
+        let (socket, addr) = idle();
+        passed.add_kept(KEPT_PEER, Some(socket));
+        passed.close_unwanted(&[(KEPT_PEER, Some(addr), &any)]);
+        assert!(passed.kept_listener(KEPT_PEER).is_none());
+        let (socket, addr) = idle();
+        passed.add(PEER, socket);
+        assert!(passed.listener(PEER, addr, "", &any).unwrap_err().contains("does not listen"));
+        passed.add(PEER, listening().0);
+        let said = passed.listener(PEER, "127.0.0.2:1".parse().unwrap(), "listen is", &any).unwrap_err();
+        assert!(said.contains("listen is 127.0.0.2:1: give both the same address"), "{said}");
+
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("control.sock");
+        let socket = Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        let made = FileId::of(&std::fs::symlink_metadata(&path).unwrap());
+        passed.add_kept(&kept_control_name(made), Some(socket));
+        passed.settle_control(Some(&path));
+        assert!(passed.kept_control().is_none() && !path.exists());
+    }
+
+    #[test]
     fn what_a_later_version_has_left_is_given_up() {
         let mut passed = Passed::default();
         for name in ["kept-something", "kept-control-1", "kept-control-1-g"] {

@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn new_times_hold_at_once() {
+        let mut orders = RateOrders::new(RateLimits { upload: 5, download: 0 }, RateTimes::none(), thursday(12, 0));
+        orders.configure(RateLimits { upload: 5, download: 0 }, office_hours().times, thursday(12, 0));
+        assert_eq!(orders.in_force().upload, 1);
+        orders.configure(RateLimits { upload: 6, download: 0 }, RateTimes::none(), thursday(12, 0));
+        assert_eq!(orders.in_force().upload, 6);
+    }
+
+    #[test]
     fn the_clock_is_looked_at_when_its_next_minute_begins() {
         let orders = office_hours();
         let now = Instant::from_ms(5_000_000);

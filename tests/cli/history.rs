@@ -34,7 +34,8 @@ fn two_pages(talk: &mut Talk) {
     let failed = of(event(6, "failed", "b"), json!({"download": 8, "time": 1_700_000_100, "error": error}));
     let begun = of(event(5, "begun", "b"), json!({"download": 8, "time": 1_700_000_050}));
     let again = of(event(7, "done", "b"), json!({"download": 8, "time": 1_700_000_150, "size": 7, "path": "/x/b"}));
-    let second = [ended(), begun, failed, again];
+    let wish = of(event(8, "wish", "found"), json!({"download": null, "state": null, "wish": 3}));
+    let second = [ended(), begun, failed, wish, again];
     assert_eq!(talk.answer("event_log", page(&second, Value::Null, Value::Null)), json!({"since": 4}));
 }
 

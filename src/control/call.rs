@@ -94,9 +94,10 @@ pub enum Request {
         #[serde(default)]
         after: u32,
     },
-    /// Follow these downloads, as if this client had begun them.
+    /// Follow these downloads, as if this client had begun them. Of those that are not in the list any more, the rows say how they
+    /// ended, as far as the event log has that.
     Follow {
-        /// Download ids, as users type them.
+        /// Download ids, as users type them; `all` stands for those that are unfinished.
         ids: String,
     },
     /// Stop downloads and keep what they have.

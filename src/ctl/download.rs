@@ -12,7 +12,7 @@ use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, MoveTo, Notice,
-    RawText, Request, Selector, SourceRow, SourceState, parse_ids_with_all,
+    PAGE_ROWS_MAX, RawText, Request, Selector, SourceRow, SourceState, parse_ids_with_all,
 };
 use crate::link::ContentLink;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,16 +87,7 @@ pub(super) enum Voice {
 /// `follow` and `wait`: downloads that were begun before, also those that are over.
 pub(super) fn follow_again(session: &mut Session, ids: &[String], voice: Voice) -> Result<ExitCode, CallError> {
     session.connection.watch_interrupts()?;
-    let followed = session.call(&Request::Follow { ids: ids.join(",") });
-    if session.output.is_text()
-        && followed.as_ref().is_err_and(|error: &CallError| error.code == ExitCode::NotFound as i32)
-    {
-        remark(Remark::LeftTheList);
-    }
-    let followed: DownloadsReply = followed?;
-    session.connection.forget_waiting();
-    let followed = downloads_of(session, followed)?;
-    let mut downloads: BTreeMap<u32, DownloadRow> = followed.into_iter().map(|row| (row.id, row)).collect();
+    let mut downloads = followed_rows(session, ids.join(","))?;
     let is_loud = voice == Voice::Loud;
     if downloads.is_empty() && is_loud && session.output.is_text() {
         remark(Remark::NothingToFollow);
@@ -110,6 +101,25 @@ pub(super) fn follow_again(session: &mut Session, ids: &[String], voice: Voice) 
         session.output.show(&rows_of(&downloads)[..])?;
     }
     Ok(conclude(end, &downloads, voice))
+}
+
+/// Follows downloads, and gives a row for each as it stands now.
+fn followed_rows(session: &mut Session, ids: String) -> Result<BTreeMap<u32, DownloadRow>, CallError> {
+    let mut answer: DownloadsReply = session.call(&Request::Follow { ids })?;
+    session.connection.forget_waiting();
+    let wanted = std::mem::take(&mut answer.ids);
+    let mut rows = BTreeMap::new();
+    loop {
+        let of_answer = answer.downloads.len();
+        rows.extend(answer.downloads.into_iter().map(|row| (row.id, row)));
+        let missing: Vec<u32> = wanted.iter().copied().filter(|id| !rows.contains_key(id)).collect();
+        if missing.is_empty() || of_answer == 0 {
+            return Ok(rows);
+        }
+        // Only answers to `follow` have those that left the list.
+        let ids = text::ranges(missing.into_iter().take(PAGE_ROWS_MAX as usize));
+        answer = session.call(&Request::Follow { ids })?;
+    }
 }
 
 /// The code to exit with. Tells where downloads continue in the daemon.

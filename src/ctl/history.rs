@@ -38,7 +38,7 @@ pub(super) fn history(session: &mut Session, wanted: &History) -> Result<ExitCod
 /// What the events of the log tell, in their order.
 #[derive(Default)]
 struct Past {
-    /// When the downloads began that have not ended since, by their ids, which a later run may give again.
+    /// When the downloads began, by their ids.
     begun: HashMap<u32, u64>,
     rows: Vec<HistoryRow>,
 }

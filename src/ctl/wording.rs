@@ -336,10 +336,6 @@ pub(crate) enum Remark {
     NothingToDo,
     #[error("nothing to follow: no download is unfinished; `pyratectl downloads` shows all")]
     NothingToFollow,
-    #[error(
-        "downloads that are done or cancelled leave the list at a restart; `pyratectl history` tells how they ended"
-    )]
-    LeftTheList,
     #[error("download {id} is not remembered: {}", why.message)]
     NotRemembered { id: u32, why: CallError },
 

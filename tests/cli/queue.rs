@@ -151,11 +151,28 @@ fn what_is_over_or_missing_is_not_waited_for() {
         talk.fail(3, "no such id: 7");
     };
     run(&["wait", "7"], missing).says(3, "no such id: 7");
-    run(&["wait", "7"], missing).says(3, "`pyratectl history` tells how they ended");
     let none = |talk: &mut Talk| drop(talk.answer("follow", json!({"downloads": [], "next": null})));
     run(&["follow", "all"], none).says(0, "nothing to follow: no download is unfinished");
     assert_eq!(run(&["wait", "all"], none).err, "");
     run_alone(&["wait"]).says(28, "wait needs an ID");
+}
+
+#[test]
+fn downloads_that_the_answer_had_no_place_for_are_asked_for_again() {
+    fn script(talk: &mut Talk) {
+        let over = |id, state| with(download(id, "a", state, 2048), json!({"path": format!("/d/{id}")}));
+        assert_eq!(talk.expect("follow"), json!({"ids": "1-4"}));
+        talk.reply(json!({"downloads": [over(1, "done")], "next": 1, "ids": [1, 2, 4]}));
+        assert_eq!(talk.expect("follow"), json!({"ids": "2,4"}));
+        talk.reply(json!({"downloads": [over(2, "done")], "next": 2, "ids": [2, 4]}));
+        assert_eq!(talk.expect("follow"), json!({"ids": "4"}));
+        talk.reply(json!({"downloads": [over(4, "cancelled")], "next": null, "ids": [4]}));
+        talk.until_hangup();
+    }
+    let waited = run(&["wait", "1-4", "--json"], script);
+    let paths: Vec<_> = waited.json().as_array().unwrap().iter().map(|row| row["path"].clone()).collect();
+    assert_eq!((waited.code, paths), (1, vec![json!("/d/1"), json!("/d/2"), json!("/d/4")]));
+    run(&["wait", "1-4"], script).gives(1, "");
 }
 
 #[test]

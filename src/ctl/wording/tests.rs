@@ -211,7 +211,6 @@ list!(remarks: Remark as &'static str {
     NothingToForget => "nothing to forget: no download is over, or those that are keep their data; `pyratectl cancel` removes \
         that";
     NothingToFollow => "nothing to follow: no download is unfinished; `pyratectl downloads` shows all";
-    LeftTheList => "downloads that are done or cancelled leave the list at a restart; `pyratectl history` tells how they ended";
     Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
     NoHistory => "no download has ended in that time; `pyratectl downloads` shows those that go on";
     HistoryCut => "earlier ones are not kept any more";

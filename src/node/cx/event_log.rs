@@ -139,6 +139,18 @@ impl EventLog {
         ids.filter_map(|id| Some(Rc::clone(&self.kept.get(id)?.event))).collect()
     }
 
+    /// The downloads whose newest event is an end, ascending.
+    pub(in crate::node) fn ended(&self) -> impl Iterator<Item = TransferId> {
+        self.downloads.keys().copied().filter(|id| self.end_of(*id).is_some())
+    }
+
+    /// The end of a download, unless it has begun again since, or what has happened last is not on the disk yet.
+    pub(in crate::node) fn end_of(&self, download: TransferId) -> Option<&EventRow> {
+        let newest = self.downloads.get(&download)?.ids.last()?;
+        let event = &self.kept.get(newest).filter(|_| *newest <= self.sent)?.event;
+        matches!(event.event, EventKind::Done | EventKind::Failed | EventKind::Cancelled).then_some(event)
+    }
+
     /// A record of a download with all its events is ordered.
     pub(in crate::node) fn on_record_ordered(&mut self, download: TransferId, revision: u64) {
         self.change(download, |awaits| match awaits {

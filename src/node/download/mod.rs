@@ -33,6 +33,7 @@ mod moving;
 mod names;
 mod orders;
 mod part;
+mod past;
 mod picker;
 mod rate_cap;
 mod remembering;

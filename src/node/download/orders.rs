@@ -127,18 +127,6 @@ impl DownloadMachine {
         Ok(Order::apply(command, self.read_ids(ids, form, applies, |id| self.may_order(command, id))?))
     }
 
-    pub(in crate::node) fn call_follow(
-        &mut self,
-        cx: &mut Cx,
-        client: ClientId,
-        ids: &str,
-    ) -> Result<DownloadsReply, Problem> {
-        let is_unfinished = |id| !self.directories.is_over(id);
-        let ids = self.read_ids(ids, IdForm::Beginnings, |row| !row.life().is_over(), is_unfinished)?;
-        self.follow_downloads(cx, client, &ids);
-        Ok(self.downloads_reply(cx, &ids))
-    }
-
     /// Carries an order out, as far as one slice goes. Returns the answer if that was all.
     pub(in crate::node) fn take_order(
         &mut self,
@@ -314,12 +302,20 @@ impl DownloadMachine {
         applies: impl Fn(&Download) -> bool,
         applies_to_directory: impl Fn(TransferId) -> bool,
     ) -> Result<Vec<TransferId>, Problem> {
-        let files = self.downloads.iter().filter(|(_, row)| row.directory.is_none() && applies(row));
-        let directories = self.directories.iter().map(|(id, _)| id).filter(|id| applies_to_directory(*id));
-        let applying = files.map(|(id, _)| id).chain(directories).map(|id| id.0);
         let known = self.downloads.ids().chain(self.directories.iter().map(|(id, _)| id.0)).collect();
-        let ids = parse_ids_with_all(ids, form, &known, applying)?;
+        let ids = parse_ids_with_all(ids, form, &known, self.applying(applies, applies_to_directory))?;
         Ok(ids.into_iter().map(TransferId).collect())
+    }
+
+    /// What `all` stands for.
+    pub(super) fn applying(
+        &self,
+        applies: impl Fn(&Download) -> bool,
+        applies_to_directory: impl Fn(TransferId) -> bool,
+    ) -> impl Iterator<Item = u32> {
+        let files = self.downloads.iter().filter(move |(_, row)| row.directory.is_none() && applies(row));
+        let directories = self.directories.iter().map(|(id, _)| id).filter(move |id| applies_to_directory(*id));
+        files.map(|(id, _)| id).chain(directories).map(|id| id.0)
     }
 
     /// Reports these downloads to a client from now on, as far as they are unfinished.
@@ -335,7 +331,10 @@ impl DownloadMachine {
     pub(super) fn downloads_reply(&self, cx: &Cx, ids: &[TransferId]) -> DownloadsReply {
         let ids: BTreeSet<TransferId> = ids.iter().copied().collect();
         let places = self.downloads.queued.places();
-        let row = |id: TransferId| Some(DownloadRow { place: places.get(&id).copied(), ..self.row(cx, id)? });
+        let row = |id: TransferId| {
+            let row = self.row(cx, id).or_else(|| self.past_row(cx, id))?;
+            Some(DownloadRow { place: places.get(&id).copied(), ..row })
+        };
         let rows = ids.iter().filter_map(|id| Some((id.0, row(*id)?)));
         let (downloads, next) = page(rows, download_bytes);
         DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }

@@ -72,6 +72,32 @@ fn a_detached_download_is_followed_or_waited_for_also_when_it_is_over() {
 }
 
 #[test]
+fn a_restart_does_not_change_what_a_download_that_is_waited_for_has_come_to() {
+    let source = Setup::peer().shares("a.bin", "a").shares("b.bin", vec![1; 300_000]);
+    let source = source.set("upload_limit", "'10KiB'").start();
+    let mut asker = Setup::peer().start();
+    let done = asker.begin_download(source.listen(), "a.bin");
+    let path = asker.await_download(done, "done")["path"].clone();
+    let cancelled = asker.begin_download(source.listen(), "b.bin");
+    assert_eq!(pyratectl(&asker, ["cancel", &cancelled.to_string()]).code, 0);
+    let failed = asker.begin_download(source.listen(), "missing.bin");
+    asker.await_download(failed, "failed");
+    assert_eq!(pyratectl(&asker, ["forget", &failed.to_string()]).code, 0);
+    asker.end_by(Signal::SIGKILL);
+    asker.start_again();
+    assert_eq!(asker.pages("downloads", "downloads").len(), 0, "the list has none of them");
+    for (id, code, state) in [(done, 0, "done"), (cancelled, 1, "cancelled"), (failed, 3, "failed")] {
+        let waited = pyratectl(&asker, ["wait", &id.to_string(), "--json"]);
+        assert_eq!((waited.code, &waited.json()[0]["state"]), (code, &json!(state)), "{waited:?}");
+        let followed = pyratectl(&asker, ["follow", &id.to_string()]);
+        assert!(followed.code == code && followed.stderr.contains(&format!("{id} {state}: ")), "{followed:?}");
+    }
+    assert_eq!(pyratectl(&asker, ["wait", &done.to_string(), "--json"]).json()[0]["path"], path);
+    let unknown = pyratectl(&asker, ["wait", "77"]);
+    assert!(unknown.code == 3 && unknown.stderr.contains("no such id: 77"), "{unknown:?}");
+}
+
+#[test]
 fn the_order_of_the_queue_is_changed_and_outlives_a_crash() {
     let source = Setup::peer().shares("a.bin", vec![1; 1 << 20]).shares("b", "b").shares("c", "c");
     let source = source.set("upload_limit", "'40KiB'").start();

@@ -20,6 +20,7 @@ mod names;
 mod orders;
 mod other_contents;
 mod paced;
+mod past;
 mod precedence;
 mod progress;
 mod queue;

@@ -293,18 +293,15 @@ impl Preflight<'_> {
     fn check_addresses(&mut self) {
         let interface = self.config.interface();
         let serves = if self.config.on_this_machine_alone() { "bootstrap_port" } else { "bootstrap_serve" };
-        let any = driver::Interface::default();
         let (listen, serve, metrics) = (self.config.listen(), self.config.serve(), self.config.metrics_listen);
         let watched = "metrics_listen";
         let listeners = [(listen, "listen_addr", "listen_port"), (serve, serves, serves), (metrics, watched, watched)];
         for (addr, addr_key, port_key) in listeners {
             let Some(addr) = addr else { continue };
-            // Whoever reads the metrics on this machine uses no interface.
-            let at_any = addr_key == watched && addr.ip().is_loopback();
-            let interface = if at_any { &any } else { &interface };
-            if let Err(error) = driver::check_listen(addr, interface) {
+            let interface = if addr_key == watched { interface.for_metrics(addr) } else { interface.clone() };
+            if let Err(error) = driver::check_listen(addr, &interface) {
                 self.note_bad_address(addr, error, addr_key, port_key);
-            } else if !driver::has_address(interface, addr.ip()) {
+            } else if !driver::may_have_address(&interface, addr.ip()) {
                 self.note_no_address_of_interface(addr.ip(), addr_key);
             }
         }

@@ -44,7 +44,13 @@ impl Interface {
         Ok(mio::net::TcpStream::from_std(socket.into()))
     }
 
-    /// Whether a socket that others have made is bound to it.
+    /// What a listener for the metrics is bound to: whoever reads them on this machine does so over no network, and needs no
+    /// interface.
+    pub(crate) fn for_metrics(&self, addr: SocketAddr) -> Self {
+        if addr.ip().is_loopback() { Self::default() } else { self.clone() }
+    }
+
+    /// Whether a socket is bound to it. Not so if the interface was removed or renamed since, even if another one has the name now.
     pub(super) fn has(&self, socket: &Socket) -> bool {
         self.name().is_none_or(|name| matches!(socket.device(), Ok(Some(device)) if device == name.as_bytes()))
     }

@@ -24,10 +24,15 @@ pub(super) fn local_addrs(of: &Interface) -> Vec<IpAddr> {
     addresses
 }
 
-/// Whether an interface, or any, has an address. The loopback interface has all of 127.0.0.0/8.
-pub(crate) fn has_address(of: &Interface, ip: IpAddr) -> bool {
+/// Whether an interface, or any, may have an address. The loopback interface has all of 127.0.0.0/8.
+pub(crate) fn may_have_address(of: &Interface, ip: IpAddr) -> bool {
+    ip.is_unspecified() || of.name().is_none() || is_among(by_netlink(of), ip)
+}
+
+/// `asked`: what netlink says. The tables have not all addresses of an interface, and rule nothing out.
+fn is_among(asked: nix::Result<Vec<IpAddr>>, ip: IpAddr) -> bool {
     let same = |local: &IpAddr| local.to_canonical() == ip || local.is_loopback() && ip.is_loopback() && ip.is_ipv4();
-    ip.is_unspecified() || of.name().is_none() || local_addrs(of).iter().any(same)
+    asked.map_or(true, |own| own.iter().any(same))
 }
 
 fn by_netlink(of: &Interface) -> nix::Result<Vec<IpAddr>> {
@@ -111,8 +116,10 @@ mod tests {
         let own = by_netlink(&lo).unwrap();
         assert!(own.contains(&Ipv4Addr::LOCALHOST.into()) && own.iter().all(IpAddr::is_loopback), "{own:?}");
         assert!(by_proc(&lo).iter().all(|address| own.contains(address)));
-        let has = |ip: &str| has_address(&lo, ip.parse().unwrap());
+        let has = |ip: &str| may_have_address(&lo, ip.parse().unwrap());
         assert!(has("127.0.0.1") && has("127.8.9.1") && has("0.0.0.0") && !has("192.0.2.222"));
+        let forbidden = Err(nix::errno::Errno::EAFNOSUPPORT);
+        assert!(is_among(forbidden, "192.0.2.222".parse().unwrap()), "the system does not say");
         assert_eq!(local_addrs(&Interface::new(Some("missing-by-far"))), [] as [IpAddr; 0]);
         let table = "fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n00000000000000000000000000000001 01 80 10 80       lo\n";
         assert_eq!(local_v6(table, Some("lo")).collect::<Vec<_>>(), [Ipv6Addr::LOCALHOST]);

@@ -65,7 +65,7 @@ pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
 pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, ShareNamed, Supervised};
 pub(crate) use interface::Interface;
-pub(crate) use local_addrs::has_address;
+pub(crate) use local_addrs::may_have_address;
 pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use passed::{BOOTSTRAP, KEPT_PREFIX, PEER, Passed};
 pub(crate) use rate_orders::{RateTimes, TimedRate, WeekTimes};

@@ -139,8 +139,7 @@ fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
 fn bind_all(settings: &mut Settings, registry: &Registry) -> Result<(Vec<Listener>, Facts), StartFault> {
     let mut listeners: Vec<Listener> = Vec::new();
     let interface = settings.interface.clone();
-    let for_metrics =
-        settings.metrics_listen.map_or_else(Interface::default, |addr| metrics_interface(addr, &interface));
+    let for_metrics = settings.metrics_listen.map_or_else(Interface::default, |addr| interface.for_metrics(addr));
     settings.passed.close_unwanted(&[
         (KEPT_BOOTSTRAP, settings.bootstrap_serve, &interface),
         (KEPT_PEER, settings.listen, &interface),
@@ -236,18 +235,13 @@ fn bind_control(path: &Path, kept: Option<KeptControl>, registry: &Registry) -> 
     })
 }
 
-/// Whoever reads the metrics on this machine does so over no network, and needs no interface.
-fn metrics_interface(addr: SocketAddr, interface: &Interface) -> Interface {
-    if addr.ip().is_loopback() { Interface::default() } else { interface.clone() }
-}
-
 fn bind_metrics(
     addr: SocketAddr,
     interface: &Interface,
     passed: &mut Passed,
     registry: &Registry,
 ) -> Result<MetricsListener, StartFault> {
-    let interface = metrics_interface(addr, interface);
+    let interface = interface.for_metrics(addr);
     let listening = match passed.kept_listener(KEPT_METRICS) {
         Some(kept) => Ok(kept),
         None => passed.bind_after(|| Listener::listening(addr, &interface)),

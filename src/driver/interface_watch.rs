@@ -1,7 +1,7 @@
 //! Whether the interface that all sockets are bound to is there.
 //!
 //! A socket stays bound to the interface that had the name when it was made. So listeners are made again when the interface has been
-//! made again, which is noticed within [`LOOK_EVERY`].
+//! made again, which is noticed within [`LOOK_EVERY`]. Its addresses may come later.
 
 use super::Driver;
 use super::cx::Phase;
@@ -10,6 +10,7 @@ use super::local_addrs::local_addrs;
 use crate::node::NodeConfig;
 use crate::time::Instant;
 use log::{info, warn};
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,11 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the loop knows of the interface.
 pub(super) struct Watch {
-    interface: Interface,
-    /// Its number when the listeners were made, or since; `None` while it is not there.
+    /// Its number at the last look; `None` while it is not there.
     index: Option<u32>,
-    /// Listeners are to be made again.
-    listens_late: bool,
+    /// Why listeners could not be made again at the last look.
+    failed: Option<io::ErrorKind>,
     look_at: Instant,
 }
 
@@ -30,8 +30,7 @@ impl Watch {
     /// `None` if no interface is named.
     pub(super) fn new(interface: &Interface, now: Instant) -> Option<Self> {
         interface.name()?;
-        let index = interface.index();
-        Some(Self { interface: interface.clone(), index, listens_late: false, look_at: now + LOOK_EVERY })
+        Some(Self { index: interface.index(), failed: None, look_at: now + LOOK_EVERY })
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
@@ -45,7 +44,8 @@ impl Driver {
         let now = self.cx.now;
         let Some(watch) = self.interface.as_mut().filter(|watch| watch.look_at <= now) else { return };
         watch.look_at = now + LOOK_EVERY;
-        let (index, name) = (watch.interface.index(), watch.interface.name().unwrap_or_default().to_owned());
+        let interface = self.net.interface().clone();
+        let (index, name) = (interface.index(), interface.name().unwrap_or_default());
         if index != watch.index {
             watch.index = index;
             match index {
@@ -54,23 +54,33 @@ impl Driver {
                 }
                 Some(_) => info!(interface:% = name; "the interface is back"),
             }
-            watch.listens_late = true;
-            let config = self.node.config().clone();
-            self.reconfigure(NodeConfig { local_addrs: self.local_addrs(), ..config });
         }
-        let is_running = matches!(self.cx.phase, Phase::Running);
-        let late = |watch: &&mut Watch| watch.listens_late && watch.index.is_some() && is_running;
-        let Some(watch) = self.interface.as_mut().filter(late) else { return };
-        match self.net.listen_again(&watch.interface) {
-            Ok(()) => watch.listens_late = false,
-            // Its addresses may come later than the interface.
-            Err(error) => warn!(interface:% = name; "cannot listen at the interface yet: {error}"),
+        let config = self.node.config();
+        let local_addrs = self.local_addrs();
+        if local_addrs != config.local_addrs {
+            let config = NodeConfig { local_addrs, ..config.clone() };
+            self.reconfigure(config);
         }
+        if index.is_some() && matches!(self.cx.phase, Phase::Running) {
+            self.listen_again(&interface);
+        }
+    }
+
+    fn listen_again(&mut self, interface: &Interface) {
+        let outcome = self.net.listen_again().and(self.front.listen_again(interface, self.net.registry()));
+        let Some(watch) = &mut self.interface else { return };
+        let failed = outcome.as_ref().err().map(io::Error::kind);
+        if let Err(error) = outcome
+            && failed != watch.failed
+        {
+            let name = interface.name().unwrap_or_default();
+            warn!(interface:% = name; "cannot listen at the interface yet; this is tried again: {error}");
+        }
+        watch.failed = failed;
     }
 
     /// The addresses of this machine that connections use.
     pub(super) fn local_addrs(&self) -> Vec<IpAddr> {
-        let any = Interface::default();
-        local_addrs(self.interface.as_ref().map_or(&any, |watch| &watch.interface))
+        local_addrs(self.net.interface())
     }
 }

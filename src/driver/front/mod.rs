@@ -15,6 +15,7 @@ pub(crate) use scrapes::MetricsListener;
 
 use super::cx::{Cx, Output};
 use super::host::{Host, ReloadJob};
+use super::interface::Interface;
 use super::passed::KEPT_METRICS;
 use super::refusals::Refusals;
 use super::socket::{Readiness, Step};
@@ -31,6 +32,7 @@ use mio::net::UnixStream;
 use reloads::Reloads;
 use scrapes::Scrapes;
 use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
 /// How soon accepting is tried again after a failure.
@@ -98,6 +100,11 @@ impl Front {
             client.on_ready(readable, writable);
             self.clients.make_ready(slot);
         }
+    }
+
+    /// Listens for those that read the metrics again if the interface was made again.
+    pub(crate) fn listen_again(&mut self, interface: &Interface, registry: &Registry) -> io::Result<()> {
+        self.scrapes.listen_again(interface, registry)
     }
 
     pub(crate) fn on_metrics_ready(&mut self) {

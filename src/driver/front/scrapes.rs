@@ -2,13 +2,16 @@
 
 use crate::control::METRICS_MEDIA_TYPE;
 use crate::driver::cx::{Cx, Output};
+use crate::driver::interface::Interface;
+use crate::driver::net::Listener;
 use crate::driver::socket::{ReadStep, Readiness, Socket};
-use crate::driver::tokens::{CONNECTIONS, SCRAPES};
+use crate::driver::tokens::{CONNECTIONS, METRICS, SCRAPES};
 use crate::time::Instant;
 use httparse::Status;
 use log::debug;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -119,7 +122,21 @@ impl Scrapes {
         self.slots.iter().flatten().all(|scrape| matches!(scrape.stage, Stage::Asking(_) | Stage::Closing))
     }
 
-    /// Accepts nobody any more, if somebody else takes the listener.
+    /// Listens at the same address again if the interface was made again under its name.
+    pub(super) fn listen_again(&mut self, interface: &Interface, registry: &Registry) -> io::Result<()> {
+        let Some(listener) = &mut self.listener else { return Ok(()) };
+        let addr = listener.local_addr()?;
+        let interface = interface.for_metrics(addr);
+        if interface.has(&SockRef::from(&*listener)) {
+            return Ok(());
+        }
+        let socket = Listener::listening(addr, &interface)?;
+        *listener = MetricsListener::adopt(socket, registry, METRICS)?.0;
+        self.accepting = Readiness::none();
+        Ok(())
+    }
+
+    /// Stops accepting if the service manager takes the listener.
     pub(super) fn hand_over_listener(&mut self, registry: &Registry, give: impl FnOnce(BorrowedFd<'_>) -> bool) {
         self.listener.take_if(|listener| {
             let is_taken = give(listener.as_fd());

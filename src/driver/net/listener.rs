@@ -5,7 +5,7 @@ use crate::driver::interface::Interface;
 use crate::driver::socket::Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,8 +60,11 @@ impl Listener {
         Ok(socket)
     }
 
-    /// Listens at the same address again, at an interface that was made again under its name.
-    pub(super) fn bind_again(&mut self, interface: &Interface, registry: &Registry, token: Token) -> io::Result<()> {
+    /// Listens at the same address again if the interface was made again under its name.
+    pub(super) fn stay_at(&mut self, interface: &Interface, registry: &Registry, token: Token) -> io::Result<()> {
+        if interface.has(&SockRef::from(&self.listener)) {
+            return Ok(());
+        }
         // Both sockets are bound to different interfaces, so the old one is not in the way.
         let again = Self::bind(self.local_addr()?, interface, self.service, registry, token)?;
         let is_held = self.is_held;

@@ -99,11 +99,15 @@ impl Net {
         }
     }
 
-    /// Makes the listeners again where they are, but for those that accept nobody any more, which belong to the next run.
-    /// Errors: the first. Those that were made stay.
-    pub(crate) fn listen_again(&mut self, interface: &Interface) -> io::Result<()> {
-        let (registry, mut listeners) = (self.poll.registry(), self.listeners.iter_mut().enumerate());
-        listeners.try_for_each(|(index, listener)| listener.bind_again(interface, registry, Token(LISTENERS.0 + index)))
+    /// Makes those listeners again that are not at the interface any more.
+    /// Errors: the first; the others are tried all the same.
+    pub(crate) fn listen_again(&mut self) -> io::Result<()> {
+        let mut first = Ok(());
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Token(LISTENERS.0 + index);
+            first = first.and(listener.stay_at(&self.interface, self.poll.registry(), token));
+        }
+        first
     }
 
     /// Errors: Only if epoll itself fails, or is interrupted.

@@ -57,10 +57,16 @@ impl There {
 
     /// Makes a link to it: `NAME` with 10.N.0.1 here, `NAME-far` with 10.N.0.2 there.
     fn link(&self, name: &str, n: u8) {
+        self.link_without_address(name, n);
+        sh(&format!("ip addr add 10.{n}.0.1/24 dev {name}"));
+    }
+
+    /// The same, without the address here.
+    fn link_without_address(&self, name: &str, n: u8) {
         let id = self.0.id();
         sh(&format!(
             "ip link add {name} type veth peer name {name}-far && ip link set {name}-far netns {id} && \
-             sysctl -q net.ipv6.conf.{name}.disable_ipv6=1 && ip addr add 10.{n}.0.1/24 dev {name} && ip link set {name} up"
+             sysctl -q net.ipv6.conf.{name}.disable_ipv6=1 && ip link set {name} up"
         ));
         assert!(self.sh(&format!(
             "sysctl -q net.ipv6.conf.{name}-far.disable_ipv6=1 && ip addr add 10.{n}.0.2/24 dev {name}-far && \
@@ -140,6 +146,59 @@ fn everything_uses_the_interface_also_while_it_is_gone_and_after_it_is_back() {
     assert_eq!(sent_over("eth0"), before);
     // The system answers such a connection, over the interface that it came by.
     assert!(!there.connects(beside), "only the interface takes connections");
+}
+
+#[test]
+fn each_listener_comes_back_with_its_address_and_a_new_name_that_is_taken_back_changes_nothing() {
+    if !is_inside(
+        "base::interface::each_listener_comes_back_with_its_address_and_a_new_name_that_is_taken_back_changes_nothing",
+    ) {
+        return;
+    }
+    let there = There::new();
+    sh("ip link set lo up");
+    there.link("wg0", 9);
+    let ports = std::iter::repeat_with(free_port);
+    let addrs: Vec<SocketAddr> = ports.take(3).map(|port| SocketAddr::from(([10, 9, 0, 1], port))).collect();
+    // The listener of the bootstrap node is the first, and needs no address.
+    let peer = Setup::peer().serves(SocketAddr::from(([0, 0, 0, 0], addrs[0].port()))).set("interface", "'wg0'");
+    let peer = peer.set("listen_addr", "'10.9.0.1'").set("listen_port", &addrs[1].port().to_string());
+    let peer = peer.set("metrics_listen", &format!("'{}'", addrs[2])).start();
+    let connects = || addrs.iter().all(|addr| there.connects(*addr));
+    assert!(connects());
+    let failures = || peer.log().matches("cannot listen at the interface yet").count();
+    let returns = || peer.log().matches("the interface is back").count();
+
+    sh("ip link set wg0 down && ip link set wg0 name other");
+    peer.await_log("the interface is gone");
+    sh("ip link set other name wg0 && ip link set wg0 up");
+    until("it is back", LIMIT, || returns() == 1);
+    until("all listen", LIMIT, connects);
+    assert_eq!(failures(), 0, "{}", peer.log());
+
+    sh("ip link del wg0");
+    until("it is gone again", LIMIT, || peer.log().matches("the interface is gone").count() == 2);
+    there.link_without_address("wg0", 9);
+    until("two listeners lack their address", LIMIT, || failures() > 0);
+    holds("that is said once", Duration::from_secs(5), || failures() == 1);
+    sh("ip addr add 10.9.0.1/24 dev wg0");
+    until("all listen again", LIMIT, connects);
+    assert_eq!(failures(), 1);
+}
+
+#[test]
+fn an_address_that_comes_after_the_interface_is_advertised() {
+    if !is_inside("base::interface::an_address_that_comes_after_the_interface_is_advertised") {
+        return;
+    }
+    let there = There::new();
+    sh("ip link set lo up");
+    there.link_without_address("wg0", 9);
+    let peer = Setup::peer().set("listen_addr", "'0.0.0.0'").set("interface", "'wg0'");
+    let peer = peer.joins(&[SocketAddr::from(([203, 0, 113, 7], 9))]).start();
+    assert_eq!(peer.status()["advertise"], Value::Null);
+    sh("ip addr add 10.9.0.1/24 dev wg0");
+    until("it is advertised", LIMIT, || peer.status()["advertise"].to_string().contains("10.9.0.1:"));
 }
 
 /// Runs `pyrated` with this configuration: its exit code, and what it says.

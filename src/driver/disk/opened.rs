@@ -268,4 +268,22 @@ mod tests {
         files.tend(false, at(3_002), &mut jobs);
         assert!(files.gives_back(at(3_002)), "a new second");
     }
+
+    #[test]
+    fn a_file_that_nobody_reads_stays_open_for_five_seconds() {
+        let share = tempfile::tempdir().unwrap();
+        std::fs::write(share.path().join("a"), b"a").unwrap();
+        let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
+        let poll = Poll::new().unwrap();
+        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
+        let mut files = OpenedFiles::default();
+        files.opening.insert(name.clone(), Permit::for_file());
+        files.on_opened(&name, root.open_file(&name), at(0)).unwrap();
+        files.tend(true, at(4_999), &mut jobs);
+        assert!(files.file(&name).is_some());
+        assert_eq!(files.next_deadline(), Some(at(5_000)));
+        files.tend(true, at(5_000), &mut jobs);
+        assert!(files.are_all_closed() || files.gives_back(at(5_000)), "a job closes it");
+        assert!(files.file(&name).is_none());
+    }
 }

@@ -88,7 +88,7 @@ impl Driver {
             WAKER => {}
             SIGNALS => self.signals.iter_mut().for_each(Signals::on_ready),
             CONTROL => self.front.on_listener_ready(),
-            WATCH => self.disk.on_watch_ready(self.cx.now),
+            WATCH => self.disk.on_watch_ready(self.net.registry(), WATCH, self.cx.now),
             METRICS => self.front.on_metrics_ready(),
             Token(token) if (CLIENTS.0..CONNECTIONS.0).contains(&token) => {
                 let (readable, writable, _) = directions(event);

@@ -23,15 +23,20 @@ const CLAIM_BYTES_MAX: u64 = 255;
 /// Renames within the directory of a place.
 /// Errors: as the system reports them, `EEXIST` if the name is taken. Then the file has its old name.
 pub(super) fn rename_without_replacing(place: &Place, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-    match rename_noreplace(place.directory(), from, to) {
+    rename_at_once(place.directory(), from, to).unwrap_or_else(|| claim_and_rename(place, from, to))
+}
+
+/// The same within a directory, where the filesystem can do it by itself; else `None`.
+pub(super) fn rename_at_once(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Option<Result<(), Errno>> {
+    match rename_noreplace(directory, from, to) {
         // The filesystem, the kernel or the C library does not know the flag.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {}
-        outcome => return outcome,
+        outcome => return Some(outcome),
     }
-    match link_and_unlink(place.directory(), from, to) {
+    match link_and_unlink(directory, from, to) {
         // There are no hard links, or none for us.
-        Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => claim_and_rename(place, from, to),
-        outcome => outcome,
+        Err(Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EINVAL) => None,
+        outcome => Some(outcome),
     }
 }
 

@@ -4,11 +4,14 @@
 //! What is there may have been put there by anyone who may write to the directory: nothing is followed, nothing is opened that may
 //! wait, and everything has a bound.
 
+use super::claim::rename_at_once;
 use crate::link::{ContentLink, LinkFault};
+use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +19,9 @@ use thiserror::Error;
 
 /// How the names of the files end.
 const SUFFIX: &[u8] = b".pyrate";
+
+/// What some editors begin a text with.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -72,7 +78,6 @@ pub(crate) struct Dropped {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[rustfmt::skip]
 pub(crate) enum DropFault {
-    #[error("not a regular file")] NotRegular,
     #[error("larger than {FILE_BYTES_MAX} bytes")] TooLarge,
     #[error("cannot be read: {0}")] Unreadable(io::ErrorKind),
     #[error("line {line}: {fault}")] Line { line: usize, fault: LinkFault },
@@ -109,6 +114,8 @@ impl Look {
     /// Errors: as the system reports them of the directory.
     pub(crate) fn run(self) -> io::Result<Looked> {
         let mut looked = Looked::default();
+        // Each file that is taken may become one that cannot be renamed.
+        let room = FILES_PER_LOOK_MAX.min(FILES_SEEN_MAX.saturating_sub(self.dealt_with.len()));
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -116,24 +123,23 @@ impl Look {
                 continue;
             }
             // Of a link itself; one that is gone needs no look.
-            let Ok(found) = entry.metadata() else { continue };
+            let Some(found) = entry.metadata().ok().filter(Metadata::is_file) else { continue };
             let identity = Identity::of(&found);
             if self.dealt_with.get(&name) == Some(&identity) {
                 looked.dealt_with.insert(name, identity);
                 continue;
             }
-            let is_endless = found.is_file() && found.size() > FILE_BYTES_MAX;
+            let is_endless = found.size() > FILE_BYTES_MAX;
             let is_complete = self.complete.contains(&name) || self.seen.get(&name) == Some(&identity) || is_endless;
             // Programs create a file before they write to it.
-            let is_begun = found.is_file() && found.size() == 0;
-            let has_room = looked.files.len() < FILES_PER_LOOK_MAX;
-            if is_complete && has_room && !is_begun {
+            let is_begun = found.size() == 0;
+            if is_complete && looked.files.len() < room && !is_begun {
                 if let Some(links) = read(&entry.path(), &found) {
                     looked.files.push(Dropped { name, identity, links });
                     continue;
                 }
             } else {
-                looked.has_more |= is_complete && !is_begun;
+                looked.has_more |= is_complete && !is_begun && room > 0;
             }
             if looked.seen.len() < FILES_SEEN_MAX {
                 // Complete ones stay so.
@@ -144,16 +150,14 @@ impl Look {
     }
 }
 
-fn is_dropped(name: &OsStr) -> bool {
+/// Whether a file of this name is taken, if it is a regular one.
+pub(crate) fn is_dropped(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.len() > SUFFIX.len() && name.ends_with(SUFFIX) && !name.starts_with(b".")
 }
 
 /// The links of a file; `None` if it has changed since it was found.
 fn read(path: &Path, found: &Metadata) -> Option<Result<Vec<String>, DropFault>> {
-    if !found.is_file() {
-        return Some(Err(DropFault::NotRegular));
-    }
     if found.size() > FILE_BYTES_MAX {
         return Some(Err(DropFault::TooLarge));
     }
@@ -175,8 +179,9 @@ fn read(path: &Path, found: &Metadata) -> Option<Result<Vec<String>, DropFault>>
     }
 }
 
-/// One link a line. Blank lines, and those that begin with `#`, are passed over.
+/// One link a line. Blank lines, and those that begin with `#`, are passed over, and so is a byte order mark.
 fn links(bytes: &[u8]) -> Result<Vec<String>, DropFault> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut links = Vec::new();
     for (line, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
         let text = text.trim_ascii();
@@ -204,7 +209,8 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// Gives a file the name that says what became of it, unless it is another one by now. No file is replaced.
+/// Gives a file the name that says what became of it, unless it is another one by now. No file is replaced, but one that comes at
+/// the same moment on a filesystem that knows neither such a rename nor hard links.
 ///
 /// Errors: as the system reports them.
 pub(crate) fn rename(directory: &Path, name: &OsStr, identity: Identity, verdict: Verdict) -> io::Result<()> {
@@ -219,13 +225,18 @@ pub(crate) fn rename(directory: &Path, name: &OsStr, identity: Identity, verdict
         Verdict::Added => "added",
         Verdict::Failed => "failed",
     };
+    let opened = File::open(directory)?;
     for number in 1..=NAMES_TRIED_MAX {
-        let mut to = from.clone().into_os_string();
+        let mut to = name.to_owned();
         to.push(if number == 1 { format!(".{suffix}") } else { format!(".{suffix}.{number}") });
-        match fs::symlink_metadata(&to) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::rename(&from, &to),
-            Err(error) => return Err(error),
+        match rename_at_once(opened.as_fd(), name.as_bytes(), to.as_bytes()) {
+            Some(Err(Errno::EEXIST)) => {}
+            Some(outcome) => return Ok(outcome?),
+            None => match fs::symlink_metadata(directory.join(&to)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::rename(&from, directory.join(&to)),
+                Err(error) => return Err(error),
+            },
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())

@@ -55,7 +55,7 @@ mod usable;
 mod volume;
 
 pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, HashCache};
-pub(crate) use dropped::{DropFault, Dropped, Look, Looked, Seen, Verdict, rename as rename_dropped};
+pub(crate) use dropped::{Dropped, Look, Looked, Seen, Verdict, is_dropped, rename as rename_dropped};
 pub(crate) use hasher::FileHasher;
 pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};

@@ -8,8 +8,9 @@ use super::Disk;
 use super::job::{Done, Key, Lane};
 use crate::control::{CallError, RawText, Reply, Selector, WatchReply};
 use crate::driver::cx::{Cx, Output, Phase};
+use crate::fault::DiskFault;
 use crate::name::Escaped;
-use crate::store::{DropFault, Dropped, Look, Looked, Seen, Verdict, rename_dropped};
+use crate::store::{Dropped, Look, Looked, Seen, Verdict, is_dropped, rename_dropped};
 use crate::time::Instant;
 use log::{info, warn};
 use mio::unix::SourceFd;
@@ -30,12 +31,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Names that are kept of those that inotify says; a look finds the others.
 const NAMES_MAX: usize = 4096;
 
+/// Reads of what inotify says in one turn of the loop, of 4 KiB each.
+const READS_PER_TURN_MAX: usize = 16;
+
 /// The directory, and how far its files are.
 pub(super) struct Watch {
     directory: PathBuf,
     /// Absent where the system has none left.
     notices: Option<Arc<Inotify>>,
     complete: BTreeSet<OsString>,
+    /// Those of these names that the look was given that goes on.
+    given: BTreeSet<OsString>,
     seen: Seen,
     dealt_with: Seen,
     step: Step,
@@ -68,10 +74,10 @@ impl Watch {
             Ok(Arc::new(notices))
         });
         let notices = notices.map_err(|error| warn!(error:%; "no inotify: the watched directory is polled")).ok();
-        let (complete, seen, dealt_with) = Default::default();
+        let (complete, given, seen, dealt_with) = Default::default();
         let (step, look_at) = (Step::Idle, Some(now));
         let (added, failed, error, refused) = Default::default();
-        Self { directory, notices, complete, seen, dealt_with, step, look_at, added, failed, error, refused }
+        Self { directory, notices, complete, given, seen, dealt_with, step, look_at, added, failed, error, refused }
     }
 
     pub(super) fn reply(&self) -> WatchReply {
@@ -83,24 +89,45 @@ impl Watch {
         }
     }
 
-    /// Takes what inotify says, and has the directory looked at.
-    fn on_ready(&mut self, now: Instant) {
+    /// Takes what inotify says, and has the directory looked at if that may concern it. What is left for the next turn makes it
+    /// ready again.
+    fn on_ready(&mut self, registry: &Registry, token: Token, now: Instant) {
         let Some(notices) = &self.notices else { return };
-        while let Ok(events) = notices.read_events() {
-            let names = events.into_iter().filter_map(|event| event.name);
-            let room = NAMES_MAX.saturating_sub(self.complete.len());
-            self.complete.extend(names.take(room));
-            self.look_at = Some(now);
+        for _ in 0..READS_PER_TURN_MAX {
+            let Ok(events) = notices.read_events() else { return };
+            for event in events {
+                match event.name {
+                    // What was renamed has come under its new name as well.
+                    Some(name) if !is_dropped(&name) => continue,
+                    Some(name) if self.complete.len() < NAMES_MAX => drop(self.complete.insert(name)),
+                    // Others may be lost.
+                    Some(_) | None => {}
+                }
+                self.look_at = Some(now);
+            }
         }
+        // epoll tells of it once.
+        let again = registry.reregister(&mut SourceFd(&notices.as_fd().as_raw_fd()), token, Interest::READABLE);
+        if let Err(error) = again {
+            warn!(error:%; "no inotify any more: the watched directory is polled");
+            self.notices = None;
+        }
+    }
+
+    /// Whether a look is due now. None is while the daemon leaves.
+    fn is_due(&mut self, phase: Phase, now: Instant) -> bool {
+        self.look_at.take_if(|at| *at <= now).is_some() && phase == Phase::Running
     }
 
     fn look(&mut self) -> impl FnOnce() -> io::Result<Looked> + Send + 'static {
         (self.look_at, self.step) = (None, Step::Looking);
+        self.given = std::mem::take(&mut self.complete);
+        // Copies, since a look that fails brings nothing back.
         let look = Look {
             directory: self.directory.clone(),
-            complete: std::mem::take(&mut self.complete),
-            seen: std::mem::take(&mut self.seen),
-            dealt_with: std::mem::take(&mut self.dealt_with),
+            complete: self.given.clone(),
+            seen: self.seen.clone(),
+            dealt_with: self.dealt_with.clone(),
         };
         let notices = self.notices.clone();
         move || {
@@ -112,6 +139,34 @@ impl Watch {
             }
             look.run()
         }
+    }
+
+    /// Takes what a look has found. After one that failed all is as it was before.
+    fn on_looked(&mut self, outcome: io::Result<Looked>, now: Instant) {
+        let given = std::mem::take(&mut self.given);
+        match outcome {
+            Ok(looked) => {
+                self.error = None;
+                (self.seen, self.dealt_with) = (looked.seen, looked.dealt_with);
+                self.step = Step::Dealing { files: looked.files.into(), then: looked.has_more };
+            }
+            Err(error) => {
+                let error = DiskFault::from(error).to_string();
+                if self.error.as_ref() != Some(&error) {
+                    let path = Escaped::path(&self.directory);
+                    warn!(path:%, error:%; "cannot read the watched directory; it is looked at again");
+                }
+                self.error = Some(error);
+                self.complete.extend(given);
+                self.wait(now + LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Nothing is to be done until then, or until the look that is ordered already.
+    fn wait(&mut self, until: Instant) {
+        self.step = Step::Idle;
+        self.look_at = Some(self.look_at.map_or(until, |at| at.min(until)));
     }
 }
 
@@ -125,16 +180,17 @@ impl Disk {
         self.watch.as_ref().map(Watch::reply)
     }
 
-    pub(crate) fn on_watch_ready(&mut self, now: Instant) {
-        self.watch.iter_mut().for_each(|watch| watch.on_ready(now));
+    pub(crate) fn on_watch_ready(&mut self, registry: &Registry, token: Token, now: Instant) {
+        self.watch.iter_mut().for_each(|watch| watch.on_ready(registry, token, now));
     }
 
     pub(super) fn look_if_due(&mut self, cx: &Cx) {
-        let is_due = |watch: &&mut Watch| watch.look_at.is_some_and(|at| at <= cx.now) && cx.phase == Phase::Running;
-        let Some(watch) = self.watch.as_mut().filter(is_due) else { return };
+        let Some(watch) = &mut self.watch else { return };
+        if !watch.is_due(cx.phase, cx.now) {
+            return;
+        }
         if !matches!(watch.step, Step::Idle) {
             // The next look follows this one.
-            watch.look_at = None;
             if let Step::Dealing { then, .. } = &mut watch.step {
                 *then = true;
             }
@@ -146,24 +202,7 @@ impl Disk {
 
     pub(super) fn on_watch_looked(&mut self, outcome: io::Result<Looked>, cx: &mut Cx) {
         let Some(watch) = &mut self.watch else { return };
-        let mut files = VecDeque::new();
-        let mut then = false;
-        match outcome {
-            Ok(looked) => {
-                watch.error = None;
-                (watch.seen, watch.dealt_with) = (looked.seen, looked.dealt_with);
-                (files, then) = (looked.files.into(), looked.has_more);
-            }
-            Err(error) => {
-                let error = error.to_string();
-                if watch.error.as_ref() != Some(&error) {
-                    let path = Escaped::path(&watch.directory);
-                    warn!(path:%, error:%; "cannot read the watched directory; it is looked at again");
-                }
-                watch.error = Some(error);
-            }
-        }
-        watch.step = Step::Dealing { files, then };
+        watch.on_looked(outcome, cx.now);
         self.deal_with_next(cx);
     }
 
@@ -174,8 +213,7 @@ impl Disk {
         let Some(file) = files.front() else {
             // Something may have come while this went on.
             let next = if *then || !watch.complete.is_empty() { cx.now } else { cx.now + LOOK_EVERY };
-            watch.look_at = Some(next);
-            watch.step = Step::Idle;
+            watch.wait(next);
             return;
         };
         match &file.links {
@@ -184,11 +222,6 @@ impl Disk {
                 let since = file.identity.came();
                 let what = links.iter().map(|link| Selector::NewLink { link: link.clone(), since }).collect();
                 cx.out.push(Output::Links(what));
-            }
-            Err(DropFault::NotRegular) => {
-                let path = watch.directory.join(&file.name);
-                warn!(path:% = Escaped::path(&path); "what is no regular file stays in the watched directory as it is");
-                self.end_first(Verdict::Failed, Err(None), cx);
             }
             Err(why) => {
                 let path = watch.directory.join(&file.name);
@@ -228,7 +261,7 @@ impl Disk {
             Ok(()) => {
                 watch.refused = None;
                 let links = file.links.as_ref().map_or(0, Vec::len);
-                info!(path:%, links = links as u64; "the links of a file of the watched directory are downloads now");
+                info!(path:%, links = links as u64; "a file of the watched directory was processed");
                 self.rename_first(Verdict::Added);
             }
             Err(error) => {
@@ -249,11 +282,11 @@ impl Disk {
     }
 
     pub(super) fn on_watch_renamed(&mut self, verdict: Verdict, outcome: io::Result<()>, cx: &mut Cx) {
-        self.end_first(verdict, outcome.map_err(Some), cx);
+        self.end_first(verdict, outcome, cx);
     }
 
     /// The first file has been dealt with. One that has its name still is passed over from now on, with the error that kept it.
-    fn end_first(&mut self, verdict: Verdict, outcome: Result<(), Option<io::Error>>, cx: &mut Cx) {
+    fn end_first(&mut self, verdict: Verdict, outcome: io::Result<()>, cx: &mut Cx) {
         let Some(watch) = &mut self.watch else { return };
         let Step::Dealing { files, .. } = &mut watch.step else { return };
         let first = files.pop_front();
@@ -262,15 +295,90 @@ impl Disk {
             Verdict::Failed => watch.failed += 1,
         }
         if let (Err(error), Some(Dropped { name, identity, .. })) = (outcome, first) {
-            if let Some(error) = error {
-                let path = watch.directory.join(&name);
-                warn!(
-                    path:% = Escaped::path(&path), error:%;
-                    "cannot rename a file of the watched directory; it is passed over until it changes"
-                );
-            }
+            let path = watch.directory.join(&name);
+            warn!(
+                path:% = Escaped::path(&path), error:%;
+                "cannot rename a file of the watched directory; it is passed over until it changes"
+            );
             watch.dealt_with.insert(name, identity);
         }
         self.deal_with_next(cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::path::Path;
+
+    const TOKEN: Token = Token(7);
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_ms(ms)
+    }
+
+    fn watching(directory: &Path) -> (Watch, Poll) {
+        let poll = Poll::new().unwrap();
+        (Watch::new(directory.to_owned(), poll.registry(), TOKEN, at(0)), poll)
+    }
+
+    fn look(watch: &mut Watch, now: Instant) {
+        let outcome = watch.look()();
+        watch.on_looked(outcome, now);
+    }
+
+    /// Whether inotify has something to say.
+    fn is_ready(poll: &mut Poll) -> bool {
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
+    }
+
+    #[test]
+    fn a_look_that_is_due_is_not_due_again_while_the_daemon_leaves() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut watch, _poll) = watching(directory.path());
+        assert!(!watch.is_due(Phase::Leaving(at(9)), at(0)));
+        assert_eq!(watch.look_at, None, "the loop would never sleep");
+    }
+
+    #[test]
+    fn only_files_that_may_be_taken_are_looked_for_and_no_turn_reads_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut watch, mut poll) = watching(directory.path());
+        look(&mut watch, at(0));
+        watch.wait(at(10_000));
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("a.pyrate.added"), "x").unwrap();
+        assert!(is_ready(&mut poll));
+        watch.on_ready(poll.registry(), TOKEN, at(1));
+        assert_eq!((watch.look_at, watch.complete.len()), (Some(at(10_000)), 0));
+        let count = 3_000;
+        (0..count).for_each(|number| std::fs::write(path(&format!("{number}.pyrate")), "x").unwrap());
+        let mut turns = 0;
+        while is_ready(&mut poll) {
+            watch.on_ready(poll.registry(), TOKEN, at(2));
+            turns += 1;
+        }
+        assert_eq!((watch.look_at, watch.complete.len()), (Some(at(2)), count));
+        assert!(turns > 1, "all in one turn");
+    }
+
+    #[test]
+    fn after_a_look_that_failed_all_is_known_as_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watched");
+        std::fs::create_dir(&path).unwrap();
+        let (mut watch, _poll) = watching(&path);
+        std::fs::write(path.join("seen.pyrate"), "x").unwrap();
+        look(&mut watch, at(0));
+        watch.dealt_with.clone_from(&watch.seen);
+        watch.complete.insert("complete.pyrate".into());
+        std::fs::rename(&path, directory.path().join("away")).unwrap();
+        look(&mut watch, at(1));
+        assert_eq!(watch.error.as_deref(), Some("no such file or directory"));
+        assert_eq!((watch.seen.len(), watch.dealt_with.len(), watch.complete.len()), (1, 1, 1));
+        assert_eq!(watch.look_at, Some(at(10_001)), "a failure is not tried again at once");
     }
 }

@@ -55,10 +55,11 @@ fn lines_are_links_comments_or_blank() {
     ] {
         assert_eq!(links(text.as_bytes()), Err(fault));
     }
+    assert_eq!(links(format!("\u{feff}{}", link("")).as_bytes()), Ok(vec![link("")]), "a byte order mark");
 }
 
 #[test]
-fn what_is_no_small_file_that_can_be_read_is_set_aside_and_never_waited_for() {
+fn what_is_no_regular_file_is_left_alone_and_one_that_is_too_large_is_set_aside() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("target"), link("")).unwrap();
@@ -67,18 +68,13 @@ fn what_is_no_small_file_that_can_be_read_is_set_aside_and_never_waited_for() {
     nix::unistd::mkfifo(&path("fifo.pyrate"), Mode::S_IRWXU).unwrap();
     // It grows, and is never the same twice.
     fs::File::create(path("endless.pyrate")).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
-    let first = look(directory.path(), &[], Seen::new());
-    assert_eq!(names(&first), ["endless.pyrate"]);
-    let all = look(directory.path(), &[], first.seen);
-    assert_eq!(names(&all), ["directory.pyrate", "endless.pyrate", "fifo.pyrate", "link.pyrate"]);
-    for file in &all.files {
-        let wanted = if file.name == "endless.pyrate" { DropFault::TooLarge } else { DropFault::NotRegular };
-        assert_eq!(file.links, Err(wanted), "{:?}", file.name);
-        rename(directory.path(), &file.name, file.identity, Verdict::Failed).unwrap();
-    }
-    assert!(
-        path("target").exists() && path("link.pyrate.failed").is_symlink() && path("directory.pyrate.failed").is_dir()
-    );
+    let all = ["directory.pyrate", "endless.pyrate", "fifo.pyrate", "link.pyrate"];
+    let looked = look(directory.path(), &all, Seen::new());
+    assert_eq!((names(&looked), looked.seen.len()), (vec!["endless.pyrate"], 0));
+    let file = &looked.files[0];
+    assert_eq!(file.links, Err(DropFault::TooLarge));
+    rename(directory.path(), &file.name, file.identity, Verdict::Failed).unwrap();
+    assert!(path("endless.pyrate.failed").is_file());
     if !nix::unistd::Uid::effective().is_root() {
         fs::write(path("secret.pyrate"), link("")).unwrap();
         fs::set_permissions(path("secret.pyrate"), fs::Permissions::from_mode(0o0)).unwrap();
@@ -144,4 +140,44 @@ fn a_file_that_could_not_be_renamed_is_not_taken_again_until_it_changes() {
     assert_eq!((looked.files.len(), &looked.dealt_with), (0, &dealt_with));
     fs::write(&path, link("&size=7")).unwrap();
     assert_eq!((again(&dealt_with).files.len(), again(&dealt_with).dealt_with.len()), (1, 0));
+}
+
+#[test]
+fn nothing_is_taken_while_as_many_as_are_remembered_could_not_be_renamed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.pyrate");
+    fs::write(&path, link("")).unwrap();
+    let identity = Identity::of(&fs::metadata(&path).unwrap());
+    let taken = |count: usize| {
+        let dealt_with = (0..count).map(|number| (format!("{number}.pyrate").into(), identity)).collect();
+        let complete = BTreeSet::from(["a.pyrate".into()]);
+        Look { directory: directory.path().into(), complete, seen: Seen::new(), dealt_with }.run().unwrap()
+    };
+    assert_eq!(taken(FILES_SEEN_MAX - 1).files.len(), 1);
+    let full = taken(FILES_SEEN_MAX);
+    assert!(full.files.is_empty() && !full.has_more && full.seen.contains_key(OsStr::new("a.pyrate")));
+}
+
+#[test]
+fn a_file_that_comes_at_the_same_moment_is_not_replaced() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for round in 0..2_000 {
+        fs::write(path("a.pyrate"), "ours").unwrap();
+        let identity = Identity::of(&fs::metadata(path("a.pyrate")).unwrap());
+        let both = std::sync::Barrier::new(2);
+        let is_theirs = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                both.wait();
+                fs::File::create_new(path("a.pyrate.added")).is_ok()
+            });
+            both.wait();
+            rename(directory.path(), OsStr::new("a.pyrate"), identity, Verdict::Added).unwrap();
+            other.join().unwrap()
+        });
+        let ours = if is_theirs { "a.pyrate.added.2" } else { "a.pyrate.added" };
+        assert!(!is_theirs || fs::read(path("a.pyrate.added")).unwrap().is_empty(), "replaced in round {round}");
+        assert_eq!(fs::read_to_string(path(ours)).unwrap(), "ours");
+        ["a.pyrate.added", "a.pyrate.added.2"].iter().for_each(|name| drop(fs::remove_file(path(name))));
+    }
 }

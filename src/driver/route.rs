@@ -10,9 +10,10 @@ use crate::bootstrap::BootstrapAction;
 use crate::content::WrittenManifest;
 use crate::control::{CallError, CallId, ExitCode, Reply, Request, encode_notice};
 use crate::fault::DiskFault;
-use crate::id::ClientId;
-use crate::node::contract::Refusal;
+use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
+use crate::node::contract::{PartSpec, Refusal};
 use crate::node::{Action, Event};
+use crate::store::PartRequest;
 use crate::time::Instant;
 use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_list};
 use std::ops::Range;
@@ -160,11 +161,7 @@ impl Driver {
             | Action::CallBack { .. }) => self.order_response(order),
             Action::Close { exchange } => net.close_request(exchange, cx),
             Action::Report { exchange, report } => net.report(exchange, &report),
-            Action::Refuse { exchange, reason } => {
-                if reason != Refusal::Leaving || !self.keep_request(exchange) {
-                    self.net.refuse_request(exchange, reason.peer_reason(), reason.reason(), &reason, &self.cx);
-                }
-            }
+            Action::Refuse { exchange, reason } => self.refuse(exchange, reason),
             Action::Dial { exchange, to, messages, expect, connect_max } => {
                 net.dial(exchange, to, Task::Messages { messages, expect, connect_max }, cx);
             }
@@ -188,10 +185,16 @@ impl Driver {
             Action::Resolve { host } => disk.resolve(host, net.interface()),
             Action::StartScan => disk.start_scan(front.host().log_files()),
             Action::LookAt { names } => disk.look_at(names),
-            order @ (Action::ProbeTarget { .. }
-            | Action::MakeDirectories { .. }
-            | Action::OpenPart { .. }
-            | Action::DropPart { .. }) => self.order_at_target(order),
+            Action::ProbeTarget { download, spec, b3, size } => {
+                self.order_part(download, (spec, b3, size), PartOrder::Probe);
+            }
+            Action::MakeDirectories { download, spec, paths } => {
+                self.order_part(download, (spec, None, None), |part| PartOrder::MakeDirectories(part, paths));
+            }
+            Action::OpenPart { download, spec, b3, size } => {
+                self.order_part(download, (spec, b3, size), PartOrder::Open);
+            }
+            Action::DropPart { download, spec } => self.order_part(download, (spec, None, None), PartOrder::Drop),
             Action::SetOutline { download, b3, size } => disk.set_outline(download, b3, size, cx),
             Action::CheckPart { download, original } => {
                 disk.order_part(download, PartOrder::Check(original), net, cx);
@@ -210,23 +213,22 @@ impl Driver {
         }
     }
 
-    /// Executes an order that names the target of a download.
-    fn order_at_target(&mut self, order: Action) {
+    fn refuse(&mut self, exchange: ExchangeId, reason: Refusal) {
+        if reason != Refusal::Leaving || !self.keep_request(exchange) {
+            self.net.refuse_request(exchange, reason.peer_reason(), reason.reason(), &reason, &self.cx);
+        }
+    }
+
+    /// Orders what names the target of a download, the hash of its content and its size, if they are known.
+    fn order_part(
+        &mut self,
+        download: TransferId,
+        (spec, b3, size): (PartSpec, Option<ContentHash>, Option<u64>),
+        order: impl FnOnce(PartRequest) -> PartOrder,
+    ) {
         let Self { net, disk, cx, .. } = self;
-        let (download, order) = match order {
-            Action::ProbeTarget { download, spec, b3, size } => {
-                (download, PartOrder::Probe(disk.part_request(spec, b3, size)))
-            }
-            Action::MakeDirectories { download, spec, paths } => {
-                (download, PartOrder::MakeDirectories(disk.part_request(spec, None, None), paths))
-            }
-            Action::OpenPart { download, spec, b3, size } => {
-                (download, PartOrder::Open(disk.part_request(spec, b3, size)))
-            }
-            Action::DropPart { download, spec } => (download, PartOrder::Drop(disk.part_request(spec, None, None))),
-            _ => return,
-        };
-        disk.order_part(download, order, net, cx);
+        let part = disk.part_request(spec, b3, size);
+        disk.order_part(download, order(part), net, cx);
     }
 
     fn execute_bootstrap(&mut self, action: BootstrapAction) {

@@ -183,10 +183,8 @@ pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<Recalled> {
     if let Ok(form) = serde_json::from_slice::<EventsForm>(bytes) {
         return Some(Recalled::Events(read_events(form.events)));
     }
-    if let Some(wish) = decode_wish(id, bytes) {
-        return Some(Recalled::Wish(Box::new(wish)));
-    }
-    Some(Recalled::Download(Box::new(decode_download(id, bytes)?)))
+    let download = decode_download(id, bytes).map(|download| Recalled::Download(Box::new(download)));
+    download.or_else(|| decode_wish(id, bytes).map(|wish| Recalled::Wish(Box::new(wish))))
 }
 
 fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {

@@ -106,6 +106,9 @@ pub struct ScanReport {
     pub others_read: bool,
 }
 
+/// Empty directories that a report names.
+pub(crate) const EMPTY_DIRECTORIES_MAX: usize = 10_000;
+
 /// Most names of each kind that a report has.
 const REPORT_NAMES_MAX: usize = 16;
 
@@ -131,7 +134,8 @@ impl ScanReport {
             paths.into_iter().filter_map(move |path| FileName::from_bytes(&beneath(path.as_bytes())))
         };
         self.hidden.extend(named(hidden));
-        let empty: Vec<FileName> = empty.iter().filter_map(|path| self.beneath(name, path)).collect();
+        let room = EMPTY_DIRECTORIES_MAX.saturating_sub(self.empty.len());
+        let empty: Vec<FileName> = empty.iter().filter_map(|path| self.beneath(name, path)).take(room).collect();
         self.empty.extend(empty);
         self.empty.sort();
         self.names_refused += names_refused;

@@ -14,7 +14,7 @@ use super::volume::Volume;
 use super::{file_type, scanned, stat_at};
 use crate::fault::DiskFault;
 use crate::left_out::LeftOutReason;
-use crate::library::{RECENT_MAX, RecentFile, ScanReport, ScannedFile};
+use crate::library::{EMPTY_DIRECTORIES_MAX, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
 use crate::name::{FileName, is_control};
 use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
@@ -35,10 +35,7 @@ const HIDDEN_PLACES_MAX: usize = 64;
 /// Mounts, refused names and unreadable paths that the report names, each; all are counted.
 const NAMED_MAX: usize = 16;
 
-/// Empty directories that the report names.
-const EMPTY_DIRECTORIES_MAX: usize = 10_000;
-
-/// Bytes of their names.
+/// Bytes of the names of empty directories that the report names.
 const EMPTY_DIRECTORIES_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default)]

@@ -409,5 +409,8 @@ fn what_a_further_share_reports_has_its_name_before_it() {
     assert_eq!((whole.names_refused, whole.refused.len()), (1, 1));
     assert_eq!(whole.hidden, of(&["music/d", "films"]), "all files of a share that cannot be read stay");
     assert_eq!(whole.mounts, of(&["music/m"]));
-    assert_eq!((whole.unreadable, whole.unread), (2, of(&["a", "films"])));
+    assert_eq!((whole.unreadable, &whole.unread), (2, &of(&["a", "films"])));
+    let many = || (0..EMPTY_DIRECTORIES_MAX).map(|number| FileName::from_bytes(number.to_string().as_bytes()).unwrap());
+    whole.add(&music, ScanReport { empty: many().collect(), ..ScanReport::default() });
+    assert_eq!(whole.empty.len(), EMPTY_DIRECTORIES_MAX, "of all shares together");
 }

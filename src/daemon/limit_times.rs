@@ -52,7 +52,8 @@ impl Entry for TimedLimit {
     }
 }
 
-/// The limits for the loop. Reads the time zone of this machine if there are any.
+/// The limits for the loop. Reads the time zone of this machine if there are any; without one that can be used, their times are
+/// those of UTC, as for the system's own programs.
 pub(super) fn rate_times(limits: &[TimedLimit]) -> RateTimes {
     if limits.is_empty() {
         return RateTimes::none();
@@ -62,22 +63,22 @@ pub(super) fn rate_times(limits: &[TimedLimit]) -> RateTimes {
         download: limit.download_limit,
         upload: limit.upload_limit,
     };
-    RateTimes::new(limits.iter().map(rate).collect(), local_zone())
+    RateTimes::new(limits.iter().map(rate).collect(), local_zone().unwrap_or(TimeZone::UTC))
 }
 
-/// The time zone: that of the variable TZ, else that of /etc/localtime, else UTC, as for the system's own programs.
-fn local_zone() -> TimeZone {
+/// Why the times of these limits are those of UTC, if the time zone of this machine cannot be used.
+pub(super) fn zone_problem(limits: &[TimedLimit]) -> Option<String> {
+    if limits.is_empty() { None } else { local_zone().err() }
+}
+
+/// The time zone: that of the variable TZ, else that of /etc/localtime.
+fn local_zone() -> Result<TimeZone, String> {
     const LOCALTIME: &str = "/etc/localtime";
     if std::env::var_os("TZ").is_some() {
-        return TimeZone::try_system().unwrap_or_else(|error| {
-            log::warn!("the times of [[limit]] are those of UTC, since TZ names no time zone: {error}");
-            TimeZone::UTC
-        });
+        return TimeZone::try_system().map_err(|error| format!("TZ names no time zone: {error}"));
     }
     // Not by jiff, which remembers for minutes what it has read, while a reload is to find what has changed.
     let read = std::fs::read(LOCALTIME).map_err(|error| error.to_string());
-    read.and_then(|data| TimeZone::tzif("Local", &data).map_err(|error| error.to_string())).unwrap_or_else(|error| {
-        log::warn!("the times of [[limit]] are those of UTC, since {LOCALTIME} cannot be used: {error}");
-        TimeZone::UTC
-    })
+    let zone = read.and_then(|data| TimeZone::tzif("Local", &data).map_err(|error| error.to_string()));
+    zone.map_err(|error| format!("{LOCALTIME} cannot be used: {error}"))
 }

@@ -4,6 +4,7 @@
 
 use super::config::Config;
 use super::fault::{ConfigFault, Fault, Origins};
+use super::limit_times::zone_problem;
 use super::log_output;
 use crate::driver;
 use crate::name::Escaped;
@@ -33,6 +34,10 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
         preflight.check_named_shares();
         preflight.check_downloads();
         preflight.check_watched();
+    }
+    if let Some(problem) = zone_problem(&config.limit) {
+        let place = origins.of("limit");
+        preflight.remarks.push(format!("{place}: {problem}; the times of [[limit]] are those of UTC"));
     }
     preflight.check_log();
     preflight.check_state();
@@ -274,7 +279,9 @@ impl Preflight<'_> {
                     "this machine has no network interface {name}; make it before this daemon starts, or name one that \
                      `ip link` lists"
                 ),
-                _ => format!("cannot use the network interface {name}: {error}; Linux 5.7 or later lets every user"),
+                _ => {
+                    format!("cannot use the network interface {name}: {error}; before Linux 5.7 this needs CAP_NET_RAW")
+                }
             };
             self.faults.push(self.fault(key, message));
             return false;

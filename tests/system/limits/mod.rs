@@ -8,5 +8,6 @@ mod refusals;
 mod slow_readers;
 mod stalling;
 mod strangers;
+mod times;
 mod turns;
 mod worker_queue;

@@ -328,7 +328,8 @@ pub enum ResolveFault {
     Lookup(String),
     /// An interface is configured.
     #[error(
-        "cannot look up the host: with `interface`, a name must be in /etc/hosts, since name servers are asked over any interface"
+        "cannot look up the host: with `interface`, a name must be in /etc/hosts, since the system would ask name servers over any \
+         interface"
     )]
     NotInHosts,
     #[error("cannot look up the host: no address")]

@@ -6,7 +6,7 @@
 //! Keys that are not known are ignored.
 
 use crate::id::ContentHash;
-use crate::name::FileName;
+use crate::name::{FILE_NAME_BYTES_MAX, FileName};
 use std::fmt;
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -42,7 +42,7 @@ pub(crate) enum LinkFault {
     #[error("it has no b3=HASH")] NoHash,
     #[error("b3= is followed by 64 hex digits")] BadHash,
     #[error("size= is followed by a number of bytes")] BadSize,
-    #[error("name= is followed by the name of a file, which has no control characters and at most 3800 bytes")] BadName,
+    #[error("name= is followed by the name of a file, which has no control characters and at most {FILE_NAME_BYTES_MAX} bytes")] BadName,
     #[error("peer= is followed by an address with a port, as 192.0.2.7:63339 or [2001:db8::7]:63339")] BadPeer,
 }
 

@@ -166,10 +166,10 @@ pub struct ConfigFault {
 /// A value that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ValueFault {
-    /// Where in the text of the file, in bytes, if that is not where its key stands.
+    /// Byte offset in the file; `None`: where the key stands.
     pub(super) at: Option<usize>,
     pub(super) message: String,
-    /// The key in it that there is not.
+    /// The unknown key, if that is the fault.
     pub(super) unknown: Option<String>,
 }
 

@@ -23,8 +23,8 @@ use std::sync::Arc;
 /// What is asked for (Linux 6.12). A kernel that knows less enforces what it knows.
 const WANTED: ABI = ABI::V6;
 
-/// What getaddrinfo(3) reads: configuration, and libraries that it loads by its names. The directories, since the files are
-/// replaced when the network changes.
+/// What getaddrinfo(3) reads: configuration, and libraries that it loads by its names; and the time zone. The directories, since
+/// the files are replaced when the network changes.
 const SYSTEM_PLACES: &[&str] = &[
     "/etc",
     "/lib",
@@ -33,14 +33,14 @@ const SYSTEM_PLACES: &[&str] = &[
     "/usr/lib64",
     "/nix/store",
     "/gnu/store",
-    // The time zone, which a reload reads again.
-    "/usr/share/zoneinfo",
     "/run/systemd/resolve",
     "/run/resolvconf",
     "/run/NetworkManager",
     "/dev/urandom",
     // The addresses of this machine, and the memory that the process takes.
     "/proc/self",
+    // A reload reads it again.
+    "/usr/share/zoneinfo",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Entry for NamedShare {
 fn component(name: &str) -> Result<String, String> {
     let is_component = FileName::from_bytes(name.as_bytes()).is_some() && name.len() <= COMPONENT_BYTES_MAX;
     if !is_component || name.contains('/') || name.starts_with('.') {
-        let expected = "expected what a directory may be called, without / and no dot at its beginning";
+        let expected = "expected a directory name without / that does not begin with a dot";
         return Err(format!("{expected}, not {}", named(name)));
     }
     Ok(name.to_owned())
@@ -101,7 +101,10 @@ mod tests {
         }
         for name in ["", ".", "..", ".a", "a/b", "a\\nb"] {
             let said = read(&format!("[[share]]\npath = \"/a\"\nname = \"{name}\"")).unwrap_err();
-            assert!(said.contains("name: expected what a directory may be called"), "{name}: {said}");
+            assert!(
+                said.contains("name: expected a directory name without / that does not begin with a dot"),
+                "{name}: {said}"
+            );
         }
         assert!(Shares::word("/data").unwrap_err().contains("expected tables as in [{"));
     }

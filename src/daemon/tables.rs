@@ -50,7 +50,7 @@ impl<T: Entry> Kind for Tables<T> {
         let unfit = |value: &DeValue<'_>| wrong_type(&format!("tables, each begun by [[{}]]", T::NAME), value);
         let list = value.as_array().ok_or_else(|| unfit(value))?;
         if list.len() > T::COUNT_MAX {
-            return Err(format!("at most {} of them, not {}", T::COUNT_MAX, list.len()).into());
+            return Err(format!("at most {} tables [[{}]], not {}", T::COUNT_MAX, T::NAME, list.len()).into());
         }
         let read = |item: &toml::Spanned<DeValue<'_>>| {
             let table = item.get_ref().as_table().ok_or_else(|| unfit(item.get_ref()))?;

@@ -341,7 +341,7 @@ fn faults_in_a_table_name_its_line_and_what_was_likely_meant() {
         ),
         (
             "upload_limit = 1\nwhen = 'Mon-Fir'\n".to_owned(),
-            "5: limit: when: expected days and times as in \"Mon-Fri 08:00-18:00, Sat\", and \"Mon-Fir\" is neither; did you mean Fri?",
+            "5: limit: when: expected days and times as in \"Mon-Fri 08:00-18:00, Sat\", but \"Mon-Fir\" is neither a day nor a time; did you mean Fri?",
         ),
         (
             format!("{when}\nupload_limit = 'fast'\n"),
@@ -353,7 +353,7 @@ fn faults_in_a_table_name_its_line_and_what_was_likely_meant() {
         ("when = 8\nupload_limit = 1\n".to_owned(), "4: limit: when: expected a string, not a value of type integer"),
         (
             format!("{when}\nupload_limit = 1\n").repeat(33).replace("1\nwhen", "1\n[[limit]]\nwhen"),
-            "3: limit: at most 32 of them, not 33",
+            "3: limit: at most 32 tables [[limit]], not 33",
         ),
     ] {
         assert_eq!(fault(&table), expected, "{table}");

@@ -40,6 +40,9 @@ impl WeekTimes {
         if text.len() > TEXT_BYTES_MAX {
             return Err(format!("{EXPECTED}, of at most {TEXT_BYTES_MAX} bytes, not {}", text.len()));
         }
+        if text.split(',').any(is_torn) {
+            return Err(format!("{EXPECTED}, not \"{}\"; write ranges without blanks around -", shown(text)));
+        }
         let (mut spans, mut days, mut has_times) = (Vec::new(), [false; 7], true);
         let mut named = false;
         for word in text.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
@@ -69,6 +72,12 @@ impl WeekTimes {
     }
 }
 
+/// Whether a range has blanks in it.
+fn is_torn(part: &str) -> bool {
+    let words = || part.split_ascii_whitespace();
+    words().count() > 1 && words().any(|word| word.starts_with('-') || word.ends_with('-'))
+}
+
 /// When these days begin.
 fn starts(days: [bool; 7]) -> impl Iterator<Item = u16> {
     (0..WEEK).step_by(usize::from(DAY)).zip(days).filter(|(_, is_meant)| *is_meant).map(|(start, _)| start)
@@ -96,7 +105,7 @@ fn day(name: &str, word: &str) -> Result<usize, String> {
             || "days are Mon, Tue, Wed, Thu, Fri, Sat and Sun".to_owned(),
             |day| format!("did you mean {}{}?", day[..1].to_ascii_uppercase(), &day[1..]),
         );
-        format!("{EXPECTED}, and \"{}\" is neither; {advice}", shown(word))
+        format!("{EXPECTED}, but \"{}\" is neither a day nor a time; {advice}", shown(word))
     })
 }
 
@@ -107,7 +116,7 @@ fn time_range(word: &str) -> Result<(u16, u16), String> {
     let (from, to) = word.split_once('-').ok_or_else(expected)?;
     let (from, to) = (minute(from).filter(|&from| from < DAY).ok_or_else(expected)?, minute(to).ok_or_else(expected)?);
     if from == to {
-        return Err(format!("\"{}\" is no time at all; a whole day is 00:00-24:00", shown(word)));
+        return Err(format!("\"{}\" begins and ends at the same time; a whole day is 00:00-24:00", shown(word)));
     }
     Ok((from, (to + DAY - from - 1) % DAY + 1))
 }
@@ -155,17 +164,19 @@ mod tests {
         for (text, part) in [
             ("", "expected days and times as in"),
             (" , ", "expected days and times as in"),
-            ("Mno 08:00-18:00", "\"Mno\" is neither; did you mean Mon?"),
+            ("Mno 08:00-18:00", "but \"Mno\" is neither a day nor a time; did you mean Mon?"),
             ("workdays", "days are Mon, Tue,"),
-            ("Mon-Fry", "\"Mon-Fry\" is neither; did you mean Fri?"),
-            ("Mon-", "\"Mon-\" is neither"),
+            ("Mon-Fry", "but \"Mon-Fry\" is neither a day nor a time; did you mean Fri?"),
+            ("Mon-", "but \"Mon-\" is neither a day nor a time"),
+            ("Mon - Fri", "not \"Mon - Fri\"; write ranges without blanks around -"),
+            ("Sat, Mon 08:00- 18:00", "write ranges without blanks around -"),
             ("Mon 08:00", "expected a range of times as in \"08:00-18:00\", to 24:00 at most, not \"08:00\""),
             ("8-18", "not \"8-18\""),
             ("08:00-24:01", "not \"08:00-24:01\""),
             ("24:00-02:00", "not \"24:00-02:00\""),
             ("08:60-09:00", "not \"08:60-09:00\""),
             ("08:0+-09:00", "not \"08:0+-09:00\""),
-            ("08:00-08:00", "is no time at all; a whole day is 00:00-24:00"),
+            ("08:00-08:00", "begins and ends at the same time; a whole day is 00:00-24:00"),
             (&"Mon,".repeat(200), "of at most 500 bytes, not 800"),
         ] {
             let error = WeekTimes::parse(text).unwrap_err();

@@ -275,7 +275,7 @@ impl Ledger {
     /// Records the result of a job. Ignores one for an earlier outline.
     /// Errors: as the system reports them; then the groups are synced again.
     pub(super) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
-        // Lost before this job, which is reaped with the next call as one that has failed.
+        // Data of this file was lost: the next call handles this job as failed.
         if synced.job.has_lost_data() {
             return Ok(());
         }

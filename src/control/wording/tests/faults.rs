@@ -93,8 +93,8 @@ list!(other_programs: OtherProgram as &'static str {
 
 list!(resolve_faults: ResolveFault as &'static str {
     Lookup("Name or service not known".into()) => "cannot look up the host: Name or service not known";
-    NotInHosts => "cannot look up the host: with `interface`, a name must be in /etc/hosts, since name servers are asked over any \
-        interface";
+    NotInHosts => "cannot look up the host: with `interface`, a name must be in /etc/hosts, since the system would ask name \
+        servers over any interface";
     NoAddress => "cannot look up the host: no address";
     Lost => "cannot look up the host: the lookup was lost";
 });

@@ -305,6 +305,7 @@ fn write_piece(
     }
     if let Some(blocked) = socket.blocks_writing() {
         if let Piece::OnDisk(buffer) = piece {
+            // A connection that waits holds no buffer.
             *buffer = Vec::new();
         }
         return Ok(Wrote::Blocked(blocked));

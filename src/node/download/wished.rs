@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 impl DownloadMachine {
-    /// Begins the download of what a wish has found, or finds the one that is there.
+    /// Begins the download of what a wish has found, or finds the one that is there. `start_downloads` is to follow.
     pub(in crate::node) fn begin_wished(
         &mut self,
         net: &mut Net,
@@ -23,13 +23,12 @@ impl DownloadMachine {
         let sources = vec![Source::new(file.peer, Rc::new(file.name.clone()), file.size)];
         let request = DownloadRequest { name: file.name.clone(), size: file.size, b3: file.b3, sources };
         let begun = self.begin_download(net, search, Wanted::Named(Box::new(request)), None, false)?;
-        self.start_downloads(net.cx);
         begun.ok_or(Problem::NoIdLeft)
     }
 
-    /// Whether a record of a download has been on the disk.
-    pub(in crate::node) fn is_remembered(&self, id: TransferId) -> bool {
-        self.recorded(id).is_some_and(|recorded| recorded.accepted)
+    /// Whether a record of a download has been on the disk. `None` if there is no such download.
+    pub(in crate::node) fn is_remembered(&self, id: TransferId) -> Option<bool> {
+        self.recorded(id).map(|recorded| recorded.accepted)
     }
 
     /// Whether this content was asked for, whatever has become of it; or this name of this peer, if it has no hash.

@@ -32,6 +32,7 @@ mod telling;
 mod turnover;
 mod turns;
 mod uploads;
+mod wish_downloads;
 mod wishes;
 mod world;
 

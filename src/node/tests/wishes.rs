@@ -13,7 +13,7 @@ use crate::wire::{Attributes, Listed, Message, Search};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-fn order(text: &str, download: bool, limit: Option<u32>) -> Request {
+pub(super) fn order(text: &str, download: bool, limit: Option<u32>) -> Request {
     Request::Wish { text: RawText::new(text), download, limit }
 }
 
@@ -63,11 +63,11 @@ fn asked(rig: &mut Rig, span: Duration) -> Vec<(Search, SocketAddr)> {
 }
 
 /// The first query within half a minute.
-fn query(rig: &mut Rig) -> QueryId {
+pub(super) fn query(rig: &mut Rig) -> QueryId {
     asked(rig, Duration::from_secs(30)).remove(0).0.id
 }
 
-fn file(name: &str, size: u64, b3: u8) -> Listed {
+pub(super) fn file(name: &str, size: u64, b3: u8) -> Listed {
     let b3 = (b3 > 0).then_some(ContentHash([b3; 32]));
     Listed { attributes: Some(Attributes { size: Some(size), b3, more: false }), ..listed(name, Some(size)) }
 }
@@ -85,7 +85,7 @@ fn events(rig: &mut Rig) -> Vec<(EventKind, Option<u32>, String)> {
 }
 
 /// The last records of wishes that were ordered.
-fn records(rig: &mut Rig) -> Vec<(WishRecord, u64)> {
+pub(super) fn records(rig: &mut Rig) -> Vec<(WishRecord, u64)> {
     rig.take(|order| match order {
         Action::RememberWish { record: Some(record), revision, .. } => Some((WishRecord::clone(record), *revision)),
         _ => None,
@@ -235,7 +235,7 @@ fn what_cannot_be_downloaded_yet_is_tried_again_though_the_wish_asks_nobody_any_
     assert_eq!((row.begun, row.error), (1, None));
 }
 
-fn downloads(rig: &mut Rig) -> usize {
+pub(super) fn downloads(rig: &mut Rig) -> usize {
     match rig.call(Request::Downloads { after: 0 }) {
         Ok(Reply::Downloads(reply)) => reply.downloads.len(),
         other => panic!("{other:?}"),
@@ -243,7 +243,7 @@ fn downloads(rig: &mut Rig) -> usize {
 }
 
 /// A node with what an earlier run left.
-fn recalled(wishes: Vec<WishRecord>) -> Rig {
+pub(super) fn recalled(wishes: Vec<WishRecord>) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let peers = remembered_peers(vec![peer(1)]);
     let remembered = Remembered { peers, wishes, download_last: 9, ..Remembered::default() };
@@ -307,7 +307,7 @@ fn a_wish_is_answered_when_it_is_on_the_disk_and_refused_when_it_cannot_be() {
     assert!(matches!(replies(&mut rig).pop(), Some(Ok(Reply::Unwished(reply))) if reply.unwished == [2]));
 }
 
-fn replies(rig: &mut Rig) -> Vec<Result<Reply, CallError>> {
+pub(super) fn replies(rig: &mut Rig) -> Vec<Result<Reply, CallError>> {
     rig.take(|order| match order {
         Action::Reply { outcome, .. } => Some(outcome.clone()),
         _ => None,
@@ -366,4 +366,40 @@ fn a_wish_is_full_when_it_has_found_too_much_and_one_network_cannot_fill_it() {
     rig.pass(Duration::from_secs(1));
     assert_eq!(events(&mut rig).len(), WISH_FOUND_MAX, "none is forgotten, though downloads have fewer");
     assert_eq!(asked(&mut rig, Duration::from_secs(900)).len(), 0);
+}
+
+#[test]
+fn a_wish_that_is_ended_before_it_is_remembered_is_no_such_wish() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.remembers = false;
+    rig.begin_call(order("song", false, None));
+    rig.begin_call(Request::Unwish { which: RawText::new("all") });
+    for revision in [1, 2] {
+        rig.handle(Event::Recorded { download: TransferId(1), revision, outcome: Ok(()) });
+    }
+    let [Err(problem), Ok(Reply::Unwished(_))] = &replies(&mut rig)[..] else { panic!("two answers") };
+    assert!(problem.message.contains("no such wish: '1'"), "{problem}");
+}
+
+#[test]
+fn a_peer_that_takes_no_further_message_now_is_asked_later_in_the_same_round() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    let texts: Vec<String> = (0..6).map(|n| format!("wish {n}")).collect();
+    for text in &texts {
+        wish(&mut rig, text);
+    }
+    rig.pass(Duration::from_secs(2));
+    let mut asked_for = Vec::new();
+    for _ in 0..50 {
+        for (exchange, _, messages) in rig.dials() {
+            if let [Message::Search(search)] = &messages[..] {
+                asked_for.push(search.text.clone());
+            }
+            rig.deliver(exchange);
+        }
+        rig.pass(Duration::from_secs(5));
+    }
+    let mut all: Vec<_> = asked_for.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+    all.sort();
+    assert_eq!(all, texts, "within four minutes");
 }

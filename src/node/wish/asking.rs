@@ -2,7 +2,7 @@
 //!
 //! Peers are numbered in the order in which they become known. A wish is sent to each number once, the lowest first; when there
 //! is none left, a round over all numbers begins, at most one in [`WISH_ROUND_MIN`]. So a wish needs only two numbers, however
-//! many peers there are. The wishes take turns, and one timer serves all: while the budget lasts, it is always somebody's turn.
+//! many peers there are. The wishes take turns, and one timer serves all: each time it fires, one wish is sent to one peer.
 
 use super::state::Wish;
 use super::{Others, WishMachine};
@@ -27,12 +27,37 @@ const BUDGET: Tariff = Tariff { per_minute: WISH_ASKS_PER_MINUTE, burst: WISH_AS
 /// How long the budget takes for one message.
 const ASK_INTERVAL: Duration = Duration::from_millis(60_000 / WISH_ASKS_PER_MINUTE as u64);
 
+/// Peers by their numbers.
+type Numbered = BTreeMap<u64, SocketAddr>;
+
+/// Whose turn it is, and which peer is asked.
+struct Turn {
+    wish: TransferId,
+    peer: SocketAddr,
+    place: Place,
+}
+
+/// How far a wish has come once this peer is asked.
+enum Place {
+    AskedUpTo(u64),
+    InRound(u64),
+}
+
+/// The first peer after a number, up to another.
+fn next_of(peers: &Numbered, after: u64, up_to: u64) -> Option<(u64, SocketAddr)> {
+    if after >= up_to {
+        return None;
+    }
+    let mut numbers = peers.range((Bound::Excluded(after), Bound::Included(up_to)));
+    numbers.next().map(|(number, peer)| (*number, *peer))
+}
+
 /// The hash map is only asked for one peer.
 #[derive(Default)]
 pub(super) struct Asking {
     /// Full until the first message.
     budget: Option<Allowance>,
-    peers: BTreeMap<u64, SocketAddr>,
+    peers: Numbered,
     numbers: HashMap<SocketAddr, u64>,
     given: u64,
     /// The wish that had the last turn.
@@ -55,13 +80,10 @@ impl Asking {
         }
     }
 
-    /// The first peer after a number, up to another, that is worth a connection.
-    fn next(&self, peers: &Peers, after: u64, up_to: u64) -> Option<(u64, SocketAddr)> {
-        if after >= up_to {
-            return None;
-        }
-        let numbers = self.peers.range((Bound::Excluded(after), Bound::Included(up_to)));
-        numbers.map(|(number, peer)| (*number, *peer)).find(|(_, peer)| peers.is_proven(*peer))
+    /// The peers that are worth a connection, by their numbers.
+    fn worth_asking(&self, peers: &Peers) -> Numbered {
+        let numbers = self.peers.iter().map(|(number, peer)| (*number, *peer));
+        numbers.filter(|(_, peer)| peers.is_proven(*peer)).collect()
     }
 
     pub(super) fn check_invariants(&self) {
@@ -106,15 +128,18 @@ impl WishMachine {
         }
         let now = others.cx.now;
         self.asking.number_peers(others.network.peers());
-        let turn = if others.net().advertised().is_some() { self.next_turn(now, others.network.peers()) } else { None };
-        let Some((wish, peer)) = turn else {
+        let peers = match others.net().advertised() {
+            Some(_) => self.asking.worth_asking(others.network.peers()),
+            None => Numbered::new(),
+        };
+        let Some(turn) = self.next_turn(now, &peers) else {
             let rounds = self.wishes.values().filter(|wish| wish.is_looking()).map(|wish| wish.next_round_at);
             let at =
                 rounds.filter(|at| *at > now).min().map_or(now + WISH_LOOK_AGAIN, |at| at.min(now + WISH_LOOK_AGAIN));
             return self.plan_at(others.cx, at.max(now + WISH_ASK_SPACING));
         };
         if self.asking.budget.get_or_insert_with(|| Allowance::new(BUDGET, now)).take(BUDGET, now) {
-            self.ask(others, wish, peer);
+            self.ask(others, turn);
         }
         let spent = self.asking.budget.as_ref().map_or(now, |budget| budget.next_at(BUDGET, now));
         let at = match spent > now + WISH_ASK_SPACING {
@@ -124,52 +149,59 @@ impl WishMachine {
         self.plan_at(others.cx, at);
     }
 
-    /// Whose turn it is, and which peer is asked.
-    fn next_turn(&mut self, now: Instant, peers: &Peers) -> Option<(TransferId, SocketAddr)> {
+    fn next_turn(&mut self, now: Instant, peers: &Numbered) -> Option<Turn> {
+        if peers.is_empty() {
+            return None;
+        }
         let last = self.asking.last.unwrap_or(TransferId(0));
         let looking = |(id, _): &(&TransferId, _)| **id;
         let after = self.wishes.range((Bound::Excluded(last), Bound::Unbounded)).map(|it| looking(&it));
         let ids: Vec<TransferId> = after.chain(self.wishes.range(..=last).map(|it| looking(&it))).collect();
-        ids.into_iter().find_map(|id| Some((id, self.next_peer(now, peers, id)?)))
+        ids.into_iter().find_map(|wish| {
+            let (peer, place) = self.next_peer(now, peers, wish)?;
+            Some(Turn { wish, peer, place })
+        })
     }
 
     /// The peer that is next for a wish.
-    fn next_peer(&mut self, now: Instant, peers: &Peers, id: TransferId) -> Option<SocketAddr> {
-        let asking = &self.asking;
+    fn next_peer(&mut self, now: Instant, peers: &Numbered, id: TransferId) -> Option<(SocketAddr, Place)> {
         let wish = self.wishes.get_mut(&id).filter(|wish| wish.is_looking())?;
-        if let Some((number, peer)) = asking.next(peers, wish.asked_up_to, asking.given) {
-            if wish.asked_up_to == 0 {
-                // To be asked by all for the first time is a round, too.
-                wish.next_round_at = now + WISH_ROUND_MIN;
-            }
-            wish.asked_up_to = number;
-            return Some(peer);
+        if let Some((number, peer)) = next_of(peers, wish.asked_up_to, self.asking.given) {
+            return Some((peer, Place::AskedUpTo(number)));
         }
         if wish.round.is_none() && wish.next_round_at <= now {
             (wish.round, wish.next_round_at) = (Some(0), now + WISH_ROUND_MIN);
         }
-        match asking.next(peers, wish.round?, wish.asked_up_to) {
-            Some((number, peer)) => {
-                wish.round = Some(number);
-                Some(peer)
-            }
-            None => {
-                wish.round = None;
-                None
-            }
+        let next = next_of(peers, wish.round?, wish.asked_up_to);
+        if next.is_none() {
+            wish.round = None;
         }
+        next.map(|(number, peer)| (peer, Place::InRound(number)))
     }
 
-    fn ask(&mut self, others: &mut Others, id: TransferId, peer: SocketAddr) {
+    /// Asks a peer. One that takes no further message now is asked when the wish has its next turn.
+    fn ask(&mut self, others: &mut Others, turn: Turn) {
+        let Turn { wish: id, peer, place } = turn;
         self.asking.last = Some(id);
         let Some(wish) = self.wishes.get_mut(&id) else { return };
         let mut net = Net { cx: others.cx, network: others.network };
-        if others.search.ask_for_wish(&mut net, id, &wish.query, peer) {
-            wish.asked_at = Some(net.cx.now);
+        if !others.search.ask_for_wish(&mut net, id, &wish.query, peer) {
+            return;
+        }
+        wish.asked_at = Some(net.cx.now);
+        match place {
+            Place::AskedUpTo(number) => {
+                if wish.asked_up_to == 0 {
+                    // To be asked by all for the first time is a round, too.
+                    wish.next_round_at = net.cx.now + WISH_ROUND_MIN;
+                }
+                wish.asked_up_to = number;
+            }
+            Place::InRound(number) => wish.round = Some(number),
         }
     }
 
-    /// When each wish has its next turn, about: by their ids.
+    /// The estimated time at which each wish is sent next, by id.
     pub(super) fn next_asks(&self, now: Instant) -> BTreeMap<TransferId, Instant> {
         let Some((first, _)) = self.asking.timer else { return BTreeMap::new() };
         let last = self.asking.last.unwrap_or(TransferId(0));

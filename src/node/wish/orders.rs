@@ -40,7 +40,7 @@ impl WishMachine {
             return Err(Problem::TooManyWishes(WISHES_MAX));
         }
         let id = others.download.downloads.next_id().ok_or(Problem::NoIdLeft)?;
-        // Who wants to have it wants it once, unless told otherwise.
+        // With `download`, the default limit is one content.
         let limit = limit.or(download.then_some(1));
         let since = others.cx.wall.epoch_s(others.cx.now);
         self.wishes.insert(id, Wish::new(RawText::new(text), query, since, (download, limit)));

@@ -61,15 +61,20 @@ impl DownloadMachine {
 
     fn add_member(&mut self, net: &mut Net, id: TransferId, file: Planned) -> bool {
         let Some(directory) = self.directories.get_mut(id) else { return true };
-        let (peer, base) = (directory.peer, directory.base.clone());
+        let (peer, base, is_fixed) = (directory.peer, directory.base.clone(), directory.wanted.is_some());
         let token = (net.cx.rng.number() >> 32) as u32;
         let spec = PartSpec {
             target: Target::Within { directory: base, path: file.path, executable: file.executable },
             token,
             filesystem: None,
         };
-        // The peer is asked for names: what it says of their contents holds until it says otherwise.
-        let want = file.b3.map_or(Want::Name, |b3| Want::NamedContent { b3, from: peer });
+        let want = match file.b3 {
+            None => Want::Name,
+            // A link names the contents, whatever becomes of the files of the peer.
+            Some(b3) if is_fixed => Want::Content(b3),
+            // The peer is asked for names: what it says of their contents holds until it says otherwise.
+            Some(b3) => Want::NamedContent { b3, from: peer },
+        };
         let sources = vec![Source::new(peer, Rc::new(file.name.clone()), file.size)];
         let mut download = Download::new(file.name.clone(), spec, want, file.size, sources);
         download.directory = Some(id);

@@ -1,6 +1,7 @@
 //! Links to directories: a call for one is answered when the manifest is made, or when the peer has told its hash.
 
 use super::Calls;
+use crate::content::MANIFEST_BYTES_MAX;
 use crate::control::{CallId, ContentLinkRow, Linkable, Problem, RawText, Reply};
 use crate::fault::{DialFault, Refusal};
 use crate::id::{ClientId, ContentHash, ExchangeId};
@@ -176,14 +177,14 @@ impl DirectoryLinks {
                 }
                 return;
             }
-            Ok(Dialled { response: Response::FileInfo { b3, size }, .. }) => {
+            Ok(Dialled { response: Response::FileInfo { b3, size }, .. }) if size <= MANIFEST_BYTES_MAX as u64 => {
                 return reply(net.cx, caller, Ok(link_to(b3, size, name, vec![peer])));
             }
             Ok(_) => None,
             Err(fault) => Some(fault),
         };
-        if is_contact && fault.is_some() {
-            download.forget_first_contact(peer);
+        if let Some(fault) = fault.filter(|_| is_contact) {
+            download.on_contact_dial_ended(net, peer, &Err(fault));
         } else if is_contact {
             download.note_no_first_contact(peer);
         } else if fault == Some(DialFault::Reset) {

@@ -50,14 +50,14 @@ impl FirstContacts {
         self.asked.insert(peer, Asked { at: now, waiting: BTreeSet::from([download]), is_silent: false });
     }
 
-    /// Whether a peer was not asked lately, or an answer may still come: who asks for a directory then asks as well, on a connection of
-    /// its own, since without an answer it would take the list.
+    /// Whether to ask this peer now. Not for 10 minutes after it was silent. While an earlier question may still be answered, a
+    /// directory asks on a connection of its own: without an answer it would fetch the list.
     pub(super) fn may_ask(&self, now: Instant, peer: SocketAddr) -> bool {
         let may_answer = |asked: &Asked| !asked.is_silent && now < asked.at + FIRST_CONTACT_WAIT;
         self.asked.get(&peer).is_none_or(|asked| may_answer(asked) || now >= asked.at + FIRST_CONTACT_AGAIN)
     }
 
-    /// A peer is asked, and no download waits for the answer here.
+    /// A peer is asked for a directory. Downloads of files may wait for the same answer.
     pub(super) fn note_asked(&mut self, now: Instant, peer: SocketAddr) {
         if let Some(other) = self.order.insert(Network::of(peer.ip()), peer) {
             self.asked.remove(&other);
@@ -143,7 +143,7 @@ impl DownloadMachine {
         }
         if let Some(asked) = self.first_contacts.asked.get_mut(&peer) {
             let until = asked.at + FIRST_CONTACT_WAIT;
-            if !asked.waiting.is_empty() && net.cx.now < until {
+            if !asked.is_silent && net.cx.now < until {
                 asked.waiting.insert(id);
                 return Some(until);
             }
@@ -174,14 +174,21 @@ impl DownloadMachine {
         Some(exchange)
     }
 
-    /// A peer has ended a connection of a directory without an answer.
+    /// A peer has ended a connection of a directory without an answer. The downloads of files that waited for one go on.
     pub(in crate::node) fn note_no_first_contact(&mut self, peer: SocketAddr) {
-        self.first_contacts.note_silent(peer);
+        for id in self.first_contacts.give_up(peer) {
+            self.end_contact(id, peer);
+        }
     }
 
-    /// A peer was not reached: what is there later may be another program.
-    pub(in crate::node) fn forget_first_contact(&mut self, peer: SocketAddr) {
-        self.first_contacts.forget(peer).into_iter().for_each(|id| self.downloads.mark_dirty(id));
+    /// The answer of a peer is not waited for any more; as which source of the download.
+    fn end_contact(&mut self, id: TransferId, peer: SocketAddr) -> Option<usize> {
+        let download = self.downloads.get_mut(id)?;
+        let awaits = |source: &Source| source.addr == peer && source.contact_until().is_some();
+        let at = download.sources.iter().position(awaits)?;
+        download.sources[at].contact = Contact::Over;
+        self.downloads.mark_dirty(id);
+        Some(at)
     }
 
     /// Something else is known by now of what a peer speaks.
@@ -206,20 +213,17 @@ impl DownloadMachine {
             Err(_) => self.first_contacts.forget(peer),
         };
         for id in waiting {
-            let Some(download) = self.downloads.get_mut(id) else { continue };
-            let awaits = |source: &Source| source.addr == peer && source.contact_until().is_some();
-            let Some(at) = download.sources.iter().position(awaits) else { continue };
-            let source = &mut download.sources[at];
-            source.contact = Contact::Over;
+            let Some(at) = self.end_contact(id, peer) else { continue };
             match outcome {
                 Err(fault @ (DialFault::Refused | DialFault::Unreachable | DialFault::TimedOut)) => {
-                    source.contact = Contact::Due;
+                    if let Some(source) = self.downloads.source_mut(id, at) {
+                        source.contact = Contact::Due;
+                    }
                     self.rest_source(net.cx, id, at, (*fault).into());
                 }
                 Err(fault @ DialFault::NotAPeer(_)) => self.refuse_source(net.cx, id, at, (*fault).into()),
                 _ => {}
             }
-            self.downloads.mark_dirty(id);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! none for it is asked for its list.
 
 use super::plan::Plan;
-use super::state::{Asked, Described, Stage};
+use super::state::{Asked, Attempt, Described, Stage};
 use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
 use crate::control::Problem;
 use crate::fault::DialFault;
@@ -17,8 +17,15 @@ use crate::node::speech::{Evidence, Speech};
 use crate::wire::{Attributes, Listed, Message};
 
 impl DownloadMachine {
+    /// Asks the peers of a directory in turn what is beneath it: all of them, however far an earlier attempt has come.
+    pub(super) fn begin_attempt(&mut self, net: &mut Net, id: TransferId) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.attempt = Attempt { peers_left: directory.others.len(), may_come: None };
+        self.ask_what_is_beneath(net, id);
+    }
+
     /// Asks the peer of a directory what is beneath it.
-    pub(super) fn ask_what_is_beneath(&mut self, net: &mut Net, id: TransferId) {
+    fn ask_what_is_beneath(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
         let peer = directory.peer;
         match net.network.peers().speech(peer) {
@@ -27,7 +34,7 @@ impl DownloadMachine {
             // What it speaks shows when it is asked again.
             Speech::Unheard if directory.wanted.is_some() => {
                 let why = Problem::NoManifest { peer, name: directory.name.clone(), fault: None };
-                self.wait_for_list(net, id, why);
+                self.turn_to_next_peer(net, id, why, false);
             }
             Speech::Unheard | Speech::Base => self.go_without_manifest(net, id, None),
         }
@@ -52,15 +59,19 @@ impl DownloadMachine {
         self.turn_to_next_peer(net, id, why, is_lasting);
     }
 
-    /// The next of the peers that a link names is asked. After the last one, the download ends with the last problem, or waits.
+    /// The next of the peers that a link names is asked. After the last one, the download waits if one of them may give the
+    /// manifest later, and fails if none will.
     fn turn_to_next_peer(&mut self, net: &mut Net, id: TransferId, why: Problem, is_lasting: bool) {
         let Some(directory) = self.directories.get_mut(id) else { return };
+        if !is_lasting {
+            directory.attempt.may_come = Some(why.clone());
+        }
         if directory.turn_to_next_peer() {
-            self.ask_what_is_beneath(net, id);
-        } else if is_lasting {
-            self.fail_or_wait(net, id, why);
-        } else {
-            self.wait_for_list(net, id, why);
+            return self.ask_what_is_beneath(net, id);
+        }
+        match directory.attempt.may_come.take() {
+            Some(why) => self.wait_for_list(net, id, why),
+            None => self.fail_or_wait(net, id, why),
         }
     }
 
@@ -101,7 +112,7 @@ impl DownloadMachine {
         ) = outcome
         {
             if asked == Asked::Contact {
-                self.forget_first_contact(peer);
+                self.on_contact_dial_ended(net, peer, &Err(fault));
             }
             return self.turn_to_next_peer(net, id, Problem::DirectoryNotListed { peer, fault }, false);
         }
@@ -145,7 +156,6 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(id) else { return };
         let Manifest { entries, files, bytes, b3 } = manifest;
         log::info!(id = id.0, name:% = directory.name, files, bytes, manifest:% = b3; "directory described");
-        directory.others_asked = 0;
         directory.described = Some(Described { b3, files, bytes });
         directory.to_make.clear();
         if entries.is_empty() {

@@ -30,7 +30,7 @@ impl DownloadMachine {
             Stage::Queued => {
                 let may = directory.recorded.accepted && directory.named_place == NamedPlace::Good;
                 if may && net.cx.is_running() {
-                    self.ask_what_is_beneath(net, id);
+                    self.begin_attempt(net, id);
                 }
             }
             Stage::Fetching | Stage::Waiting { .. } | Stage::Paused => self.judge(net.cx, id),

@@ -21,8 +21,7 @@ pub(in crate::node::download) struct Directory {
     pub(super) peer: SocketAddr,
     /// Further peers that a link names.
     pub(super) others: Vec<SocketAddr>,
-    /// How many of them were asked since the last attempt began.
-    pub(super) others_asked: usize,
+    pub(super) attempt: Attempt,
     /// The hash that its manifest must have: that of a link.
     pub(super) wanted: Option<ContentHash>,
     /// All of it is saved in this directory, under this name.
@@ -95,6 +94,15 @@ pub(super) enum Asked {
     Manifest,
 }
 
+/// Asking all peers of a directory once.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    /// Further peers that were not asked yet.
+    pub(super) peers_left: usize,
+    /// Why the last of those that may give the manifest later does not give it now.
+    pub(super) may_come: Option<Problem>,
+}
+
 /// What the last manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Described {
@@ -130,7 +138,7 @@ impl Directory {
             name,
             peer,
             others: Vec::new(),
-            others_asked: 0,
+            attempt: Attempt::default(),
             wanted: None,
             base,
             root,
@@ -165,11 +173,10 @@ impl Directory {
 
     /// Has the next of its peers asked. Says whether one was left.
     pub(super) fn turn_to_next_peer(&mut self) -> bool {
-        if self.others_asked >= self.others.len() {
-            self.others_asked = 0;
+        if self.attempt.peers_left == 0 || self.others.is_empty() {
             return false;
         }
-        self.others_asked += 1;
+        self.attempt.peers_left -= 1;
         let next = self.others.remove(0);
         let last = std::mem::replace(&mut self.peer, next);
         self.others.push(last);

@@ -89,6 +89,33 @@ fn two_downloads_wait_for_one_answer() {
     assert_eq!(metadata(&mut rig).len(), 2);
 }
 
+#[test]
+fn a_file_waits_for_the_answer_that_a_directory_of_its_peer_waits_for() {
+    let begun = || {
+        let mut rig = Rig::among(vec![peer(1)], &[]);
+        rig.resets_first_contacts = false;
+        rig.orders.clear();
+        download(&mut rig, vec![file(peer(1), "d/"), file(peer(1), "f")]);
+        let asked = contact(&mut rig);
+        open(&mut rig);
+        assert!(contacts(&mut rig).is_empty() && fetches(&mut rig).is_empty(), "it is asked once");
+        (rig, asked)
+    };
+    let (mut rig, asked) = begun();
+    rig.succeed(asked, Response::SpeaksP1);
+    assert_eq!(metadata(&mut rig).len(), 1, "the file is verified");
+    let (mut rig, asked) = begun();
+    rig.deliver(asked);
+    assert!(fetch(&mut rig).may_call_back);
+    let (mut rig, asked) = begun();
+    rig.fail(asked, DialFault::Refused);
+    assert!(fetches(&mut rig).is_empty());
+    assert_eq!(state(&mut rig, 2), DownloadState::Retrying);
+    let (mut rig, _) = begun();
+    rig.pass(Duration::from_millis(2_100));
+    assert!(fetch(&mut rig).may_call_back);
+}
+
 /// Of several sources the one that speaks `p1` is found, before a stream of another begins.
 #[test]
 fn all_sources_are_asked_some_at_a_time_and_the_one_that_speaks_p1_is_asked_first() {

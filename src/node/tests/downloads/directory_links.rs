@@ -94,6 +94,11 @@ fn a_peer_is_asked_for_the_hash_of_its_directory() {
     rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
     let row = answers(&mut rig).remove(0).unwrap();
     assert_eq!(row.link, format!("pyrate:b3={B3}&size=90&name=x%2Fd%2F&peer=10.0.1.1%3A63339"));
+    let mut rig = knowing(&[1]);
+    link(&mut rig, of_peer());
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: crate::content::MANIFEST_BYTES_MAX as u64 + 1 });
+    assert!(answers(&mut rig).remove(0).unwrap_err().1.contains("gives no manifest"), "none is as large");
     let lacking = [DialFault::Reset, DialFault::Declined(RefusalReason::NoSuchFile)];
     let later = [DialFault::Declined(RefusalReason::NotHashed), DialFault::Refused];
     for (fault, says) in
@@ -166,6 +171,77 @@ fn the_peers_of_a_link_are_asked_in_turn() {
     rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
     assert_eq!(describe(&mut rig, tree(5)), peer(3));
     assert_eq!(row(&mut rig, 1).directory.unwrap().files, 1);
+}
+
+fn fails(rig: &mut Rig, with: &[Result<Response, DialFault>]) -> DownloadState {
+    for outcome in with {
+        let (exchange, ..) = rig.dial();
+        match outcome {
+            Ok(response) => rig.succeed(exchange, response.clone()),
+            Err(fault) => rig.fail(exchange, *fault),
+        }
+    }
+    assert_eq!(rig.dials(), [], "each peer is asked once");
+    state(rig, 1)
+}
+
+#[test]
+fn a_link_fails_only_if_none_of_its_peers_may_give_the_manifest_later_in_whatever_order_they_are() {
+    let (down, changed) = (Err(DialFault::Refused), Ok(Response::FileInfo { b3: B3, size: 90 }));
+    let none = Err(DialFault::Declined(RefusalReason::NoSuchFile));
+    for (outcomes, expected) in [
+        ([down.clone(), changed.clone()], DownloadState::Retrying),
+        ([changed.clone(), down.clone()], DownloadState::Retrying),
+        ([none.clone(), changed.clone()], DownloadState::Failed),
+        ([changed.clone(), none.clone()], DownloadState::Failed),
+    ] {
+        let mut rig = knowing(&[1, 2]);
+        download_link(&mut rig, &[1, 2]);
+        assert_eq!(fails(&mut rig, &outcomes), expected, "{outcomes:?}");
+    }
+    // All are asked again after a pause.
+    let mut rig = knowing(&[1, 2]);
+    download_link(&mut rig, &[1, 2]);
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    rig.dials();
+    order(&mut rig, Request::Pause { ids: "1".into() });
+    order(&mut rig, Request::Resume { ids: "1".into() });
+    let (exchange, to, _) = rig.dial();
+    assert_eq!(to, peer(2));
+    rig.fail(exchange, DialFault::Refused);
+    assert_eq!(describe(&mut rig, tree(5)), peer(1));
+}
+
+#[test]
+fn a_peer_that_was_silent_is_passed_over_for_the_next_one_of_the_link() {
+    let mut rig = Rig::among(vec![peer(1), peer(2)], &[]);
+    hear_of(&mut rig, 2);
+    rig.orders.clear();
+    download_link(&mut rig, &[1]);
+    let (exchange, ..) = rig.dial();
+    rig.deliver(exchange);
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+    download_link(&mut rig, &[1, 2]);
+    assert_eq!(describe(&mut rig, tree(5)), peer(2));
+}
+
+/// The peer changes the file after it has sent the manifest.
+#[test]
+fn a_file_of_a_link_is_never_another_content() {
+    let mut rig = knowing(&[1]);
+    download_link(&mut rig, &[1]);
+    describe(&mut rig, tree(5));
+    open(&mut rig);
+    let asked = fetch(&mut rig);
+    rig.fail(asked.exchange, DialFault::Corrupt);
+    let (exchange, _) = identifying(&mut rig)[0];
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 5 });
+    open(&mut rig);
+    assert!(metadata(&mut rig).is_empty() && fetches(&mut rig).is_empty(), "nobody has what the link names");
+    let Ok(Reply::Downloads(files)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else { panic!("files") };
+    assert_eq!(files.downloads[0].b3, Some(ContentHash([1; 32]).to_string()));
+    assert_ne!(state(&mut rig, 1), DownloadState::Done);
 }
 
 #[test]

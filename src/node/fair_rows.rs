@@ -45,6 +45,11 @@ impl<T> FairRows<T> {
         Some((sender, row))
     }
 
+    /// The ticket of the first row that fits.
+    pub(super) fn find(&self, fits: impl Fn(&T) -> bool) -> Option<u64> {
+        self.rows.iter().find(|(_, (_, row))| fits(row)).map(|(ticket, _)| *ticket)
+    }
+
     pub(super) fn peek(&self) -> Option<&T> {
         self.rows.get(&self.queue.next(usize::MAX)?).map(|(_, row)| row)
     }

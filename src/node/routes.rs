@@ -17,7 +17,7 @@ impl Node {
         let Self { cx, network, share, search, upload, download, wish, .. } = self;
         match event {
             Event::Request { exchange, from, message } => self.on_request(exchange, from, message),
-            Event::RequestGone { exchange } => upload.on_request_gone(cx, exchange),
+            Event::RequestGone { exchange } => self.on_request_gone(exchange),
             Event::RequesterClosed { requester, name, counted } => {
                 upload.on_requester_closed(cx, share, requester, name, counted);
             }
@@ -72,6 +72,14 @@ impl Node {
             Event::ClientGone { client } => cx.subscriptions.forget(client),
             Event::Reconfigure(config) => self.on_reconfigure(*config),
             Event::Leave => self.on_leave(),
+        }
+    }
+
+    /// A requester has closed its connection. A manifest that nobody else awaits is not made.
+    fn on_request_gone(&mut self, exchange: ExchangeId) {
+        let Some(directory) = self.upload.on_request_gone(&mut self.cx, exchange) else { return };
+        if !self.upload.awaits_manifest(&directory) && !self.directory_links.awaits_manifest(&directory) {
+            self.share.withdraw_manifest(&directory);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::download::DownloadMachine;
-use crate::node::limits::ORDERS_MAX;
+use crate::node::limits::{MANIFESTS_ASKED_MAX, ORDERS_MAX};
 use crate::node::network::{Net, NetworkMachine};
 use crate::node::share::ShareMachine;
 use crate::node::speech::{Evidence, Speech};
@@ -99,7 +99,7 @@ impl Calls<'_> {
             return Ok(());
         }
         let asked_by = self.cx.config.listen;
-        self.share.make_manifest(&name, asked_by).map_err(|refusal| problem_of(refusal, name.clone()))?;
+        self.share.make_manifest(self.cx, &name, asked_by).map_err(|refusal| problem_of(refusal, name.clone()))?;
         self.directory_links.own.entry(name).or_default().push(caller);
         Ok(())
     }
@@ -132,6 +132,7 @@ fn problem_of(refusal: Refusal, name: FileName) -> Problem {
         Refusal::NotHashed => Problem::NotHashed { name },
         Refusal::BeingWritten => Problem::StillWritten { name },
         Refusal::TooLarge => Problem::ManifestTooLarge { name },
+        Refusal::Busy => Problem::TooManyOrders(MANIFESTS_ASKED_MAX),
         _ => Problem::NotShared { name: RawText::new(name.as_bytes()) },
     }
 }
@@ -139,6 +140,11 @@ fn problem_of(refusal: Refusal, name: FileName) -> Problem {
 impl DirectoryLinks {
     fn len(&self) -> usize {
         self.own.values().map(Vec::len).sum::<usize>() + self.asked.len()
+    }
+
+    /// Whether a call waits for the manifest of a directory of our own.
+    pub(in crate::node) fn awaits_manifest(&self, name: &FileName) -> bool {
+        self.own.contains_key(name)
     }
 
     /// A manifest of our own is made, or cannot be.

@@ -8,7 +8,9 @@ pub(in crate::node) const DIRECTORIES_MAX: usize = 1_000;
 /// Empty directories that one order makes: each is synced.
 pub(in crate::node) const DIRECTORIES_MADE_AT_ONCE: usize = 64;
 /// Bytes of the manifests of shared directories that are kept; those that nobody asked for lately give way.
-pub(in crate::node) const MANIFESTS_BYTES_MAX: usize = 16 << 20;
+pub(in crate::node) const MANIFESTS_BYTES_MAX: usize = if cfg!(test) { 4 << 10 } else { 16 << 20 };
+/// Directories of which manifests are asked for and not made yet. Beyond, the network that asks for most is refused.
+pub(in crate::node) const MANIFESTS_ASKED_MAX: usize = 256;
 /// Files and empty directories that one slice of work adds to a manifest: hashing each line takes about a microsecond.
 pub(in crate::node) const MANIFEST_ENTRIES_PER_SLICE: usize = 256;
 /// Directories within each other; what lies deeper is left out.

@@ -7,10 +7,15 @@ use crate::fault::Refusal;
 use crate::library::Library;
 use crate::name::FileName;
 use crate::node::cx::{Cx, Step};
-use crate::node::limits::{MANIFEST_ENTRIES_PER_SLICE, MANIFESTS_BYTES_MAX};
-use std::collections::{BTreeMap, VecDeque};
+use crate::node::fair_queue::Sender;
+use crate::node::fair_rows::FairRows;
+use crate::node::limits::{MANIFEST_ENTRIES_PER_SLICE, MANIFESTS_ASKED_MAX, MANIFESTS_BYTES_MAX};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+
+/// What a manifest takes beside its text and the bytes of its name.
+const MADE_BYTES: usize = 200;
 
 #[derive(Default)]
 pub(super) struct Manifests {
@@ -19,9 +24,16 @@ pub(super) struct Manifests {
     bytes: usize,
     /// How often one was looked up.
     lookups: u64,
-    /// Those that are asked for, and who asked first.
-    queue: VecDeque<(FileName, SocketAddr)>,
+    /// By the number of the last look-up of each.
+    by_use: BTreeMap<u64, FileName>,
+    /// Those that are asked for, by their first requesters.
+    queue: FairRows<Asked>,
     writing: Option<Writing>,
+}
+
+struct Asked {
+    name: FileName,
+    by: SocketAddr,
 }
 
 struct Made {
@@ -52,6 +64,8 @@ impl Manifests {
     fn look_up(&mut self, name: &FileName, changes: Option<u64>) -> Option<Rc<WrittenManifest>> {
         let made = self.made.get_mut(name).filter(|made| changes.is_none_or(|changes| changes == made.changes))?;
         self.lookups += 1;
+        self.by_use.remove(&made.looked_up);
+        self.by_use.insert(self.lookups, name.clone());
         made.looked_up = self.lookups;
         Some(Rc::clone(&made.manifest))
     }
@@ -60,27 +74,37 @@ impl Manifests {
     fn keep(&mut self, name: FileName, changes: u64, manifest: WrittenManifest) {
         self.forget(&name);
         self.lookups += 1;
-        self.bytes += manifest.text.len();
+        self.bytes += bytes_of(&name, &manifest);
+        self.by_use.insert(self.lookups, name.clone());
         self.made.insert(name, Made { changes, looked_up: self.lookups, manifest: Rc::new(manifest) });
         while self.bytes > MANIFESTS_BYTES_MAX
-            && let Some((oldest, _)) = self.made.iter().min_by_key(|(_, made)| made.looked_up)
+            && let Some((_, oldest)) = self.by_use.pop_first()
         {
-            let oldest = oldest.clone();
             self.forget(&oldest);
         }
     }
 
     fn forget(&mut self, name: &FileName) {
         if let Some(made) = self.made.remove(name) {
-            self.bytes -= made.manifest.text.len();
+            self.by_use.remove(&made.looked_up);
+            self.bytes -= bytes_of(name, &made.manifest);
         }
     }
 
     pub(super) fn check_invariants(&self) {
-        let bytes: usize = self.made.values().map(|made| made.manifest.text.len()).sum();
+        let bytes: usize = self.made.iter().map(|(name, made)| bytes_of(name, &made.manifest)).sum();
         assert_eq!(bytes, self.bytes, "the bytes of manifests are counted");
+        assert_eq!(self.made.len(), self.by_use.len(), "each manifest has its last look-up");
+        assert!(self.queue.len() <= MANIFESTS_ASKED_MAX, "the manifests asked for are bounded");
+        self.queue.check_invariants();
         assert!(bytes <= MANIFESTS_BYTES_MAX, "the manifests are bounded");
     }
+}
+
+/// What a manifest takes, roughly.
+fn bytes_of(name: &FileName, manifest: &WrittenManifest) -> usize {
+    // The name is in two tables.
+    MADE_BYTES + 2 * name.as_bytes().len() + manifest.text.len()
 }
 
 impl ShareMachine {
@@ -90,8 +114,8 @@ impl ShareMachine {
         self.manifests.look_up(name, Some(changes))
     }
 
-    /// The manifest of a directory that was told last, though the share may have changed: whoever asked for its hash gets what
-    /// has that hash.
+    /// The manifest of a directory that was made last, though the share may have changed: whoever asked for its hash just before
+    /// gets what has that hash.
     pub(in crate::node) fn manifest_as_told(&mut self, name: &FileName) -> Option<Rc<WrittenManifest>> {
         self.manifests.look_up(name, None)
     }
@@ -99,17 +123,39 @@ impl ShareMachine {
     /// Has the manifest of a directory made; [`Step::ManifestMade`] follows.
     ///
     /// # Errors
-    /// If nothing is shared under this name.
-    pub(in crate::node) fn make_manifest(&mut self, name: &FileName, asked_by: SocketAddr) -> Result<(), Refusal> {
+    /// If nothing is shared under this name, or too many are asked for.
+    pub(in crate::node) fn make_manifest(
+        &mut self,
+        cx: &mut Cx,
+        name: &FileName,
+        asked_by: SocketAddr,
+    ) -> Result<(), Refusal> {
         if !shares_directory(&self.library, name.as_bytes()) {
             return Err(Refusal::NoSuchFile);
         }
-        let is_asked = self.manifests.queue.iter().any(|(asked, _)| asked == name)
-            || self.manifests.writing.as_ref().is_some_and(|writing| writing.name == *name);
-        if !is_asked {
-            self.manifests.queue.push_back((name.clone(), asked_by));
+        let Manifests { queue, writing, .. } = &mut self.manifests;
+        let is_asked = queue.find(|asked| asked.name == *name).is_some()
+            || writing.as_ref().is_some_and(|writing| writing.name == *name);
+        if is_asked {
+            return Ok(());
         }
-        Ok(())
+        let asked = Asked { name: name.clone(), by: asked_by };
+        match queue.push(Sender::own(asked_by), asked, MANIFESTS_ASKED_MAX, MANIFESTS_ASKED_MAX) {
+            Some(dropped) if dropped.name == *name => Err(Refusal::Busy),
+            Some(Asked { name, .. }) => {
+                cx.out.then(Step::ManifestMade { name, outcome: Err(Refusal::Busy) });
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody waits for the manifest of a directory any more: it is not begun.
+    pub(in crate::node) fn withdraw_manifest(&mut self, name: &FileName) {
+        let queue = &mut self.manifests.queue;
+        if let Some(ticket) = queue.find(|asked| asked.name == *name) {
+            queue.remove(ticket);
+        }
     }
 
     pub(in crate::node) fn has_manifest_work(&self) -> bool {
@@ -118,14 +164,14 @@ impl ShareMachine {
 
     /// One slice.
     pub(in crate::node) fn work_on_manifests(&mut self, cx: &mut Cx) {
-        let begin = |(name, asked_by): (FileName, SocketAddr)| Writing {
+        let begin = |(_, Asked { name, by: asked_by }): (Sender, Asked)| Writing {
             after: name.as_bytes().to_vec(),
             changes: self.library.changes(),
             writer: ManifestWriter::default(),
             name,
             asked_by,
         };
-        let writing = self.manifests.writing.take().or_else(|| self.manifests.queue.pop_front().map(begin));
+        let writing = self.manifests.writing.take().or_else(|| self.manifests.queue.pop().map(begin));
         let Some(mut writing) = writing else { return };
         let outcome = match writing.step(&self.library) {
             Ok(true) => {

@@ -3,9 +3,11 @@
 use super::hashing::{b3_of, hash_all};
 use super::rig::*;
 use crate::content::{EntryKind, MANIFEST_ENTRIES_MAX, Manifest, WrittenManifest};
+use crate::control::{CallId, Linkable, RawText, Reply, Request};
 use crate::id::ExchangeId;
 use crate::library::{ScanReport, ScannedFile};
 use crate::node::contract::{Action, Event, NodeConfig, Refusal};
+use crate::node::limits::MANIFESTS_ASKED_MAX;
 use crate::wire::Message;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -152,4 +154,66 @@ fn the_requesters_that_wait_are_answered_together_or_refused_when_the_node_leave
     rig.node.handle(rig.now, Event::Request { exchange: late, from, message: other });
     rig.handle(Event::Leave);
     assert_eq!(refused(&mut rig), [(late, Refusal::Leaving)]);
+}
+
+/// So many directories with one file each, hashed.
+fn directories(count: usize) -> Rig {
+    let mut rig = sharing((0..count).map(|n| scanned(&format!("{n:04}/a"), 1)).collect(), &[]);
+    hash_all(&mut rig);
+    rig
+}
+
+#[test]
+fn the_manifests_that_were_not_looked_up_for_longest_give_way() {
+    let mut rig = directories(40);
+    let first = the_manifest(&mut rig, "0000/");
+    let second = the_manifest(&mut rig, "0001/");
+    for n in 2..40 {
+        the_manifest(&mut rig, &format!("{n:04}/"));
+        assert!(Rc::ptr_eq(&first, &the_manifest(&mut rig, "0000/")), "it is used");
+    }
+    assert!(!Rc::ptr_eq(&second, &the_manifest(&mut rig, "0001/")), "it is made again");
+}
+
+/// Asks for the manifest of a directory, and has nothing done for it yet.
+fn ask_only(rig: &mut Rig, number: u64, from: &str, directory: usize) -> ExchangeId {
+    let exchange = ExchangeId::Inbound(number);
+    let message = Message::MetadataRequest { name: name(&format!("{directory:04}/")) };
+    rig.node.handle(rig.now, Event::Request { exchange, from: addr(from), message });
+    exchange
+}
+
+#[test]
+fn a_network_that_asks_for_many_manifests_neither_delays_another_nor_keeps_it_out() {
+    let mut rig = directories(MANIFESTS_ASKED_MAX + 2);
+    for n in 0..=MANIFESTS_ASKED_MAX {
+        ask_only(&mut rig, 1_000 + n as u64, &format!("192.0.2.1:{}", 40_000 + n), n);
+    }
+    let other = ask_only(&mut rig, 5_000, "198.51.100.1:40000", MANIFESTS_ASKED_MAX + 1);
+    rig.settle();
+    let refused: Vec<_> = refused(&mut rig);
+    let busy = [MANIFESTS_ASKED_MAX, MANIFESTS_ASKED_MAX - 1];
+    let busy = busy.map(|n| (ExchangeId::Inbound(1_000 + n as u64), Refusal::Busy));
+    assert_eq!(refused, busy, "the newest give way");
+    let sent: Vec<_> = sent(&mut rig).into_iter().map(|(exchange, ..)| exchange).collect();
+    assert!(sent[..2].contains(&other), "{:?}", &sent[..2]);
+}
+
+#[test]
+fn a_manifest_that_nobody_awaits_any_more_is_not_made() {
+    let mut rig = directories(3);
+    let gone = ask_only(&mut rig, 900, "192.0.2.1:40000", 0);
+    let one_of_two = ask_only(&mut rig, 901, "192.0.2.1:40000", 1);
+    let other = ask_only(&mut rig, 902, "192.0.2.2:40000", 1);
+    ask_only(&mut rig, 903, "192.0.2.1:40000", 2);
+    let request = Request::Link { what: Linkable::Shared { name: RawText::new("0002/") } };
+    rig.node.handle(rig.now, Event::Call { client: CLIENT, call: CallId::Number(77), request });
+    for exchange in [gone, one_of_two, ExchangeId::Inbound(903)] {
+        rig.node.handle(rig.now, Event::RequestGone { exchange });
+    }
+    rig.settle();
+    assert_eq!(sent(&mut rig).into_iter().map(|(exchange, ..)| exchange).collect::<Vec<_>>(), [other]);
+    assert!(rig.orders.iter().any(|order| matches!(order, Action::Reply { outcome: Ok(Reply::Link(_)), .. })));
+    let exchange = ask(&mut rig, "0000/", Some((0, 1)));
+    assert_eq!(sent(&mut rig)[0].0, exchange);
 }

@@ -20,11 +20,15 @@ pub(super) struct ManifestRequests {
 }
 
 impl ManifestRequests {
-    /// Removes a request that waits. Returns whether it did.
-    pub(super) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
-        let is_found = self.waiting.values_mut().any(|waiting| waiting.remove(&exchange));
-        self.waiting.retain(|_, waiting| !waiting.is_empty());
-        is_found
+    /// Removes a request that waits. Returns the directory if one did.
+    pub(super) fn withdraw(&mut self, exchange: ExchangeId) -> Option<FileName> {
+        let (name, waiting) = self.waiting.iter_mut().find(|(_, waiting)| waiting.contains(&exchange))?;
+        let name = name.clone();
+        waiting.remove(&exchange);
+        if waiting.is_empty() {
+            self.waiting.remove(&name);
+        }
+        Some(name)
     }
 }
 
@@ -40,7 +44,7 @@ impl UploadMachine {
     ) {
         let made = if range.is_some() { share.manifest_as_told(&name) } else { share.manifest(&name) };
         let is_made = made.is_some();
-        if !is_made && let Err(refusal) = share.make_manifest(&name, from) {
+        if !is_made && let Err(refusal) = share.make_manifest(cx, &name, from) {
             return self.refuse(cx, exchange, refusal);
         }
         self.uploads.wanted.insert(exchange, (cx.now, Wanted::Manifest { from, name: name.clone(), range }));
@@ -59,6 +63,11 @@ impl UploadMachine {
                 Err(refusal) => self.refuse(cx, exchange, refusal),
             }
         }
+    }
+
+    /// Whether a request waits for the manifest of a directory.
+    pub(in crate::node) fn awaits_manifest(&self, name: &FileName) -> bool {
+        self.manifests.waiting.contains_key(name)
     }
 
     /// The node leaves: nothing is made any more.

@@ -76,17 +76,19 @@ impl UploadMachine {
         }
     }
 
-    /// The requester closed the connection before the response began.
-    pub(in crate::node) fn on_request_gone(&mut self, cx: &mut Cx, exchange: ExchangeId) {
+    /// The requester closed the connection before the response began. The directory of which it awaited the manifest.
+    pub(in crate::node) fn on_request_gone(&mut self, cx: &mut Cx, exchange: ExchangeId) -> Option<FileName> {
         self.uploads.wanted.remove(&exchange);
-        if self.manifests.withdraw(exchange) || self.withdraw_from_turns(cx, exchange) {
-            return;
+        let directory = self.manifests.withdraw(exchange);
+        if directory.is_some() || self.withdraw_from_turns(cx, exchange) {
+            return directory;
         }
         if !cx.withdraw(exchange) {
             self.end_upload(cx, exchange, Some(&ResponseFault::Gone));
             cx.free_worker(exchange);
         }
         self.end_turn(exchange);
+        None
     }
 }
 

@@ -322,8 +322,7 @@ impl DownloadMachine {
         match finding {
             Finding::Good { .. } => {}
             Finding::Damaged => {
-                let groups = checked.bad.len();
-                log::warn!(id = id.0, groups; "groups of a download on the disk are not what was written");
+                log::warn!(id = id.0, groups = checked.bad.len(); "groups of a download on the disk are not what was written");
                 if let Some(content) = open.known.content_mut() {
                     for group in &checked.bad {
                         content.verified.remove(*group);
@@ -346,8 +345,9 @@ impl DownloadMachine {
                 let sent = download.sources.iter_mut().filter(|source| Some(source.addr) == streamer);
                 sent.for_each(|source| source.bytes = 0);
                 self.on_other_stream(cx, id, streamer);
-                self.give_up_copy(cx, id, None);
-                self.fetch_again(cx, id);
+                if !self.give_up_copy(cx, id, None) {
+                    self.fetch_again(cx, id);
+                }
             }
         }
     }

@@ -21,8 +21,11 @@ impl DownloadMachine {
     /// Contents for which a download is in the list that was not cancelled, or has begun as the event log tells; with when that
     /// was, in epoch seconds. One in the list counts for all times.
     pub(super) fn known_contents(&self, cx: &Cx) -> BTreeMap<ContentHash, u64> {
-        // In the order of time.
-        let mut known: BTreeMap<ContentHash, u64> = cx.downloads_begun().collect();
+        let mut known: BTreeMap<ContentHash, u64> = BTreeMap::new();
+        // The clock may have been set back in between.
+        for (b3, time) in cx.downloads_begun() {
+            known.entry(b3).and_modify(|last| *last = time.max(*last)).or_insert(time);
+        }
         let is_known = |row: &&Download| row.directory.is_none() && !matches!(row.life(), Life::Cancelled { .. });
         let rows = self.downloads.iter().map(|(_, row)| row).filter(is_known);
         known.extend(rows.filter_map(|row| Some((row.want.b3()?, u64::MAX))));
@@ -43,7 +46,7 @@ impl DownloadMachine {
         Ok(self.request_of_link(net, search, link).map(|request| Wanted::Named(Box::new(request))))
     }
 
-    /// A directory of the first of the peers that is one here. The others are asked in turn.
+    /// The first address that this node accepts as a peer; the others are asked in turn.
     fn read_link_to_directory(&mut self, net: &mut Net, link: ContentLink) -> Result<DirectoryRequest, Problem> {
         let (mut peers, mut problem): (Vec<SocketAddr>, _) = (Vec::new(), Problem::LinkWithoutPeer);
         for peer in link.peers {

@@ -113,7 +113,7 @@ problems! {
     NoHits: NotFound, ("'all' selects nothing: the last search or list has no hits");
     NoFileName { name: RawText }: Usage, ("no file can be called \"{}\"", Escaped(.name.as_bytes()));
     NotAHash: Usage, ("a content is named by the 64 hex digits that `b3sum` prints");
-    BadLink(LinkFault): Usage, ("no link: {0}");
+    BadLink(LinkFault): Usage, ("not a link: {0}");
     LinkWithoutPeer: Usage,
         ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));

@@ -39,7 +39,7 @@ pub struct ScannedFile {
     /// Path relative to the share.
     pub name: FileName,
     pub meta: FileMeta,
-    /// Its owner may execute it. A change of that changes `meta`, by the change time.
+    /// Its owner may execute it. chmod changes the ctime, so `meta` changes with this flag.
     pub executable: bool,
 }
 

@@ -28,7 +28,7 @@ pub use reader::ManifestReader;
 pub use writer::{ManifestWriter, WrittenManifest};
 
 use crate::id::ContentHash;
-use crate::name::FileName;
+use crate::name::{FILE_NAME_BYTES_MAX, FileName};
 use thiserror::Error;
 
 /// Bytes of a manifest; a directory that needs more has none.
@@ -119,7 +119,7 @@ pub enum LineFault {
     Size,
     #[error("the hash does not have 64 hex digits in lower case")]
     Hash,
-    #[error("the path is empty, has more than 3,800 bytes, or holds a control byte")]
+    #[error("the path is empty, has more than {FILE_NAME_BYTES_MAX} bytes, or holds a control byte")]
     Path,
     #[error(
         "the path is not plain and relative: it begins or ends in \"/\", or has a component that is empty, \".\" or \"..\""
@@ -129,13 +129,13 @@ pub enum LineFault {
     TooDeep,
     #[error("the path comes twice, or not in the order of bytes")]
     Order,
-    #[error("a file or empty directory is on the way to this path")]
+    #[error("a parent of this path is listed as a file or as an empty directory")]
     InTheWay,
     #[error("the line is longer than any can be")]
     TooLong,
-    #[error("the number of entries is another")]
+    #[error("the last line does not give the number of entries above it")]
     Count,
-    #[error("something follows the end")]
+    #[error("bytes follow the last line")]
     AfterEnd,
 }
 

@@ -136,7 +136,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NoHits => (NotFound, "'all' selects nothing: the last search or list has no hits");
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
     NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
-    BadLink(LinkFault::NoHash) => (Usage, "no link: it has no b3=HASH");
+    BadLink(LinkFault::NoHash) => (Usage, "not a link: it has no b3=HASH");
     LinkWithoutPeer => (
         Usage,
         "the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339"

@@ -68,7 +68,7 @@ enum Awaits {
 struct OfDownload {
     ids: BTreeSet<u64>,
     bytes: usize,
-    /// It is a wish: that keeps its events within bounds of its own.
+    /// A wish: `wish/state` limits its events.
     is_wish: bool,
 }
 

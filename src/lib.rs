@@ -105,6 +105,8 @@
 //! `contrib/doc/architecture.md` describes all of them and says which may import which.
 
 #[doc(hidden)]
+pub mod audience;
+#[doc(hidden)]
 pub mod bootstrap;
 #[doc(hidden)]
 pub mod content;

@@ -49,7 +49,7 @@ const MACHINES: &[(&str, &[&str])] = &[
 
 /// Modules that all others may import. They import only each other.
 const VOCABULARY: &[&str] =
-    &["time", "id", "name", "network", "fault", "lines", "link", "content", "part", "suggest", "left_out"];
+    &["time", "id", "name", "network", "audience", "fault", "lines", "link", "content", "part", "suggest", "left_out"];
 
 /// What shows results, values and bars to users; and `usage`, which reads the sentences of the parser.
 const WORD_RESULTS: &[&str] =
@@ -294,6 +294,26 @@ fn each_program_reads_time_in_one_place() {
         for (number, line) in source.code() {
             if line.contains("Instant::now") || line.contains("SystemTime::now") {
                 complaints.push(format!("{}:{number}: asks the operating system for the time", source.path.display()));
+            }
+        }
+    }
+    none(complaints);
+}
+
+/// Where what is shared may be looked up without regard to its audience: for calls of users, for the share itself, and for our own
+/// downloads and wishes. Whatever answers a peer names that peer.
+const LOOKED_UP_FOR_OWNER: &[&str] =
+    &["src/node/control", "src/node/routes.rs", "src/node/share", "src/node/upload/shown.rs", "src/node/wish"];
+
+#[test]
+fn whatever_answers_peers_looks_files_up_for_them() {
+    let mut complaints = Vec::new();
+    let may = |source: &Source| LOOKED_UP_FOR_OWNER.iter().any(|path| source.path.starts_with(path));
+    let defines = |source: &Source| ["audience", "library"].contains(&source.module());
+    for source in sources("src").iter().filter(|source| !source.is_tests() && !may(source) && !defines(source)) {
+        for (number, line) in source.code() {
+            if line.contains("Requester::") && !line.trim_start().starts_with("use ") {
+                complaints.push(format!("{}:{number}: looks something up for its owner", source.path.display()));
             }
         }
     }

@@ -4,6 +4,7 @@ use super::limit_times::{TimedLimit, rate_times};
 use super::log_line::LogFormat;
 use super::shares::NamedShare;
 use super::value::LogPlace;
+use crate::audience::Audiences;
 use crate::control::ReloadReply;
 use crate::driver::{Interface, RateLimits, RateTimes, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
@@ -173,6 +174,7 @@ impl Config {
             keepalive_refresh: self.keepalive_refresh,
             filemonitor_refresh: self.filemonitor_refresh,
             local_directory: self.local_directory.clone(),
+            audiences: Audiences::default(),
             download_directory: self.effective_download_directory().to_owned(),
             max_workers: self.max_workers,
             max_downloads: self.max_downloads,

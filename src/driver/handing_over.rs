@@ -117,7 +117,8 @@ impl Driver {
     pub(super) fn keep_request(&mut self, exchange: ExchangeId) -> bool {
         let Some(handing_over) = &mut self.handing_over else { return false };
         let Some(name) = self.net.asked_file(exchange) else { return false };
-        let Some(file) = self.node.library().get(name.as_bytes()) else { return false };
+        let Some(from) = self.net.requester(exchange).map(|requester| requester.addr) else { return false };
+        let Some(file) = self.node.library().seen_by(from).get(name.as_bytes()) else { return false };
         let taken = self.net.take_request(exchange, file.meta);
         let is_taken = taken.is_some();
         handing_over.requests.extend(taken);

@@ -157,8 +157,8 @@ impl Driver {
                 Ok((file.name.clone(), self.net.begun_of(*exchange).unwrap_or(file.meta)))
             }
             Action::SendMetadata { file, .. } => Ok((file.name.clone(), file.meta)),
-            Action::SendFile { name, .. } | Action::CallBack { name, .. } => {
-                let known = self.node.library().get(name.as_bytes()).ok_or(DiskFault::Missing)?;
+            Action::SendFile { to, name, .. } | Action::CallBack { to, name, .. } => {
+                let known = self.node.library().seen_by(*to).get(name.as_bytes()).ok_or(DiskFault::Missing)?;
                 Ok((name.clone(), known.meta))
             }
             _ => Err(DiskFault::Missing),
@@ -189,7 +189,9 @@ impl Driver {
     fn begin_response(&mut self, order: Action, requester: Requester, file: Reader) {
         let Self { net, cx, .. } = self;
         match order {
-            Action::SendFile { exchange, name } => net.respond(exchange, Outgoing::file(file, cx.now), Some(name), cx),
+            Action::SendFile { exchange, name, .. } => {
+                net.respond(exchange, Outgoing::file(file, cx.now), Some(name), cx)
+            }
             Action::SendRange { exchange, offset, length, .. } => {
                 net.respond(exchange, Outgoing::range(file, offset, length, cx.now), None, cx);
             }

@@ -146,8 +146,8 @@ impl Driver {
     fn execute(&mut self, action: Action) {
         let Self { net, disk, front, cx, .. } = self;
         match action {
-            Action::SendList { exchange, attributes } => {
-                net.respond(exchange, Outgoing::list(attributes, cx.now), None, cx)
+            Action::SendList { exchange, to, attributes } => {
+                net.respond(exchange, Outgoing::list(to, attributes, cx.now), None, cx)
             }
             Action::SendManifest { exchange, manifest, range } => {
                 net.respond(exchange, of_manifest(&manifest, range, cx.now), None, cx);

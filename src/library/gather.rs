@@ -8,6 +8,7 @@ use super::leaf::{Leaf, Rank, rank};
 use super::{FileMeta, ScannedFile};
 use crate::name::FileName;
 use std::collections::BinaryHeap;
+use std::ops::Bound;
 
 #[derive(Debug)]
 enum Walk {
@@ -45,7 +46,7 @@ impl Gather {
     pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
         let Walk::After(after) = std::mem::replace(&mut self.walk, Walk::Ended) else { return false };
         let mut entries_left = entries_max.max(1);
-        for (leaf, start) in index.leaves_after(&after) {
+        for (leaf, start) in index.leaves_from(Bound::Excluded(&after)) {
             let visited = match leaf.first_wanted {
                 Some(rank) if self.takes(rank) => self.take_from(leaf, start),
                 _ => 1,

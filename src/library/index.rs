@@ -110,19 +110,24 @@ impl Index {
         Some(removed)
     }
 
-    /// The leaves with names after `after`, in order, and the index of the first such name in each. The empty name is first.
-    pub(super) fn leaves_after(&self, after: &[u8]) -> impl Iterator<Item = (&Leaf, usize)> {
-        let here = self.leaves.get(&self.leaf_of(after));
-        let here = here.map(|leaf| (leaf, leaf.find(after).map_or_else(|at| at, |at| at + 1)));
-        let beyond = self.order.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded));
+    /// The leaves with names from a bound on, in order, and the index of the first such name in each.
+    pub(super) fn leaves_from(&self, from: Bound<&[u8]>) -> impl Iterator<Item = (&Leaf, usize)> {
+        let (name, is_after) = match from {
+            Bound::Unbounded => (&b""[..], false),
+            Bound::Included(name) => (name, false),
+            Bound::Excluded(name) => (name, true),
+        };
+        let here = self.leaves.get(&self.leaf_of(name));
+        let here = here.map(|leaf| (leaf, leaf.find(name).map_or_else(|at| at, |at| at + usize::from(is_after))));
+        let beyond = self.order.range::<[u8], _>((Bound::Excluded(name), Bound::Unbounded));
         let beyond = beyond.filter_map(|(_, id)| self.leaves.get(id).map(|leaf| (leaf, 0)));
         here.into_iter().chain(beyond).filter(|(leaf, start)| *start < leaf.len())
     }
 
-    /// The leaf of the first name after `after`, and its index there.
-    pub(super) fn leaf_after(&self, after: &[u8]) -> Option<(&Leaf, usize)> {
+    /// The leaf of the first name from a bound on, and its index there.
+    pub(super) fn leaf_from(&self, from: Bound<&[u8]>) -> Option<(&Leaf, usize)> {
         // No leaf but the first is ever empty: at most two are examined.
-        self.leaves_after(after).next()
+        self.leaves_from(from).next()
     }
 
     /// The next leaf, by number after `after`, that may have files with this last component.
@@ -135,12 +140,16 @@ impl Index {
         self.leaf_of_key(&self.contents, content_key(b3), after)
     }
 
-    /// The leaf of a file of this content, and its index there.
-    pub(super) fn find_content(&self, b3: ContentHash) -> Option<(&Leaf, usize)> {
+    /// The leaf of a file of this content with a name that is wanted, and its index there.
+    pub(super) fn find_content(&self, b3: ContentHash, wants: impl Fn(&[u8]) -> bool) -> Option<(&Leaf, usize)> {
         let mut after = None;
         while let Some((id, leaf)) = self.leaf_of_content(b3, after) {
-            if let Some(at) = leaf.find_content(b3, 0) {
-                return Some((leaf, at));
+            let mut from = 0;
+            while let Some(at) = leaf.find_content(b3, from) {
+                if wants(leaf.name(at)) {
+                    return Some((leaf, at));
+                }
+                from = at + 1;
             }
             after = Some(id);
         }

@@ -16,7 +16,9 @@ mod query;
 mod search;
 #[cfg(test)]
 mod tests;
+mod view;
 
+use crate::audience::Audiences;
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::left_out::LeftOutReason;
@@ -30,6 +32,7 @@ pub(crate) use query::{Fit, Query, Reach};
 pub(crate) use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
+pub use view::View;
 
 /// Further files that a scan finds are not shared.
 pub(crate) const LIBRARY_FILES_MAX: u64 = 16_000_000;
@@ -198,9 +201,15 @@ pub struct Library {
     empty: Vec<FileName>,
     /// Changes so far of what is shared.
     changes: u64,
+    audiences: Audiences,
 }
 
 impl Library {
+    /// For whom the shares are from now on.
+    pub(crate) fn set_audiences(&mut self, audiences: Audiences) {
+        self.audiences = audiences;
+    }
+
     pub fn len(&self) -> u64 {
         self.files
     }
@@ -221,30 +230,6 @@ impl Library {
     /// A number that differs after each change of what is shared, or of what is known of it.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
-    }
-
-    pub fn get(&self, name: &[u8]) -> Option<Shared> {
-        self.index.get(name)
-    }
-
-    /// A file of this content.
-    pub(crate) fn file_of_content(&self, b3: ContentHash) -> Option<ScannedFile> {
-        let (leaf, at) = self.index.find_content(b3)?;
-        let (name, Shared { meta, executable, .. }) = leaf.row(at)?;
-        Some(ScannedFile { name, meta, executable })
-    }
-
-    /// Whether a file has this content; or, as far as hashes are unknown, this name and size.
-    pub(crate) fn has_like(&self, name: &FileName, size: Option<u64>, b3: Option<ContentHash>) -> bool {
-        if b3.is_some_and(|b3| self.index.find_content(b3).is_some()) {
-            return true;
-        }
-        let is_like = |shared: Shared| {
-            let is_same_size = size.is_none_or(|size| size == shared.meta.size);
-            is_same_size && (b3.is_none() || shared.b3.is_none())
-        };
-        let names = [name.as_bytes(), name.last_component()];
-        names.into_iter().any(|name| self.index.get(name).is_some_and(is_like))
     }
 
     /// Begins a scan, whose files are then passed to [`Library::apply`]. Ends the sweep after an earlier scan.
@@ -329,39 +314,5 @@ impl Library {
             }
         }
         false
-    }
-
-    /// The files by name, from the first one after `after`. The empty name is before all others.
-    pub(crate) fn files_after(&self, after: &[u8]) -> impl Iterator<Item = (&[u8], Shared)> {
-        let leaves = self.index.leaves_after(after);
-        leaves.flat_map(|(leaf, start)| (start..leaf.len()).map(move |at| (leaf.name(at), leaf.shared(at))))
-    }
-
-    /// The directories by name, from the first one after `after`, in which nothing is shared.
-    pub(crate) fn empty_after(&self, after: &[u8]) -> &[FileName] {
-        &self.empty[self.empty.partition_point(|name| name.as_bytes() <= after)..]
-    }
-
-    /// Up to `rows_max` files by name, from the first one after `after`.
-    pub fn list_after(&self, after: Option<&FileName>, rows_max: usize) -> Vec<(FileName, Shared)> {
-        let mut rows: Vec<(FileName, Shared)> = Vec::new();
-        let mut last: Vec<u8> = after.map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-        while rows.len() < rows_max {
-            let Some((leaf, start)) = self.index.leaf_after(&last) else { break };
-            let end = leaf.len().min(start + (rows_max - rows.len()));
-            last = leaf.name(end - 1).to_vec();
-            rows.extend((start..end).filter_map(|at| leaf.row(at)));
-        }
-        rows
-    }
-
-    /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
-    pub(crate) fn search_step(&self, cursor: &mut SearchCursor, entries_max: usize) -> bool {
-        cursor.step(&self.index, entries_max)
-    }
-
-    /// Examines about `entries_max` files. True while more is left; the library may change between two steps.
-    pub(crate) fn gather_step(&self, gather: &mut Gather, entries_max: usize) -> bool {
-        gather.step(&self.index, entries_max)
     }
 }

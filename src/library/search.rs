@@ -1,16 +1,17 @@
 //! A search in progress. First, by index: files of the content, if the query has a hash; the file of exactly the name; files
 //! with that last component, or one that is equal when folded. Then a walk over all names for the terms, leaf by leaf.
 //!
-//! The library may change between two steps. A file that exists from beginning to end is found, and one that was removed is
-//! not among the hits after the last step.
+//! The library may change between two steps, and so may what the requester sees of it. A file that exists from
+//! beginning to end is found, and one that was removed is not among the hits after the last step.
 
 use super::Shared;
 use super::fold::{fold_into, folded};
-use super::index::Index;
 use super::leaf::Leaf;
 use super::query::Query;
+use super::view::View;
 use crate::name::{FileName, last_component};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Between folded names. No name contains it, so no term matches across two.
 const SEPARATOR: u8 = b'\n';
@@ -69,7 +70,7 @@ impl SearchCursor {
         }
     }
 
-    /// The hits, after the last [`Library::search_step`](super::Library::search_step): by content, exact name, last component,
+    /// The hits, after the last [`View::search_step`]: by content, exact name, last component,
     /// folded, and by terms; each kind by name. Without any, a file that only the filters leave out, if there is one: so the
     /// requester, which filters as well, learns that there is something (PROTOCOL, Filters).
     pub(crate) fn into_hits(self) -> Vec<(FileName, Shared)> {
@@ -82,11 +83,11 @@ impl SearchCursor {
     }
 
     /// Examines about `entries_max` files. True while more is left.
-    pub(super) fn step(&mut self, index: &Index, entries_max: usize) -> bool {
+    pub(super) fn step(&mut self, view: View<'_>, entries_max: usize) -> bool {
         let mut entries_left = entries_max.max(1);
         loop {
             if self.is_settled() {
-                self.drop_removed(index);
+                self.drop_removed(view);
                 // If a file was removed, the walk continues for another.
                 if self.is_settled() {
                     self.phase = Phase::Ended;
@@ -97,10 +98,10 @@ impl SearchCursor {
                 return true;
             }
             let visited = match &self.phase {
-                Phase::Contents { after } => self.search_content(index, *after),
-                Phase::FullName => self.look_up(index),
-                Phase::Components { after } => self.search_component(index, *after),
-                Phase::Terms { .. } => self.search_terms(index),
+                Phase::Contents { after } => self.search_content(view, *after),
+                Phase::FullName => self.look_up(view),
+                Phase::Components { after } => self.search_component(view, *after),
+                Phase::Terms { .. } => self.search_terms(view),
                 Phase::Ended => 0,
             };
             entries_left = entries_left.saturating_sub(visited.max(1));
@@ -126,25 +127,27 @@ impl SearchCursor {
         }
     }
 
-    fn search_content(&mut self, index: &Index, after: Option<u32>) -> usize {
-        let next = self.query.content.and_then(|b3| Some((b3, index.leaf_of_content(b3, after)?)));
+    fn search_content(&mut self, view: View<'_>, after: Option<u32>) -> usize {
+        let next = self.query.content.and_then(|b3| Some((b3, view.leaf_of_content(b3, after)?)));
         let Some((b3, (id, leaf))) = next else {
             self.phase = Phase::FullName;
             return 1;
         };
         let mut from = 0;
         while let Some(at) = leaf.find_content(b3, from) {
-            insert_if_among_first(&mut self.contents, leaf, at, self.hits_max);
+            if view.admits(leaf.name(at)) {
+                insert_if_among_first(&mut self.contents, leaf, at, self.hits_max);
+            }
             from = at + 1;
         }
         self.phase = Phase::Contents { after: Some(id) };
         leaf.len()
     }
 
-    fn look_up(&mut self, index: &Index) -> usize {
+    fn look_up(&mut self, view: View<'_>) -> usize {
         let name = FileName::from_bytes(self.query.text());
         let name = name.filter(|name| !self.contents.contains_key(name));
-        let full = name.and_then(|name| index.get(name.as_bytes()).map(|shared| (name, shared)));
+        let full = name.and_then(|name| view.get(name.as_bytes()).map(|shared| (name, shared)));
         match full {
             Some((name, shared)) if !self.query.passes(self.query.folded(), Some(shared.meta.size)) => {
                 self.filtered.get_or_insert((name, shared));
@@ -155,10 +158,10 @@ impl SearchCursor {
         1
     }
 
-    fn search_component(&mut self, index: &Index, after: Option<u32>) -> usize {
+    fn search_component(&mut self, view: View<'_>, after: Option<u32>) -> usize {
         let text = self.query.text();
         let component = last_component(text);
-        let next = if component.is_empty() { None } else { index.leaf_of_component(component, after) };
+        let next = if component.is_empty() { None } else { view.leaf_of_component(component, after) };
         let Some((id, leaf)) = next else {
             let has_terms = self.query.terms().is_some();
             self.phase = if has_terms { Phase::Terms { after: Vec::new() } } else { Phase::Ended };
@@ -169,7 +172,7 @@ impl SearchCursor {
         for at in 0..leaf.len() {
             let name = leaf.name(at);
             let last = last_component(name);
-            if name == text || self.contents.contains_key(name) {
+            if name == text || self.contents.contains_key(name) || !view.admits(name) {
                 continue;
             }
             let among = if last == text {
@@ -189,9 +192,9 @@ impl SearchCursor {
         leaf.len()
     }
 
-    fn search_terms(&mut self, index: &Index) -> usize {
+    fn search_terms(&mut self, view: View<'_>) -> usize {
         let Phase::Terms { after } = &mut self.phase else { return 0 };
-        let next = index.leaf_after(after);
+        let next = view.first(Bound::Excluded(after));
         let (Some((leaf, start)), Some((first, others))) = (next, self.query.terms()) else {
             self.phase = Phase::Ended;
             return 1;
@@ -208,7 +211,8 @@ impl SearchCursor {
                     || self.alike.contains_key(name)
                     || self.full.as_ref().is_some_and(|(full, _)| full.as_bytes() == name)
             };
-            if others.iter().any(|term| term.find(name).is_none()) || is_known(leaf.name(row)) {
+            let is_wanted = others.iter().all(|term| term.find(name).is_some()) && view.admits(leaf.name(row));
+            if !is_wanted || is_known(leaf.name(row)) {
                 continue;
             }
             entries += self.query.entries_for(name);
@@ -233,8 +237,8 @@ impl SearchCursor {
     }
 
     /// Drops hits whose files were removed, and updates the others.
-    fn drop_removed(&mut self, index: &Index) {
-        let still_there = |name: &FileName, shared: &mut Shared| match index.get(name.as_bytes()) {
+    fn drop_removed(&mut self, view: View<'_>) {
+        let still_there = |name: &FileName, shared: &mut Shared| match view.get(name.as_bytes()) {
             Some(now) => {
                 *shared = now;
                 true

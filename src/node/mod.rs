@@ -149,6 +149,7 @@ impl Node {
         };
         let Self { cx, network, share, search, download, wish, .. } = &mut node;
         if cx.config.peer {
+            share.set_audiences(cx.config.audiences.clone());
             network.recall_peers(cx, remembered.peers);
             network.arrange_links(cx);
             share.recall_files(remembered.files);

@@ -7,6 +7,7 @@ use super::cx::exchanges::{Dial, Purpose};
 use super::network::Net;
 use super::upload::Wanted;
 use super::wish::Others;
+use crate::audience::Requester;
 use crate::control::{CallId, Request};
 use crate::id::{ClientId, ExchangeId};
 use crate::wire::Message;
@@ -96,7 +97,9 @@ impl Node {
             Message::DownloadRequest { name } => {
                 upload.on_request(cx, share, exchange, from, Wanted::File { to: from, name });
             }
-            Message::ListFiles { p1 } => upload.on_request(cx, share, exchange, from, Wanted::List { attributes: p1 }),
+            Message::ListFiles { p1 } => {
+                upload.on_request(cx, share, exchange, from, Wanted::List { to: from, attributes: p1 })
+            }
             Message::RangeRequest { offset, length, name } if name.is_directory() => {
                 upload.on_manifest_request(cx, share, exchange, from, name, Some((offset, length)));
             }
@@ -107,7 +110,7 @@ impl Node {
                 upload.on_request(cx, share, exchange, from, Wanted::Range { to: from, name, offset, length });
             }
             Message::MetadataRequest { name } => {
-                upload.on_request(cx, share, exchange, from, Wanted::Metadata { name })
+                upload.on_request(cx, share, exchange, from, Wanted::Metadata { to: from, name })
             }
             Message::Search(message) => {
                 cx.out.act(Action::Close { exchange });
@@ -177,7 +180,7 @@ impl Node {
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
                 Step::Found { found, sought } => download.on_found(&mut Net { cx, network }, &found, sought),
                 Step::FindOwn { download: id, b3 } => {
-                    if let Some(original) = share.library().file_of_content(b3) {
+                    if let Some(original) = share.library().seen_by(Requester::Owner).file_of_content(b3) {
                         download.copy_own(cx, id, original);
                     }
                 }
@@ -215,13 +218,18 @@ impl Node {
 
     /// Takes a new configuration, but for what takes a restart: the listener, and whether this is a peer at all.
     fn on_reconfigure(&mut self, config: NodeConfig) {
-        let Self { cx, network, share, upload, download, .. } = self;
+        let Self { cx, network, share, search, upload, download, .. } = self;
         if !cx.is_running() {
             return;
         }
         let old = std::mem::replace(&mut cx.config, config);
         cx.config.listen = old.listen;
         cx.config.peer = old.peer;
+        if cx.config.audiences != old.audiences {
+            share.set_audiences(cx.config.audiences.clone());
+            upload.on_audiences_changed(cx, share, &old.audiences);
+            search.on_audiences_changed(&mut Net { cx, network }, &old.audiences);
+        }
         network.reconsider_peers(cx);
         network.arrange_links(cx);
         if cx.config.keepalive_refresh != old.keepalive_refresh {

@@ -24,8 +24,8 @@ impl World {
         }
         let epoch = self.hosts[host.0].epoch;
         match action {
-            Action::SendList { exchange, attributes } => self.send_list(host, exchange, attributes),
-            Action::SendFile { exchange, name } => self.send_file(host, exchange, name),
+            Action::SendList { exchange, attributes, .. } => self.send_list(host, exchange, attributes),
+            Action::SendFile { exchange, name, .. } => self.send_file(host, exchange, name),
             Action::SendRange { exchange, file, offset, length } => {
                 self.send_range(host, exchange, file, offset, length);
             }

@@ -6,6 +6,7 @@ use crate::flows::{Flow, Flowing};
 use crate::host::{HostId, Program};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
+use pyrate::audience::Requester;
 use pyrate::fault::{DialFault, DiskFault, RefusalReason};
 use pyrate::id::{ContentHash, ExchangeId};
 use pyrate::library::{ScannedFile, Shared};
@@ -265,7 +266,7 @@ impl World {
     }
 
     fn respond_list(&mut self, id: ConnId, side: Side, after: Option<FileName>, attributes: bool, bytes: u64) {
-        let rows = self.node(side.host).library().list_after(after.as_ref(), LINES_PER_BATCH);
+        let rows = self.node(side.host).library().seen_by(Requester::Owner).list_after(after.as_ref(), LINES_PER_BATCH);
         let Some((last, _)) = rows.last().cloned() else {
             self.server_ended(id, Ok(bytes));
             return self.end_in_order(id, Response::FileList { truncated: false });

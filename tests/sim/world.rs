@@ -10,6 +10,7 @@ use crate::random::Random;
 use crate::rogue::Rogue;
 use crate::sources::{Source, Vice};
 use crate::watch::Watch;
+use pyrate::audience::Audiences;
 use pyrate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
 use pyrate::control::{CallError, CallId, Reply, Request};
 use pyrate::fault::DiskFault;
@@ -237,6 +238,7 @@ impl World {
             keepalive_refresh: Duration::from_secs(300),
             filemonitor_refresh: Duration::from_secs(60),
             local_directory: PathBuf::from("/share"),
+            audiences: Audiences::default(),
             download_directory: PathBuf::from("/downloads"),
             max_workers: 256,
             max_downloads: 5,

@@ -42,7 +42,7 @@ fn hashed(files: &[(&str, ContentHash)]) -> Library {
 }
 
 fn b3_of(library: &Library, path: &str) -> Option<ContentHash> {
-    library.get(path.as_bytes()).unwrap().b3
+    library.all().get(path.as_bytes()).unwrap().b3
 }
 
 fn gathered(library: &Library, files_max: usize, slice: usize) -> Vec<String> {
@@ -68,7 +68,7 @@ fn a_hash_stays_while_the_file_stays_the_same() {
         assert!(library.set_b3(&original, hash(1)));
         library.apply(original.clone());
         assert_eq!((b3_of(&library, "a"), library.unhashed()), (Some(hash(1)), 0));
-        assert_eq!(library.list_after(None, 1)[0].1.b3, Some(hash(1)));
+        assert_eq!(library.all().list_after(None, 1)[0].1.b3, Some(hash(1)));
 
         let mut changed = original.clone();
         change(&mut changed.meta);
@@ -155,12 +155,12 @@ fn a_search_for_a_content_returns_the_files_as_they_are_at_its_end() {
     let text = format!("b3={}", hash(7));
     let mut library = hashed(&[("a", hash(7)), ("b", hash(7)), (&text, hash(7)), ("d", hash(1))]);
     let mut cursor = SearchCursor::new(Query::parse(text.as_bytes()), 9);
-    assert!(library.search_step(&mut cursor, 1));
+    assert!(library.all().search_step(&mut cursor, 1));
     library.apply(file("a", 2));
     assert!(library.remove(b"b"));
     // This one still has the name, although its content has changed.
     assert!(library.set_b3(&file(&text, 1), hash(2)));
-    while library.search_step(&mut cursor, 1) {}
+    while library.all().search_step(&mut cursor, 1) {}
     let hits = cursor.into_hits();
     assert_eq!(hits[0].1.b3, Some(hash(2)));
     assert_eq!(names(hits), [text.as_bytes()]);
@@ -351,7 +351,7 @@ proptest! {
             prop_assert_eq!(library.unhashed(), unhashed as u64);
         }
         for (path, known) in &model {
-            prop_assert_eq!(library.get(path).unwrap().b3, known.1.map(some_hash));
+            prop_assert_eq!(library.all().get(path).unwrap().b3, known.1.map(some_hash));
         }
         for n in 0..4 {
             let holders: Vec<Vec<u8>> =
@@ -382,7 +382,7 @@ proptest! {
         let mut held_throughout: Vec<Vec<u8>> = model.keys().filter(|path| holds(&model, path)).cloned().collect();
         for step in &during {
             library.gather_step(&mut gather, 1);
-            library.search_step(&mut cursor, 1);
+            library.all().search_step(&mut cursor, 1);
             let before = model.clone();
             take(&mut library, &mut model, step);
             let now = wanted(&model);
@@ -390,7 +390,7 @@ proptest! {
             held_throughout.retain(|path| holds(&model, path));
         }
         while library.gather_step(&mut gather, 1) {}
-        while library.search_step(&mut cursor, 1) {}
+        while library.all().search_step(&mut cursor, 1) {}
         let chosen = gather.into_files();
         let distinct: BTreeSet<&FileName> = chosen.iter().map(|file| &file.name).collect();
         prop_assert_eq!(distinct.len(), chosen.len());

@@ -1,12 +1,20 @@
 //! Tests of a share, and random ones against a model that is too simple to be wrong.
 
 mod hashes;
+mod views;
 
 use super::*;
+use crate::audience::Requester;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Model = BTreeMap<Vec<u8>, u64>;
+
+impl Library {
+    fn all(&self) -> View<'_> {
+        self.seen_by(Requester::Owner)
+    }
+}
 
 fn name(bytes: impl AsRef<[u8]>) -> FileName {
     FileName::from_bytes(bytes.as_ref()).unwrap()
@@ -36,7 +44,7 @@ fn names(rows: Vec<(FileName, Shared)>) -> Vec<Vec<u8>> {
 
 fn search(library: &Library, text: impl AsRef<[u8]>, hits_max: usize, slice: usize) -> Vec<Vec<u8>> {
     let mut cursor = SearchCursor::new(Query::parse(text.as_ref()), hits_max);
-    while library.search_step(&mut cursor, slice) {}
+    while library.all().search_step(&mut cursor, slice) {}
     names(cursor.into_hits())
 }
 
@@ -58,7 +66,7 @@ fn files_hidden_from_a_scan_by_an_error_stay() {
     let hidden = [name("d"), name("f")].to_vec();
     library.end_scan(&mut ScanReport { unreadable: 2, hidden, ..ScanReport::default() });
     while library.sweep(1) {}
-    let listed = |library: &Library| names(library.list_after(None, 9));
+    let listed = |library: &Library| names(library.all().list_after(None, 9));
     assert_eq!(listed(&library), [&b"a"[..], b"d/e/y", b"d/x", b"f"], "a name that only begins alike is gone");
     scan(&mut library, [file("a", 1)], 9);
     assert_eq!(listed(&library), [b"a"], "a scan that could look there decides");
@@ -151,10 +159,10 @@ fn a_scan_removes_what_it_did_not_see_unless_it_failed() {
     assert_eq!((library.len(), library.bytes()), (7, 46));
 
     scan(&mut library, [file("b", 40), file("h", 2)], 1);
-    assert_eq!(names(library.list_after(None, 10)), [b"b", b"h"]);
+    assert_eq!(names(library.all().list_after(None, 10)), [b"b", b"h"]);
     assert_eq!((library.len(), library.bytes()), (2, 42));
-    assert_eq!(library.get(b"b").unwrap().meta.inode, 47);
-    assert!(library.get(b"a").is_none());
+    assert_eq!(library.all().get(b"b").unwrap().meta.inode, 47);
+    assert!(library.all().get(b"a").is_none());
 }
 
 #[test]
@@ -168,7 +176,7 @@ fn a_sweep_runs_in_slices_and_the_next_scan_takes_over_the_rest() {
     assert!((80..100).contains(&left), "{left}");
 
     scan(&mut library, [file("050", 1)], 8);
-    assert_eq!(names(library.list_after(None, 10)), [b"050"]);
+    assert_eq!(names(library.all().list_after(None, 10)), [b"050"]);
 }
 
 #[test]
@@ -178,7 +186,7 @@ fn a_file_added_between_scan_and_sweep_stays() {
     library.end_scan(&mut ScanReport::default());
     library.apply(file("downloaded", 1));
     while library.sweep(1) {}
-    assert_eq!(names(library.list_after(None, 10)), [b"downloaded"]);
+    assert_eq!(names(library.all().list_after(None, 10)), [b"downloaded"]);
 }
 
 #[test]
@@ -187,11 +195,11 @@ fn hits_that_are_removed_are_replaced_by_others() {
     let mut cursor = SearchCursor::new(Query::parse(b"hit"), 5);
     // The name, the last components, the first leaf.
     for _ in 0..3 {
-        assert!(library.search_step(&mut cursor, 1));
+        assert!(library.all().search_step(&mut cursor, 1));
     }
     assert!(library.remove(b"1 hit") && !library.remove(b"1 hit"));
     library.apply(file("2 hit", 99));
-    while library.search_step(&mut cursor, 1) {}
+    while library.all().search_step(&mut cursor, 1) {}
     let hits = cursor.into_hits();
     assert_eq!(hits[0].1.meta.size, 99);
     assert_eq!(names(hits), [b"2 hit", b"3 hit", b"4 hit", b"5 hit", b"6 hit"]);
@@ -312,14 +320,14 @@ proptest! {
         }
         let mut listed: Vec<(FileName, Shared)> = Vec::new();
         loop {
-            let rows = library.list_after(listed.last().map(|(name, _)| name), page);
+            let rows = library.all().list_after(listed.last().map(|(name, _)| name), page);
             if rows.is_empty() {
                 break;
             }
             prop_assert!(rows.len() <= page);
             listed.extend(rows);
         }
-        prop_assert!(listed.iter().all(|(name, file)| library.get(name.as_bytes()) == Some(*file)));
+        prop_assert!(listed.iter().all(|(name, file)| library.all().get(name.as_bytes()) == Some(*file)));
         prop_assert!(listed.iter().map(|(name, file)| (name.as_bytes(), file.meta.size)).eq(
             model.iter().map(|(name, size)| (name.as_slice(), *size))
         ));
@@ -352,11 +360,11 @@ proptest! {
         let mut cursor = SearchCursor::new(Query::parse(&text), usize::MAX);
         let mut throughout: BTreeSet<Vec<u8>> = expected(&model, &text, usize::MAX).into_iter().collect();
         for change in &changes {
-            library.search_step(&mut cursor, 1);
+            library.all().search_step(&mut cursor, 1);
             carry_out(&mut library, &mut model, change);
             throughout.retain(|path| model.contains_key(path));
         }
-        while library.search_step(&mut cursor, 1) {}
+        while library.all().search_step(&mut cursor, 1) {}
         let hits = names(cursor.into_hits());
         prop_assert!(hits.iter().all(|path| model.contains_key(path) && matches(path, &text)));
         let distinct: BTreeSet<Vec<u8>> = hits.iter().cloned().collect();

@@ -21,11 +21,14 @@ use std::time::Duration;
 pub enum Action {
     SendList {
         exchange: ExchangeId,
+        /// Who gets of the list what is for it.
+        to: SocketAddr,
         attributes: bool,
     },
     /// Send a shared file, then FIN; or RST if it cannot be read to its end.
     SendFile {
         exchange: ExchangeId,
+        to: SocketAddr,
         name: FileName,
     },
     /// Send a range of a shared file, then FIN; or RST if the file has changed, or cannot be read.

@@ -57,6 +57,7 @@ pub use transfer::{
 };
 pub use wish::{FoundFile, FoundState, WishRecord};
 
+use crate::audience::Audiences;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -99,6 +100,8 @@ pub struct NodeConfig {
     pub filemonitor_refresh: Duration,
     /// The share, for messages that name it.
     pub local_directory: PathBuf,
+    /// For whom the shares are.
+    pub audiences: Audiences,
     /// Where downloads are saved unless the user names another directory.
     pub download_directory: PathBuf,
     /// Commands in progress at once (uploads, listings sent, downloads, outgoing requests). At least 1. Exchanges with bootstrap

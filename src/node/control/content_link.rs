@@ -2,6 +2,7 @@
 
 use super::Calls;
 use super::directory_links::row_of;
+use crate::audience::Requester;
 use crate::control::{ContentLinkRow, DownloadRow, DownloadState, Linkable, Problem, RawText, SourceState};
 use crate::id::{ContentHash, HitId, TransferId};
 use crate::link::{ContentLink, LINK_PEERS_MAX};
@@ -26,8 +27,12 @@ impl Calls<'_> {
     fn link_of_shared(&self, text: &RawText) -> Result<ContentLink, Problem> {
         let unknown = || Problem::NotShared { name: text.clone() };
         let name = FileName::from_bytes(text.as_bytes()).ok_or_else(unknown)?;
-        let Some(file) = self.share.library().get(name.as_bytes()) else {
-            return Err(if self.share.is_being_written(&name) { Problem::StillWritten { name } } else { unknown() });
+        let Some(file) = self.share.library().seen_by(Requester::Owner).get(name.as_bytes()) else {
+            return Err(if self.share.is_being_written(Requester::Owner, &name) {
+                Problem::StillWritten { name }
+            } else {
+                unknown()
+            });
         };
         let Some(b3) = file.b3 else { return Err(Problem::NotHashed { name }) };
         let peers = self.network.advertised(self.cx).into_iter().collect();
@@ -74,6 +79,11 @@ impl Calls<'_> {
         let saved = Path::new(OsStr::from_bytes(saved.as_bytes()));
         let name = saved.strip_prefix(&self.cx.config.local_directory).ok()?;
         let name = FileName::from_bytes(name.as_os_str().as_bytes())?;
-        self.share.library().get(name.as_bytes()).filter(|file| file.b3 == Some(b3)).map(|_| name)
+        self.share
+            .library()
+            .seen_by(Requester::Owner)
+            .get(name.as_bytes())
+            .filter(|file| file.b3 == Some(b3))
+            .map(|_| name)
     }
 }

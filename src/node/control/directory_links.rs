@@ -1,6 +1,7 @@
 //! Links to directories: a call for one is answered when the manifest is made, or when the peer has told its hash.
 
 use super::Calls;
+use crate::audience::Requester;
 use crate::content::MANIFEST_BYTES_MAX;
 use crate::control::{CallId, ContentLinkRow, Linkable, Problem, RawText, Reply};
 use crate::fault::{DialFault, Refusal};
@@ -60,7 +61,7 @@ fn link_to(b3: ContentHash, size: u64, name: FileName, peers: Vec<SocketAddr>) -
 
 /// The link to a directory of our own, as far as its manifest is made.
 fn link_to_own(cx: &Cx, network: &NetworkMachine, share: &mut ShareMachine, name: &FileName) -> Option<ContentLink> {
-    let manifest = share.manifest_as_told(name)?;
+    let manifest = share.manifest_as_told(Requester::Owner, name)?;
     let peers = network.advertised(cx).into_iter().collect();
     Some(link_to(manifest.b3, manifest.text.len() as u64, name.clone(), peers))
 }
@@ -92,14 +93,16 @@ impl Calls<'_> {
     }
 
     fn link_to_own_directory(&mut self, caller: Caller, name: FileName) -> Result<(), Problem> {
-        if self.share.manifest(&name).is_some()
+        if self.share.manifest(Requester::Owner, &name).is_some()
             && let Some(link) = link_to_own(self.cx, self.network, self.share, &name)
         {
             reply(self.cx, caller, Ok(link));
             return Ok(());
         }
         let asked_by = self.cx.config.listen;
-        self.share.make_manifest(self.cx, &name, asked_by).map_err(|refusal| problem_of(refusal, name.clone()))?;
+        self.share
+            .make_manifest(self.cx, Requester::Owner, &name, asked_by)
+            .map_err(|refusal| problem_of(refusal, name.clone()))?;
         self.directory_links.own.entry(name).or_default().push(caller);
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use super::wish::{Others, WishMachine};
+use crate::audience::Requester;
 use crate::control::{
     BootstrapReply, CallId, EventLogReply, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply,
     LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, WishesReply,
@@ -318,7 +319,8 @@ impl Calls<'_> {
             FileName::from_bytes(text.as_bytes()).ok_or_else(|| Problem::NoNameToContinueAfter { name: text.clone() })
         };
         let after = after.map(name).transpose()?;
-        let mut shared = self.share.library().files_after(after.as_ref().map_or(b"", FileName::as_bytes)).peekable();
+        let view = self.share.library().seen_by(Requester::Owner);
+        let mut shared = view.files_after(after.as_ref().map_or(b"", FileName::as_bytes)).peekable();
         let mut unsettled = self.share.settling().after(after.as_ref()).peekable();
         let rows = std::iter::from_fn(|| {
             let is_shared = match (shared.peek(), unsettled.peek()) {

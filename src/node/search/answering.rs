@@ -280,7 +280,7 @@ impl SearchMachine {
         open: Option<OpenId>,
     ) {
         let requester = search.requester;
-        if share.library().is_empty() {
+        if share.library().seen_by(requester).is_empty() {
             return;
         }
         if !self.answering.costs.allow(net.cx.now, payer(sender)) {
@@ -305,7 +305,9 @@ impl SearchMachine {
     pub(in crate::node) fn work_on_answers(&mut self, net: &mut Net, share: &ShareMachine) {
         let Some((ticket, pending)) = self.answering.pending.serve() else { return };
         pending.slices += 1;
-        if !share.library().search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
+        // The hits go to the requester that the search names, and to nobody else.
+        let view = share.library().seen_by(pending.requester);
+        if !view.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
             && let Some((sender, pending)) = self.answering.pending.remove(ticket)
         {
             self.send_search_response(net, sender, pending);

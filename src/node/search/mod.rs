@@ -17,6 +17,7 @@
 
 mod announcing;
 mod answering;
+mod audience;
 mod end;
 mod forwarding;
 mod hit;

@@ -9,6 +9,7 @@
 
 use super::ShareMachine;
 use super::hash_requests::HashRequests;
+use crate::audience::Requester;
 use crate::control::Notice;
 use crate::fault::DiskFault;
 use crate::library::{FileMeta, Gather, ScannedFile};
@@ -89,9 +90,11 @@ impl ShareMachine {
     /// until two scans have found it unchanged: otherwise one that is always being written would be read without end.
     pub(super) fn hash_after_scan(&mut self, cx: &mut Cx) {
         let library = &self.library;
-        self.hashing.failed.retain(|name, failure| match (failure.fault, library.get(name.as_bytes())) {
-            (DiskFault::Changed, Some(file)) => std::mem::replace(&mut failure.meta, file.meta) != file.meta,
-            _ => false,
+        self.hashing.failed.retain(|name, failure| {
+            match (failure.fault, library.seen_by(Requester::Owner).get(name.as_bytes())) {
+                (DiskFault::Changed, Some(file)) => std::mem::replace(&mut failure.meta, file.meta) != file.meta,
+                _ => false,
+            }
         });
         self.hash_new();
         self.notify_if_all_hashed(cx);
@@ -206,7 +209,7 @@ impl ShareMachine {
 
     /// A file of the library, if it has no hash, was not ordered and has not failed.
     fn unhashed_file(&self, name: &FileName) -> Option<ScannedFile> {
-        let file = self.library.get(name.as_bytes()).filter(|file| file.b3.is_none())?;
+        let file = self.library.seen_by(Requester::Owner).get(name.as_bytes()).filter(|file| file.b3.is_none())?;
         let is_ordered = self.hashing.is_ordered(name) || self.hashing.failed.contains_key(name);
         (!is_ordered).then(|| ScannedFile { name: name.clone(), meta: file.meta, executable: file.executable })
     }

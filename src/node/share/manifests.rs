@@ -2,9 +2,10 @@
 //! kept within a number of bytes.
 
 use super::ShareMachine;
+use crate::audience::Requester;
 use crate::content::{EntryKind, ManifestFault, ManifestWriter, WrittenManifest};
 use crate::fault::Refusal;
-use crate::library::Library;
+use crate::library::View;
 use crate::name::FileName;
 use crate::node::cx::{Cx, Step};
 use crate::node::fair_queue::Sender;
@@ -108,29 +109,45 @@ fn bytes_of(name: &FileName, manifest: &WrittenManifest) -> usize {
 }
 
 impl ShareMachine {
-    /// The manifest of a directory as it is now, if it is made.
-    pub(in crate::node) fn manifest(&mut self, name: &FileName) -> Option<Rc<WrittenManifest>> {
+    /// The manifest of a directory as it is now, if it is made and for this requester. All that is beneath a directory has one
+    /// audience.
+    pub(in crate::node) fn manifest(
+        &mut self,
+        requester: impl Into<Requester>,
+        name: &FileName,
+    ) -> Option<Rc<WrittenManifest>> {
+        if !self.library.seen_by(requester).admits(name.as_bytes()) {
+            return None;
+        }
         let changes = self.library.changes();
         self.manifests.look_up(name, Some(changes))
     }
 
     /// The manifest of a directory that was made last, though the share may have changed: whoever asked for its hash just before
     /// gets what has that hash.
-    pub(in crate::node) fn manifest_as_told(&mut self, name: &FileName) -> Option<Rc<WrittenManifest>> {
+    pub(in crate::node) fn manifest_as_told(
+        &mut self,
+        requester: impl Into<Requester>,
+        name: &FileName,
+    ) -> Option<Rc<WrittenManifest>> {
+        if !self.library.seen_by(requester).admits(name.as_bytes()) {
+            return None;
+        }
         self.manifests.look_up(name, None)
     }
 
     /// Has the manifest of a directory made; [`Step::ManifestMade`] follows.
     ///
     /// # Errors
-    /// If nothing is shared under this name, or too many are asked for.
+    /// If nothing is shared under this name with the requester, or too many are asked for.
     pub(in crate::node) fn make_manifest(
         &mut self,
         cx: &mut Cx,
+        requester: impl Into<Requester>,
         name: &FileName,
         asked_by: SocketAddr,
     ) -> Result<(), Refusal> {
-        if !shares_directory(&self.library, name.as_bytes()) {
+        if !shares_directory(self.library.seen_by(requester), name.as_bytes()) {
             return Err(Refusal::NoSuchFile);
         }
         let Manifests { queue, writing, .. } = &mut self.manifests;
@@ -173,7 +190,7 @@ impl ShareMachine {
         };
         let writing = self.manifests.writing.take().or_else(|| self.manifests.queue.pop().map(begin));
         let Some(mut writing) = writing else { return };
-        let outcome = match writing.step(&self.library) {
+        let outcome = match writing.step(self.library.seen_by(Requester::Owner)) {
             Ok(true) => {
                 self.manifests.writing = Some(writing);
                 return;
@@ -200,12 +217,12 @@ impl ShareMachine {
 
 impl Writing {
     /// Says whether there is more. After a refusal `after` is the path that it is due to.
-    fn step(&mut self, library: &Library) -> Result<bool, Refusal> {
+    fn step(&mut self, view: View<'_>) -> Result<bool, Refusal> {
         let Self { name, writer, after, .. } = self;
         let prefix = name.as_bytes();
         let mut last: Option<&[u8]> = None;
         let mut outcome = Ok(false);
-        for (at, Next { path, kind }) in beneath(library, prefix, after).enumerate() {
+        for (at, Next { path, kind }) in beneath(view, prefix, after).enumerate() {
             if at == MANIFEST_ENTRIES_PER_SLICE {
                 outcome = Ok(true);
                 break;
@@ -224,9 +241,9 @@ impl Writing {
 }
 
 /// The files and empty directories beneath a directory after a path, in the order of their paths.
-fn beneath<'a>(library: &'a Library, prefix: &'a [u8], after: &'a [u8]) -> impl Iterator<Item = Next<'a>> {
+fn beneath<'a>(view: View<'a>, prefix: &'a [u8], after: &'a [u8]) -> impl Iterator<Item = Next<'a>> {
     let is_beneath = |path: &[u8]| path.starts_with(prefix);
-    let files = library.files_after(after).take_while(move |(path, _)| is_beneath(path)).map(|(path, file)| Next {
+    let files = view.files_after(after).take_while(move |(path, _)| is_beneath(path)).map(|(path, file)| Next {
         path,
         kind: file.b3.ok_or(Refusal::NotHashed).map(|b3| EntryKind::File {
             size: file.meta.size,
@@ -234,7 +251,7 @@ fn beneath<'a>(library: &'a Library, prefix: &'a [u8], after: &'a [u8]) -> impl 
             executable: file.executable,
         }),
     });
-    let empty = library.empty_after(after).iter().map(FileName::as_bytes).take_while(move |path| is_beneath(path));
+    let empty = view.empty_after(after).map(FileName::as_bytes).take_while(move |path| is_beneath(path));
     let empty = empty.map(|path| Next { path, kind: Ok(EntryKind::EmptyDirectory) });
     let (mut files, mut empty) = (files.peekable(), empty.peekable());
     std::iter::from_fn(move || match (files.peek(), empty.peek()) {
@@ -245,10 +262,9 @@ fn beneath<'a>(library: &'a Library, prefix: &'a [u8], after: &'a [u8]) -> impl 
 }
 
 /// Whether something is shared beneath a directory, or the directory itself is shared without anything in it.
-fn shares_directory(library: &Library, prefix: &[u8]) -> bool {
+fn shares_directory(view: View<'_>, prefix: &[u8]) -> bool {
     let own = prefix.strip_suffix(b"/").unwrap_or(prefix);
-    let is_empty = library.empty_after(b"").binary_search_by(|name| name.as_bytes().cmp(own)).is_ok();
-    is_empty || beneath(library, prefix, prefix).next().is_some()
+    view.is_empty_directory(own) || beneath(view, prefix, prefix).next().is_some()
 }
 
 fn refusal_of(fault: ManifestFault) -> Refusal {

@@ -1,6 +1,6 @@
 //! The shared files: the library, the scans that fill it, and hashing.
 //!
-//! Others read [`library`](ShareMachine::library), and report files to be hashed, and files that have changed. Calls no other
+//! Others read [`library`](ShareMachine::library), as the requester sees it, and report files to be hashed, and files that have changed. Calls no other
 //! machine.
 
 mod hash_requests;
@@ -10,6 +10,7 @@ mod manifests;
 mod scanning;
 mod settling;
 
+use crate::audience::{Audiences, Requester};
 use crate::library::{LeftOut, Library, ScanReport, ScannedFile};
 use crate::name::FileName;
 use hashing::Hashing;
@@ -59,8 +60,14 @@ impl ShareMachine {
         self.hashing.has_work()
     }
 
-    pub(super) fn is_being_written(&self, name: &FileName) -> bool {
-        self.settling.holds(name)
+    /// Whether a file is there that will be shared soon.
+    pub(super) fn is_being_written(&self, requester: impl Into<Requester>, name: &FileName) -> bool {
+        self.settling.holds(name) && self.library.seen_by(requester).admits(name.as_bytes())
+    }
+
+    /// For whom the shares are from now on.
+    pub(super) fn set_audiences(&mut self, audiences: Audiences) {
+        self.library.set_audiences(audiences);
     }
 
     pub(super) fn displaced(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 use super::ShareMachine;
 use super::scanning::ScanStage;
+use crate::audience::Requester;
 use crate::fault::DiskFault;
 use crate::library::{FileMeta, RecentFile};
 use crate::name::FileName;
@@ -155,7 +156,8 @@ impl ShareMachine {
     fn share_if_settled(&mut self, cx: &Cx, recent: RecentFile) {
         let name = recent.file.name.as_bytes();
         // An unchanged shared file was settled before.
-        let is_shared = self.library.get(name).is_some_and(|shared| shared.meta == recent.file.meta);
+        let is_shared =
+            self.library.seen_by(Requester::Owner).get(name).is_some_and(|shared| shared.meta == recent.file.meta);
         if is_shared || self.settling.settles(cx.now, &recent) {
             self.settling.settled += u64::from(!is_shared);
             self.library.apply(recent.file);

@@ -3,6 +3,7 @@
 mod announcing;
 mod answering;
 mod assigned;
+mod audiences;
 mod call_backs;
 mod calls;
 mod displacing;

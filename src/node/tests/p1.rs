@@ -309,7 +309,7 @@ impl Chaos {
                 opened(exchange, to, Awaits::Groups(groups))
             }
             Action::Fetch { exchange, to, .. } => opened(exchange, to, Awaits::File),
-            Action::SendList { exchange, attributes } => {
+            Action::SendList { exchange, attributes, .. } => {
                 assert_eq!(Some(&attributes), self.uploads.get(&exchange), "attributes are for who asked for them");
                 None
             }

@@ -1,5 +1,6 @@
 //! One node whose environment is simulated by the test.
 
+use crate::audience::Audiences;
 use crate::control::{
     CallError, CallId, HitRow, HitsReply, Notice, PeerSource, RawText, Reply, Request, SearchStarted,
 };
@@ -61,6 +62,7 @@ pub(super) fn config() -> NodeConfig {
         keepalive_refresh: Duration::from_secs(300),
         filemonitor_refresh: Duration::from_secs(60),
         local_directory: "/share".into(),
+        audiences: Audiences::default(),
         download_directory: "/downloads".into(),
         max_workers: 256,
         max_downloads: 5,

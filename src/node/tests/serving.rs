@@ -30,8 +30,8 @@ fn download_by(rig: &mut Rig, requester: u8, file: &str) -> ExchangeId {
 
 fn sent(rig: &mut Rig) -> Vec<(ExchangeId, String)> {
     rig.take(|order| match order {
-        Action::SendFile { exchange, name } => Some((*exchange, name.to_string())),
-        Action::SendList { exchange, attributes } => Some((*exchange, format!("list, attributes: {attributes}"))),
+        Action::SendFile { exchange, name, .. } => Some((*exchange, name.to_string())),
+        Action::SendList { exchange, attributes, .. } => Some((*exchange, format!("list, attributes: {attributes}"))),
         _ => None,
     })
 }

@@ -157,12 +157,12 @@ impl World {
             Action::Close { exchange } => self.answer(place, exchange, Ok(Response::Delivered)),
             Action::Report { exchange, report } => self.report(place, exchange, report),
             Action::Refuse { exchange, .. } => self.answer(place, exchange, Err(DialFault::Reset)),
-            Action::SendFile { exchange, name } => {
-                let bytes = here.node.library().get(name.as_bytes()).expect("a shared file").meta.size;
+            Action::SendFile { exchange, to, name } => {
+                let bytes = here.node.library().seen_by(to).get(name.as_bytes()).expect("a shared file").meta.size;
                 self.events.push_back((place, Event::ResponseEnded { exchange, outcome: Ok(bytes) }));
                 self.answer(place, exchange, Ok(Response::File { bytes }));
             }
-            Action::SendList { exchange, attributes } => self.send_list(place, exchange, attributes),
+            Action::SendList { exchange, to, attributes } => self.send_list(place, exchange, to, attributes),
             Action::StartScan => {
                 let files = here.files.iter().map(|(name, size)| scanned(name, *size)).collect();
                 self.events.push_back((place, Event::Scanned { files }));
@@ -263,11 +263,12 @@ impl World {
         }
     }
 
-    fn send_list(&mut self, server: usize, exchange: ExchangeId, attributes: bool) {
+    fn send_list(&mut self, server: usize, exchange: ExchangeId, to: SocketAddr, attributes: bool) {
         let Some(caller) = self.callers.get(&(server, exchange)) else { panic!("each request is answered once") };
         let files: Vec<Listed> = self.places[server]
             .node
             .library()
+            .seen_by(to)
             .list_after(None, 1_000)
             .into_iter()
             .map(|(name, file)| {

@@ -35,7 +35,7 @@ pub(super) struct Upload {
 pub(super) enum Kind {
     File { to: SocketAddr, name: FileName, rate: Rate },
     Range { run: RunId },
-    Metadata,
+    Metadata { to: SocketAddr, name: FileName },
 }
 
 type RunKey = (IpAddr, Rc<FileName>);
@@ -73,9 +73,9 @@ impl Run {
 pub(in crate::node) enum Wanted {
     File { to: SocketAddr, name: FileName },
     Range { to: SocketAddr, name: FileName, offset: u64, length: u64 },
-    Metadata { name: FileName },
-    Manifest { from: SocketAddr, name: FileName, range: Option<(u64, u64)> },
-    List { attributes: bool },
+    Metadata { to: SocketAddr, name: FileName },
+    Manifest { to: SocketAddr, name: FileName, range: Option<(u64, u64)> },
+    List { to: SocketAddr, attributes: bool },
     CallBack { to: SocketAddr, name: FileName },
 }
 
@@ -88,12 +88,14 @@ pub(super) struct Uploads {
     runs_by_key: BTreeMap<RunKey, RunId>,
     runs_begun: u64,
     idle_runs: FairSet<RunId>,
+    /// Lists that are being sent, and to whom.
+    pub(super) lists: BTreeMap<ExchangeId, SocketAddr>,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        let (wanted, rows, runs, runs_by_key) = Default::default();
-        Self { wanted, rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX) }
+        let (wanted, rows, runs, runs_by_key, lists) = Default::default();
+        Self { wanted, rows, runs, runs_by_key, runs_begun: 0, idle_runs: FairSet::new(RANGE_RUNS_MAX), lists }
     }
 }
 
@@ -102,7 +104,7 @@ impl Uploads {
         match &self.rows.get(&exchange)?.kind {
             Kind::File { name, .. } => Some(name.clone()),
             Kind::Range { run } => Some(FileName::clone(&self.runs.get(run)?.name)),
-            Kind::Metadata => None,
+            Kind::Metadata { .. } => None,
         }
     }
 
@@ -151,8 +153,9 @@ impl UploadMachine {
         cx.notify(Topic::Uploads, || Notice::UploadStarted { to, name });
     }
 
-    pub(super) fn note_metadata_started(&mut self, cx: &Cx, exchange: ExchangeId) {
-        self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Metadata });
+    pub(super) fn note_metadata_started(&mut self, cx: &Cx, exchange: ExchangeId, to: SocketAddr, name: &FileName) {
+        let kind = Kind::Metadata { to, name: name.clone() };
+        self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind });
     }
 
     /// `range`: its offset and its length.
@@ -242,7 +245,7 @@ impl UploadMachine {
                     run.rate.note(cx.now, run.bytes);
                 }
             }
-            Kind::Metadata => {}
+            Kind::Metadata { .. } => {}
         }
     }
 
@@ -265,13 +268,14 @@ impl UploadMachine {
 
     pub(super) fn end_upload(&mut self, cx: &mut Cx, exchange: ExchangeId, fault: Option<&ResponseFault>) {
         let fault = fault.map(|fault| cx.fault_of_aborted(exchange, fault));
+        self.uploads.lists.remove(&exchange);
         match self.uploads.rows.remove(&exchange) {
             Some(Upload { began, bytes, kind: Kind::File { to, name, .. } }) => {
                 let took = cx.now.saturating_since(began);
                 report_upload(cx, to, &name, (bytes, took), fault);
             }
             Some(Upload { kind: Kind::Range { run }, .. }) => self.on_range_ended(cx, run, fault),
-            Some(Upload { kind: Kind::Metadata, .. }) | None => {}
+            Some(Upload { kind: Kind::Metadata { .. }, .. }) | None => {}
         }
         self.end_turn(exchange);
     }

@@ -12,7 +12,7 @@ use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::contract::{DialOutcome, ResponseFault};
+use crate::node::contract::{Action, DialOutcome, ResponseFault};
 use crate::node::cx::exchanges::Purpose;
 use crate::node::cx::{Cx, NodeTimer, Subject};
 use crate::node::fair_queue::Sender;
@@ -87,7 +87,7 @@ impl UploadMachine {
         let taken_back = counted.min(cx.counters.bytes_up);
         cx.counters.bytes_up -= taken_back;
         cx.counters.bytes_taken_back += taken_back;
-        if !cx.is_running() || find_file(share, &name).is_err() {
+        if !cx.is_running() || find_file(share, requester, &name).is_err() {
             return;
         }
         if !self.make_room_for_call_back(cx, Network::of(requester.ip())) {
@@ -152,6 +152,18 @@ impl UploadMachine {
         let Some(row) = self.call_backs.rows.get_mut(&id) else { return };
         row.overdue = None;
         self.give_up_call_back(cx, id);
+    }
+
+    /// Drops all for whom and whose file this holds, however far they are; one that is being sent is an upload too.
+    pub(super) fn give_up_call_backs(&mut self, cx: &mut Cx, fits: impl Fn(SocketAddr, &[u8]) -> bool) {
+        let rows = self.call_backs.rows.iter().filter(|(_, row)| fits(row.to, row.name.as_bytes()));
+        let ids: Vec<CallBackId> = rows.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.give_up_call_back(cx, id);
+            if let Some(Stage::Dialling(exchange)) = self.call_backs.rows.get(&id).map(|row| row.stage) {
+                cx.out.act(Action::Abort { exchange });
+            }
+        }
     }
 
     fn give_up_call_back(&mut self, cx: &mut Cx, id: CallBackId) {

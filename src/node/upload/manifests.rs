@@ -42,12 +42,12 @@ impl UploadMachine {
         name: FileName,
         range: Option<(u64, u64)>,
     ) {
-        let made = if range.is_some() { share.manifest_as_told(&name) } else { share.manifest(&name) };
+        let made = if range.is_some() { share.manifest_as_told(from, &name) } else { share.manifest(from, &name) };
         let is_made = made.is_some();
-        if !is_made && let Err(refusal) = share.make_manifest(cx, &name, from) {
+        if !is_made && let Err(refusal) = share.make_manifest(cx, from, &name, from) {
             return self.refuse(cx, exchange, refusal);
         }
-        self.uploads.wanted.insert(exchange, (cx.now, Wanted::Manifest { from, name: name.clone(), range }));
+        self.uploads.wanted.insert(exchange, (cx.now, Wanted::Manifest { to: from, name: name.clone(), range }));
         if is_made {
             self.submit_manifest(cx, exchange);
         } else {
@@ -78,8 +78,8 @@ impl UploadMachine {
     }
 
     fn submit_manifest(&mut self, cx: &mut Cx, exchange: ExchangeId) {
-        let Some((_, Wanted::Manifest { from, .. })) = self.uploads.wanted.get(&exchange) else { return };
-        if cx.submit(exchange, Command::Respond, Rank::asked(*from)).is_err() {
+        let Some((_, Wanted::Manifest { to, .. })) = self.uploads.wanted.get(&exchange) else { return };
+        if cx.submit(exchange, Command::Respond, Rank::asked(*to)).is_err() {
             self.drop_request(cx, exchange);
         }
     }
@@ -89,11 +89,14 @@ impl UploadMachine {
 pub(super) fn send_manifest(
     share: &mut ShareMachine,
     exchange: ExchangeId,
-    name: &FileName,
+    (to, name): (SocketAddr, &FileName),
     range: Option<(u64, u64)>,
 ) -> Result<Action, Refusal> {
+    if !share.library().seen_by(to).admits(name.as_bytes()) {
+        return Err(Refusal::NoSuchFile);
+    }
     // It may have given way to others while the request waited for a worker.
-    let manifest = share.manifest_as_told(name).ok_or(Refusal::Busy)?;
+    let manifest = share.manifest_as_told(to, name).ok_or(Refusal::Busy)?;
     let inside = |(offset, length): (u64, u64)| -> Option<Range<usize>> {
         let end = offset.checked_add(length).and_then(|end| usize::try_from(end).ok())?;
         (end <= manifest.text.len()).then_some(usize::try_from(offset).ok()?..end)

@@ -3,6 +3,7 @@
 //! Reads `share`, and reports to it files to be hashed, and files that have changed.
 
 mod accounting;
+mod audience;
 mod call_backs;
 mod manifests;
 mod requests;

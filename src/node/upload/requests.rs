@@ -34,7 +34,7 @@ impl UploadMachine {
         wanted: Wanted,
     ) {
         if let Err(reason) = response(share, exchange, &wanted) {
-            if let (Refusal::NotHashed, Wanted::Metadata { name }) = (reason, wanted) {
+            if let (Refusal::NotHashed, Wanted::Metadata { name, .. }) = (reason, wanted) {
                 share.hash_soon(from, name);
             }
             return self.refuse(cx, exchange, reason);
@@ -58,8 +58,11 @@ impl UploadMachine {
                     Wanted::Range { to, name, offset, length } => {
                         self.note_range_started(cx, exchange, *to, name, (*offset, *length));
                     }
-                    Wanted::Metadata { .. } | Wanted::Manifest { .. } => self.note_metadata_started(cx, exchange),
-                    Wanted::List { .. } | Wanted::CallBack { .. } => {}
+                    Wanted::Metadata { to, name } | Wanted::Manifest { to, name, .. } => {
+                        self.note_metadata_started(cx, exchange, *to, name);
+                    }
+                    Wanted::List { to, .. } => drop(self.uploads.lists.insert(exchange, *to)),
+                    Wanted::CallBack { .. } => {}
                 }
                 cx.out.act(action);
             }
@@ -95,36 +98,40 @@ impl UploadMachine {
 /// The action that gives a requester what it wants, as the library is now.
 fn response(share: &mut ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Result<Action, Refusal> {
     match wanted {
-        Wanted::List { attributes } => Ok(Action::SendList { exchange, attributes: *attributes }),
-        Wanted::File { name, .. } => {
-            find_file(share, name)?;
-            Ok(Action::SendFile { exchange, name: name.clone() })
+        Wanted::List { to, attributes } => Ok(Action::SendList { exchange, to: *to, attributes: *attributes }),
+        Wanted::File { to, name } => {
+            find_file(share, *to, name)?;
+            Ok(Action::SendFile { exchange, to: *to, name: name.clone() })
         }
-        Wanted::Range { name, offset, length, .. } => {
-            let (file, _) = find_file(share, name)?;
+        Wanted::Range { to, name, offset, length } => {
+            let (file, _) = find_file(share, *to, name)?;
             // An empty range up to the end is inside the file too.
             let is_inside = offset.checked_add(*length).is_some_and(|end| end <= file.meta.size);
             let action = Action::SendRange { exchange, file, offset: *offset, length: *length };
             if is_inside { Ok(action) } else { Err(Refusal::OutsideFile) }
         }
-        Wanted::Metadata { name } => {
-            let (file, b3) = find_file(share, name)?;
+        Wanted::Metadata { to, name } => {
+            let (file, b3) = find_file(share, *to, name)?;
             Ok(Action::SendMetadata { exchange, file, b3: b3.ok_or(Refusal::NotHashed)? })
         }
-        Wanted::Manifest { name, range, .. } => send_manifest(share, exchange, name, *range),
+        Wanted::Manifest { to, name, range } => send_manifest(share, exchange, (*to, name), *range),
         Wanted::CallBack { to, name } => {
-            find_file(share, name)?;
+            find_file(share, *to, name)?;
             Ok(Action::CallBack { exchange, to: *to, name: name.clone() })
         }
     }
 }
 
-/// A file of the library, and its hash if it is known. For a file that is being written, the refusal has this reason: it will
-/// be shared soon.
-pub(super) fn find_file(share: &ShareMachine, name: &FileName) -> Result<(ScannedFile, Option<ContentHash>), Refusal> {
-    match share.library().get(name.as_bytes()) {
+/// A file of the library that is for a requester, and its hash if it is known. For a file that is being written, the refusal has
+/// this reason: it will be shared soon. What is for others is refused as what does not exist.
+pub(super) fn find_file(
+    share: &ShareMachine,
+    to: SocketAddr,
+    name: &FileName,
+) -> Result<(ScannedFile, Option<ContentHash>), Refusal> {
+    match share.library().seen_by(to).get(name.as_bytes()) {
         Some(Shared { meta, b3, executable }) => Ok((ScannedFile { name: name.clone(), meta, executable }, b3)),
-        None if share.is_being_written(name) => Err(Refusal::BeingWritten),
+        None if share.is_being_written(to, name) => Err(Refusal::BeingWritten),
         None => Err(Refusal::NoSuchFile),
     }
 }

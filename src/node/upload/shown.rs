@@ -2,6 +2,7 @@
 
 use super::UploadMachine;
 use super::accounting::{Kind, Stage, Wanted};
+use crate::audience::Requester;
 use crate::control::{PAGE_ROWS_MAX, RangeRow, RawText, UploadKey, UploadRow, UploadState, UploadsReply};
 use crate::name::FileName;
 use crate::node::cx::Cx;
@@ -55,7 +56,7 @@ impl UploadMachine {
                 state: shown.state,
                 connections: shown.connections,
                 bytes_sent: shown.bytes,
-                size: share.library().get(name.as_bytes()).map(|file| file.meta.size),
+                size: share.library().seen_by(Requester::Owner).get(name.as_bytes()).map(|file| file.meta.size),
                 rate: shown.rate,
                 since: cx.wall.epoch_s(shown.since),
                 range: shown.range.map(|(offset, length)| RangeRow { offset, length }),

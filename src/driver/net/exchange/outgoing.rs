@@ -10,6 +10,7 @@ use crate::node::contract::{STEADY_BYTES, UNSENT_BYTES, UNSENT_FIRST_BYTES};
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, encode_list_line};
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -51,8 +52,9 @@ enum Source {
         at: usize,
         end: usize,
     },
-    /// The library's list, by name.
+    /// The library's list, by name, as far as it is for this requester.
     List {
+        to: SocketAddr,
         after: Option<FileName>,
         attributes: bool,
         buffer: Vec<u8>,
@@ -124,8 +126,8 @@ impl Outgoing {
         Self::new(Source::Bytes { body, at: range.start, end: range.end }, now)
     }
 
-    pub(crate) fn list(attributes: bool, now: Instant) -> Self {
-        let source = Source::List { after: None, attributes, buffer: Vec::new(), at: 0, more: true };
+    pub(crate) fn list(to: SocketAddr, attributes: bool, now: Instant) -> Self {
+        let source = Source::List { to, after: None, attributes, buffer: Vec::new(), at: 0, more: true };
         Self::new(source, now)
     }
 
@@ -263,11 +265,11 @@ impl Source {
     fn write(&mut self, socket: &mut Socket, budget: usize, cx: &mut Context<'_>) -> io::Result<Wrote> {
         match self {
             Self::Bytes { body, at, end } => write_from(socket, &body[..*end], at, budget),
-            Self::List { after, attributes, buffer, at, more } => {
+            Self::List { to, after, attributes, buffer, at, more } => {
                 if *at == buffer.len() && *more {
                     buffer.clear();
                     *at = 0;
-                    let rows = cx.library.list_after(after.as_ref(), LIST_ROWS_PER_FILL);
+                    let rows = cx.library.seen_by(*to).list_after(after.as_ref(), LIST_ROWS_PER_FILL);
                     *more = rows.len() == LIST_ROWS_PER_FILL;
                     for (name, shared) in rows {
                         encode_list_line(buffer, &listed(name.clone(), &shared, *attributes));

@@ -19,6 +19,7 @@ mod copying;
 mod crawling;
 mod directories;
 mod discovery;
+mod disk_faults;
 mod endgame;
 mod fetch;
 mod finding;

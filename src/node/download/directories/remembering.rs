@@ -31,6 +31,7 @@ impl DownloadMachine {
             state,
             error,
             bytes_done: 0,
+            complete: None,
             sources: [directory.peer]
                 .iter()
                 .chain(&directory.others)

@@ -3,6 +3,7 @@
 mod chaos;
 mod chosen;
 mod claims;
+mod completed;
 mod contacts;
 mod contents;
 mod copying;

@@ -161,6 +161,12 @@ problems! {
     NamesLeftOut { files: u64, example: RawText }: FileIo,
         ("{files} names of the peer cannot be those of files beneath a directory (\"{}\"); all others are there",
             Escaped(.example.as_bytes()));
+    DirectoriesNotMade { directories: u64, place: PathBuf }: Exists,
+        ("{directories} of its empty directories cannot be made: something else is at '{}', or in the place of a directory above it; \
+            move that away and `pyratectl retry`", Escaped::path(.place));
+    AwaitsHashes { peer: SocketAddr, s: u64 }: NoSource,
+        ("waits for the hashes of {peer}, which is computing them; after {s} s its list is taken instead, without empty \
+            directories and what may be executed");
     NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
 
     NotShared { name: RawText }: NotFound,

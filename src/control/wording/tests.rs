@@ -206,6 +206,16 @@ list!(problems: Problem as (ExitCode, &'static str) {
         FileIo,
         r#"2 names of the peer cannot be those of files beneath a directory ("a/../\x1b"); all others are there"#
     );
+    DirectoriesNotMade { directories: 1, place: "/d/\u{1b}".into() } => (
+        Exists,
+        "1 of its empty directories cannot be made: something else is at '/d/\\x1b', or in the place of a directory above it; \
+         move that away and `pyratectl retry`"
+    );
+    AwaitsHashes { peer: peer(), s: 120 } => (
+        NoSource,
+        "waits for the hashes of [2001:db8::1]:9, which is computing them; after 120 s its list is taken instead, without empty \
+         directories and what may be executed"
+    );
     NameLeftOut => (FileIo, "this cannot be the name of a file beneath the directory");
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
     MoveOne => (Usage, "move takes one id");

@@ -12,6 +12,7 @@ mod crowding;
 mod described;
 mod directories;
 mod directory_links;
+mod directory_members;
 mod disks;
 mod events;
 mod forgetting;

@@ -114,8 +114,10 @@ impl DownloadMachine {
 
     /// Whether so many downloads more may be unfinished.
     pub(super) fn check_room(&self, files: usize) -> Result<(), Problem> {
-        let room = self.downloads.room();
-        if files <= room { Ok(()) } else { Err(Problem::TooManyDownloads { files, max: DOWNLOADS_MAX, room }) }
+        if self.downloads.has_room(files) {
+            return Ok(());
+        }
+        Err(Problem::TooManyDownloads { files, max: DOWNLOADS_MAX, room: self.downloads.room() })
     }
 
     /// What a selector names. `known`: the ids of all hits.

@@ -12,9 +12,7 @@ use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
 use crate::node::contract::{Action, DiskOutcome, DownloadRecord, RecordKind, RecordState};
 use crate::node::cx::{Cx, Needs, NodeTimer, Step, Topic};
-use crate::node::limits::{
-    DIRECTORIES_MAX, DOWNLOADS_MAX, RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX,
-};
+use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_NAMES_BYTES_MAX, RECORD_WAIT_MAX};
 use crate::node::network::Net;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +77,7 @@ impl DownloadMachine {
             cx.recall_events(record.id, record.events.clone());
         }
         let directories = self.recall_directories(&records);
-        for mut record in records.into_iter().take(DOWNLOADS_MAX + DIRECTORIES_MAX) {
+        for mut record in records {
             let id = record.id;
             self.downloads.note_given(id.0);
             if matches!(record.kind, RecordKind::Directory { .. }) {
@@ -101,6 +99,7 @@ impl DownloadMachine {
                 }
             }
         }
+        self.downloads.note_recalled();
         self.resume_directories(cx, directories);
     }
 

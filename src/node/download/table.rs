@@ -39,6 +39,8 @@ pub(in crate::node) struct Downloads {
     /// When the next download that begins without a source may search.
     first_search_at: Option<Instant>,
     begun: u32,
+    /// So many were there at the start: more than may be if their records come from elsewhere.
+    recalled: usize,
     /// A look at how fast the active ones come is planned.
     pub(super) pace_is_watched: bool,
 }
@@ -122,9 +124,30 @@ impl Downloads {
         ids.filter_map(|(_, _, id)| Some((*id, self.rows.get(id)?)))
     }
 
-    /// Room for new rows, once the finished ones are forgotten.
+    /// Those that are over and whose part file nobody works on, in the order in which they ended: they give way to new ones.
+    fn replaceable(&self) -> impl Iterator<Item = TransferId> {
+        let is_busy = |id: &TransferId| self.rows.get(id).is_some_and(|row| row.part().is_busy());
+        self.finished.iter().copied().filter(move |id| !is_busy(id))
+    }
+
+    /// Room for new rows, once those that are over have given way.
     pub(super) fn room(&self) -> usize {
-        DOWNLOADS_MAX.saturating_sub(self.rows.len() - self.finished.len())
+        DOWNLOADS_MAX.saturating_sub(self.rows.len() - self.replaceable().count())
+    }
+
+    /// Whether there is room for so many. Looks at no more rows that are over than have to give way.
+    pub(super) fn has_room(&self, files: usize) -> bool {
+        let in_the_way = self.rows.len().saturating_add(files).saturating_sub(DOWNLOADS_MAX);
+        in_the_way == 0 || self.replaceable().take(in_the_way).count() == in_the_way
+    }
+
+    /// All that an earlier run left are in the table, however many there are.
+    pub(super) fn note_recalled(&mut self) {
+        self.recalled = self.rows.len();
+        let unfinished = self.waiting();
+        if unfinished > DOWNLOADS_MAX {
+            log::warn!(unfinished, max = DOWNLOADS_MAX; "more downloads are unfinished than may be; new ones are refused until fewer are");
+        }
     }
 
     /// Ids up to this one were given.
@@ -186,9 +209,9 @@ impl Downloads {
 
     /// Takes the download out of the table that was over first, and whose part file nobody works on.
     pub(super) fn take_finished(&mut self) -> Option<(TransferId, Download)> {
-        let owes = |id: &TransferId| self.rows.get(id).is_some_and(|row| row.part().is_busy());
-        let at = self.finished.iter().position(|id| !owes(id))?;
-        let id = self.finished.remove(at)?;
+        let id = self.replaceable().next()?;
+        let at = self.finished.iter().position(|other| *other == id)?;
+        self.finished.remove(at)?;
         Some((id, self.rows.remove(&id)?))
     }
 
@@ -329,7 +352,7 @@ impl Downloads {
     }
 
     pub(super) fn check_invariants(&self) {
-        assert!(self.rows.len() <= DOWNLOADS_MAX, "the downloads are bounded");
+        assert!(self.rows.len() <= DOWNLOADS_MAX.max(self.recalled), "the downloads are bounded");
         for (id, row) in &self.rows {
             assert_eq!(
                 self.active.contains(id),

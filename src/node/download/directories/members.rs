@@ -46,9 +46,8 @@ impl DownloadMachine {
                 }
                 return false;
             };
-            let room = self.downloads.room();
-            if room == 0 {
-                let files = self.directories.get(id).map_or(1, |row| row.members.len() + 1);
+            if !self.downloads.has_room(1) {
+                let (files, room) = (self.directories.get(id).map_or(1, |row| row.members.len() + 1), 0);
                 self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
                 return false;
             }

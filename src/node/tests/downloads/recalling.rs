@@ -191,3 +191,21 @@ fn a_bootstrap_node_alone_does_not_continue_downloads() {
     let mut rig = restarted(config, vec![record(1, Some(B3), RecordState::Waiting)], 1);
     assert!(opened(&mut rig).is_empty() && forgotten(&mut rig).is_empty());
 }
+
+#[test]
+fn more_downloads_than_may_be_unfinished_are_all_taken_up_and_a_new_one_begins_when_there_is_room() {
+    let all = 10_002;
+    let records = (1..=all).map(|id| record(id, None, RecordState::Waiting)).collect();
+    let mut rig = restarted(NodeConfig { bootstraps: Vec::new(), ..config() }, records, all);
+    assert_eq!(rig.node.status(rig.now).downloads_queued + opened(&mut rig).len() as u64, u64::from(all));
+    let more = || Request::Download { what: vec![file(peer(3), "new")], output: None };
+    let error = rig.call(more()).unwrap_err();
+    assert!(error.message.contains("at most 10000 downloads may be unfinished, 0 more than now"), "{error}");
+    // Two more of them than may be, and one that makes room. Their part files are still being opened.
+    rig.call(Request::Cancel { ids: "1-3".into() }).unwrap();
+    assert!(rig.call(more()).is_err());
+    for id in 1..=3 {
+        rig.handle(Event::PartOpened { download: TransferId(id), outcome: ready("/downloads/x") });
+    }
+    assert_eq!(download(&mut rig, vec![file(peer(3), "new")]).downloads[0].id, all + 1);
+}

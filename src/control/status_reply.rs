@@ -30,6 +30,9 @@ pub struct StatusReply {
     pub unhashed_files: u64,
     pub downloads_active: u64,
     pub downloads_queued: u64,
+    /// Searches that repeat.
+    #[serde(default)]
+    pub wishes: u64,
     /// Part files that no download of this daemon names.
     #[serde(default)]
     pub orphaned_parts: u64,

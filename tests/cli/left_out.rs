@@ -81,7 +81,10 @@ fn status_counts_what_is_left_out() {
     let line = "Left out   7 entries: 1 symbolic link, 3 hidden, 1 with another filesystem mounted, 2 being written; \
                 `pyratectl files --left-out` names them\n";
     assert!(text.out.contains(line), "{text:?}");
-    assert!(terse.out.contains("\tleft_out\tdownload_limit\t") && terse.out.ends_with("\t7\t0\t0\t-\n"), "{terse:?}");
+    assert!(
+        terse.out.contains("\tleft_out\tdownload_limit\t") && terse.out.ends_with("\t7\t0\t0\t-\t3\n"),
+        "{terse:?}"
+    );
     assert_eq!(json.json()["left_out"], counts()["left_out"]);
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn status() -> Value {
             {"addr": "10.0.0.1:1", "state": "waiting", "last_ok": null, "retry_in_s": 90, "error": "connection refused"},
         ],
         "peers": 4, "shared_files": 1, "shared_bytes": 1536, "share_error": null, "left_out": {}, "watch": null, "scanning": true, "unhashed_files": 1,
-        "downloads_active": 1, "downloads_queued": 2, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "download_limit": 0, "upload_limit": 0, "limits": null, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
+        "downloads_active": 1, "downloads_queued": 2, "wishes": 3, "orphaned_parts": 2, "orphaned_bytes": 2048, "uploads_active": 0, "download_limit": 0, "upload_limit": 0, "limits": null, "commands_queued": 0, "bytes_down": 5_000_000_000u64,
         "bytes_up": 0, "refused": 3,
         "limited": limited(),
         "turns": {"count": 5_000, "p50_us": 80, "p99_us": 1_250, "p999_us": 4_100, "max_us": 5_200_000},
@@ -44,6 +44,7 @@ fn status_shows_the_node_at_a_glance() {
          Sharing    1 file, 1.5 KiB, scanning, 1 still to be hashed\n\
          Downloads  1 active, 2 waiting, 4.7 GiB received\n\
          Orphans    2 part files of no download here, 2.0 KiB; the log names them\n\
+         Wishes     3\n\
          Uploads    0 active, 0 B sent\n\
          Refused    3 messages\n",
     );
@@ -51,9 +52,9 @@ fn status_shows_the_node_at_a_glance() {
         0,
         "version\tuptime_s\tlisten\tadvertise\tbootstraps\tpeers\tshared_files\tshared_bytes\tscanning\t\
          downloads_active\tdownloads_queued\tuploads_active\tcommands_queued\tbytes_down\tbytes_up\trefused\tunhashed_files\t\
-         share_error\torphaned_parts\torphaned_bytes\tsandbox\tregistry\tleft_out\tdownload_limit\tupload_limit\twatch\n\
+         share_error\torphaned_parts\torphaned_bytes\tsandbox\tregistry\tleft_out\tdownload_limit\tupload_limit\twatch\twishes\n\
          0.1.0\t7260\t0.0.0.0:63339\t192.0.2.9:63339\tboot.example:21168=registered 10.0.0.1:1=waiting\t4\t1\t1536\t\
-         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\t0.0.0.0:21168=12\t0\t0\t0\t-\n",
+         true\t1\t2\t0\t0\t5000000000\t0\t3\t1\t-\t2\t2048\toff\t0.0.0.0:21168=12\t0\t0\t0\t-\t3\n",
     );
     assert_eq!(json.json(), status());
 }
@@ -94,7 +95,7 @@ fn no_command_is_status_and_unknown_is_a_dash() {
     let terse = run(&["--terse"], bootstrap_only);
     assert!(
         terse.out.ends_with(
-            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\t-\t0\t0\t0\t-\n"
+            "0.1.0\t7260\t-\t-\t-\t4\t1\t1536\tfalse\t1\t2\t0\t0\t5000000000\t0\t0\t0\tnot\\x07there\t0\t2048\toff\t-\t0\t0\t0\t-\t3\n"
         ),
         "{terse:?}"
     );
@@ -108,7 +109,7 @@ fn a_sandbox_that_was_asked_for_is_shown_with_what_the_kernel_makes_of_it() {
         assert_eq!(talk.answer("status", with(status(), sandbox)), Value::Null);
     });
     assert!(text.out.contains("Sandbox    on, Landlock ABI 7\n"), "{text:?}");
-    assert!(terse.out.ends_with("\t2048\ton\t0.0.0.0:21168=12\t0\t0\t0\t-\n"), "{terse:?}");
+    assert!(terse.out.ends_with("\t2048\ton\t0.0.0.0:21168=12\t0\t0\t0\t-\t3\n"), "{terse:?}");
     assert_eq!(json.json()["sandbox"], json!({"state": "on", "abi": 7}));
     let text = run(&[], |talk| {
         let sandbox = json!({"sandbox": {"state": "unavailable", "abi": null}});
@@ -140,7 +141,7 @@ fn the_watched_directory_is_shown_with_what_became_of_its_files() {
     let text = run(&["status"], script.clone());
     let line = "\nWatching   /srv/in\\x1b, 1 file added, 2 set aside: Permission denied\nUploads";
     assert!(text.out.contains(line), "{text:?}");
-    assert!(run(&["status", "--terse"], script).out.ends_with("\t0\t/srv/in\\x1b\n"));
+    assert!(run(&["status", "--terse"], script).out.ends_with("\t0\t/srv/in\\x1b\t3\n"));
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn limits_are_shown_where_there_are_some() {
     assert!(text.out.contains("\nLimits     down 5.0 MiB/s, up no limit\n"), "{text:?}");
     let terse =
         run(&["status", "--terse"], |talk| drop(talk.answer("status", with(status(), json!({"upload_limit": 7})))));
-    assert!(terse.out.ends_with("\t0\t7\t-\n"), "{terse:?}");
+    assert!(terse.out.ends_with("\t0\t7\t-\t3\n"), "{terse:?}");
 }
 
 #[test]

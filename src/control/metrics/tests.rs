@@ -31,6 +31,7 @@ fn metrics() -> MetricsReply {
             unhashed_files: 104,
             downloads_active: 0,
             downloads_queued: 0,
+            wishes: 0,
             orphaned_parts: 105,
             orphaned_bytes: 106,
             limits: None,

@@ -19,6 +19,7 @@ use std::time::Duration;
   Left out    what is in the shared directory and not shared, by reason
   Downloads   those in progress, those waiting for a turn, and what was received since start
   Orphans     part files that no download of this daemon names
+  Wishes      searches that repeat, if there are any
   Watching    the directory where links are looked for, and what became of the files there
   Uploads     those in progress, and what was sent since start
   Limits      bytes a second that all downloads and all uploads keep to, if there is a limit

@@ -102,6 +102,9 @@ impl Show for StatusReply {
             let (parts, bytes) = (count(self.orphaned_parts, "part file"), size(self.orphaned_bytes));
             lines.push(("Orphans", format!("{parts} of no download here, {bytes}; the log names them")));
         }
+        if self.wishes > 0 {
+            lines.push(("Wishes", self.wishes.to_string()));
+        }
         lines.extend(self.watch.as_ref().map(|watch| ("Watching", watch_line(watch))));
         lines.push(("Uploads", format!("{} active, {} sent", self.uploads_active, size(self.bytes_up))));
         if let Some([down, up]) = self.limits.as_ref().and_then(LimitReply::status_lines) {
@@ -154,6 +157,7 @@ impl Row for StatusReply {
         ("download_limit", |status, _| status.download_limit.to_string()),
         ("upload_limit", |status, _| status.upload_limit.to_string()),
         ("watch", |status, _| or_unknown(status.watch.as_ref(), |watch| name(watch.directory.as_bytes()))),
+        ("wishes", |status, _| status.wishes.to_string()),
     ];
 }
 

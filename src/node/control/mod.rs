@@ -233,6 +233,7 @@ impl Calls<'_> {
             unhashed_files: self.share.library().unhashed(),
             downloads_active: count(self.download.downloads.active()),
             downloads_queued: count(self.download.downloads.waiting()),
+            wishes: count(self.wish.count()),
             orphaned_parts: self.download.orphans.0,
             orphaned_bytes: self.download.orphans.1,
             limits: None,

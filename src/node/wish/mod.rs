@@ -60,6 +60,10 @@ impl Others<'_> {
 }
 
 impl WishMachine {
+    pub(super) fn count(&self) -> usize {
+        self.wishes.values().filter(|wish| !wish.is_ending).count()
+    }
+
     /// Whether an id is that of a wish.
     pub(super) fn has(&self, id: TransferId) -> bool {
         self.wishes.contains_key(&id)

@@ -21,9 +21,15 @@ pub struct WishRow {
     pub found: u64,
     /// Of these, contents whose download was begun.
     pub begun: u64,
+    /// Of these, contents whose download is done.
+    #[serde(default)]
+    pub done: u64,
+    /// Of those begun, contents whose download has failed or was cancelled: they do not count towards the limit.
+    #[serde(default)]
+    pub failed: u64,
     /// What it finds is downloaded.
     pub download: bool,
-    /// So many contents fulfil it; `None` for no limit.
+    /// So many contents fulfil it, or so many downloads that are done; `None` for no limit.
     pub limit: Option<u32>,
     /// Why it is not on the disk as it is, or a download of it cannot begin.
     pub error: Option<CallError>,
@@ -34,7 +40,9 @@ pub struct WishRow {
 #[serde(rename_all = "snake_case")]
 pub enum WishState {
     Looking,
-    /// It has found as much as was wished for.
+    /// As many downloads as were wished for are in progress or done: nobody is asked unless one of them fails.
+    Downloading,
+    /// It has found as much as was wished for, and the downloads of that are done.
     Fulfilled,
     /// It has found as much as is remembered of one wish.
     Full,
@@ -45,6 +53,7 @@ impl fmt::Display for WishState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Looking => "looking",
+            Self::Downloading => "downloading",
             Self::Fulfilled => "fulfilled",
             Self::Full => "full",
         })

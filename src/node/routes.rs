@@ -59,7 +59,7 @@ impl Node {
             Event::Recorded { download: id, revision, outcome } => {
                 if !wish.has(id) {
                     download.on_recorded(cx, id, revision, outcome);
-                    return wish.on_download_recorded(&mut Others { cx, network, share, search, download }, id);
+                    return wish.on_download_changed(&mut Others { cx, network, share, search, download }, id);
                 }
                 wish.on_recorded(&mut Others { cx, network, share, search, download }, id, revision, outcome);
             }
@@ -192,7 +192,10 @@ impl Node {
                 Step::WishAnswered { wish: id, found } => {
                     wish.on_answer(&mut Others { cx, network, share, search, download }, id, &found);
                 }
-                Step::DownloadOver { id } => search.end_seeks(id),
+                Step::DownloadOver { id } => {
+                    search.end_seeks(id);
+                    wish.on_download_changed(&mut Others { cx, network, share, search, download }, id);
+                }
                 Step::Send { exchange, to, messages, connect_max } => {
                     network.send(cx, exchange, to, messages, connect_max);
                 }

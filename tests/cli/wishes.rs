@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 pub(crate) fn wish(id: u32, text: &str) -> Value {
     json!({"id": id, "text": text, "state": "looking", "since": 1_700_000_000, "last_asked": null, "next_ask": null,
-        "found": 0, "begun": 0, "download": true, "limit": 1, "error": null})
+        "found": 0, "begun": 0, "done": 0, "failed": 0, "download": true, "limit": 1, "error": null})
 }
 
 #[test]
@@ -17,8 +17,8 @@ fn a_wish_is_made() {
     text.gives(0, "wish 7: blue train\n");
     terse.gives(
         0,
-        "id\ttext\tstate\tsince\tlast_asked\tnext_ask\tfound\tbegun\tdownload\tlimit\terror\n\
-         7\tblue train\tlooking\t1700000000\t-\t-\t0\t0\ttrue\t2\t-\n",
+        "id\ttext\tstate\tsince\tlast_asked\tnext_ask\tfound\tbegun\tdownload\tlimit\terror\tdone\tfailed\n\
+         7\tblue train\tlooking\t1700000000\t-\t-\t0\t0\ttrue\t2\t-\t0\t0\n",
     );
     assert_eq!(json.json()["id"], 7);
     run(&["wish", "a b"], |talk| {
@@ -37,14 +37,14 @@ fn the_wishes_are_listed() {
         talk.reply(json!({"wishes": [wish(1, "a\tb")], "next": 1}));
         assert_eq!(talk.expect("wishes"), json!({"after": 1}));
         let error = json!({"code": 9, "message": "disk full"});
-        let full = json!({"state": "full", "found": 500, "begun": 3, "error": error});
+        let full = json!({"state": "full", "found": 500, "begun": 3, "done": 2, "error": error});
         talk.reply(json!({"wishes": [with(wish(12, "c"), full)], "next": null}));
     });
     text.gives(
         0,
-        "ID  STATE    FOUND  BEGUN  ASKED  NEXT  WISH\n \
-          1  looking      0      0  -      -     a\\tb\n\
-         12  full       500      3  -      -     c (disk full)\n",
+        "ID  STATE    FOUND  BEGUN  DONE  ASKED  NEXT  WISH\n \
+          1  looking      0      0     0  -      -     a\\tb\n\
+         12  full       500      3     2  -      -     c (disk full)\n",
     );
     assert_eq!((terse.out.lines().count(), json.json()[1]["found"].as_u64()), (3, Some(500)));
     let none = |talk: &mut Talk| drop(talk.answer("wishes", json!({"wishes": [], "next": null})));

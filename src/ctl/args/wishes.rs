@@ -22,7 +22,7 @@ pub(in crate::ctl) struct Wish {
     #[argh(switch)]
     pub(in crate::ctl) download: bool,
 
-    /// end the search when so many contents were found (1 with --download)
+    /// end the search when so many contents were found, or downloaded with --download (then 1, unless given)
     #[argh(option, arg_name = "contents", from_str_fn(positive))]
     pub(in crate::ctl) limit: Option<u32>,
 }
@@ -35,9 +35,11 @@ pub(in crate::ctl) struct Wish {
     help_triggers("-h", "--help"),
     note = "Columns:
   ID          for wishes and unwish
-  STATE       looking; fulfilled, as it has found what --limit says; or full, as more cannot be remembered
+  STATE       looking; downloading, as many as --limit says; fulfilled, as so many were found, or are downloaded with
+              --download; or full, as more cannot be remembered
   FOUND       contents found
   BEGUN       of these, contents whose download was begun
+  DONE        of these, contents whose download is done
   ASKED       when a peer was asked last
   NEXT        when one is asked next, about
   WISH        what is searched for, and why its download cannot begin",

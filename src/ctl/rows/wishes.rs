@@ -12,11 +12,12 @@ impl Row for WishRow {
         ("STATE", |row, _| row.state.to_string()),
         (">FOUND", |row, _| row.found.to_string()),
         (">BEGUN", |row, _| or_unknown(row.download.then_some(row.begun), |begun| begun.to_string())),
+        (">DONE", |row, _| or_unknown(row.download.then_some(row.done), |done| done.to_string())),
         ("ASKED", |row, _| or_unknown(row.last_asked, |at| age(at, epoch_s()))),
         ("NEXT", |row, _| or_unknown(row.next_ask, |at| format!("in {}", span(at.saturating_sub(epoch_s()))))),
         ("~WISH", |row, _| what(row)),
     ];
-    const SPARSE: &'static [&'static str] = &[">BEGUN"];
+    const SPARSE: &'static [&'static str] = &[">BEGUN", ">DONE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("text", |row, _| name(row.text.as_bytes())),
@@ -29,6 +30,8 @@ impl Row for WishRow {
         ("download", |row, _| row.download.to_string()),
         ("limit", |row, _| number(row.limit.map(u64::from))),
         ("error", |row, _| or_unknown(row.error.as_ref(), |error| error.message.clone())),
+        ("done", |row, _| row.done.to_string()),
+        ("failed", |row, _| row.failed.to_string()),
     ];
 
     fn tone(&self) -> Tone {

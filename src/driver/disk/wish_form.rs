@@ -37,6 +37,16 @@ struct FoundForm {
     /// The id of its download.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     begun: Option<u32>,
+    /// How that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum End {
+    Done,
+    Failed,
 }
 
 pub(super) fn encode_wish(record: &WishRecord) -> Vec<u8> {
@@ -47,8 +57,13 @@ pub(super) fn encode_wish(record: &WishRecord) -> Vec<u8> {
         peer: file.peer,
         wanted: file.state == FoundState::Wanted,
         begun: match file.state {
-            FoundState::Begun(id) => Some(id.0),
+            FoundState::Begun(id) | FoundState::Done(id) | FoundState::Failed(id) => Some(id.0),
             FoundState::Reported | FoundState::Wanted => None,
+        },
+        end: match file.state {
+            FoundState::Done(_) => Some(End::Done),
+            FoundState::Failed(_) => Some(End::Failed),
+            _ => None,
         },
     };
     let form = Form {
@@ -72,10 +87,12 @@ pub(super) fn decode_wish(id: u32, bytes: &[u8]) -> Option<WishRecord> {
             size: file.size,
             b3: file.b3.as_deref().and_then(|hex| ContentHash::from_hex(hex.as_bytes())),
             peer: file.peer,
-            state: match file.begun {
-                Some(id) => FoundState::Begun(TransferId(id)),
-                None if file.wanted => FoundState::Wanted,
-                None => FoundState::Reported,
+            state: match (file.begun.map(TransferId), &file.end) {
+                (Some(id), Some(End::Done)) => FoundState::Done(id),
+                (Some(id), Some(End::Failed)) => FoundState::Failed(id),
+                (Some(id), None) => FoundState::Begun(id),
+                (None, _) if file.wanted => FoundState::Wanted,
+                (None, _) => FoundState::Reported,
             },
         })
     };
@@ -98,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_wish_with_any_bytes_is_encoded_and_decoded() {
-        let states = [FoundState::Reported, FoundState::Wanted, FoundState::Begun(TransferId(9))];
+        let id = TransferId(9);
+        let begun = [FoundState::Begun(id), FoundState::Done(id), FoundState::Failed(id)];
+        let states = [&[FoundState::Reported, FoundState::Wanted][..], &begun].concat();
         let found = |(n, state): (usize, &FoundState)| FoundFile {
             name: FileName::from_bytes(b"d/x\xff:y").unwrap(),
             size: (n > 0).then_some(u64::MAX),

@@ -15,7 +15,7 @@ pub struct WishRecord {
     pub since: u64,
     /// What it finds is downloaded.
     pub download: bool,
-    /// So many contents fulfil it; `None` for no limit.
+    /// So many contents fulfil it, or so many downloads that are done, if what it finds is downloaded; `None` for no limit.
     pub limit: Option<u32>,
     /// In the order in which they were found.
     pub found: Vec<FoundFile>,
@@ -46,4 +46,18 @@ pub enum FoundState {
     Wanted,
     /// Its download has a record.
     Begun(TransferId),
+    /// Its download is done.
+    Done(TransferId),
+    /// Its download has failed or was cancelled: another content may take its place.
+    Failed(TransferId),
+}
+
+impl FoundState {
+    /// The download that was begun.
+    pub(in crate::node) fn download(self) -> Option<TransferId> {
+        match self {
+            Self::Reported | Self::Wanted => None,
+            Self::Begun(id) | Self::Done(id) | Self::Failed(id) => Some(id),
+        }
+    }
 }

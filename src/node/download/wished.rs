@@ -3,10 +3,12 @@
 use super::DownloadMachine;
 use super::begin::{DownloadRequest, Wanted};
 use super::source::Source;
-use crate::control::Problem;
+use super::state::Life;
+use crate::control::{EventKind, Problem};
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
-use crate::node::contract::FoundFile;
+use crate::node::contract::{FoundFile, FoundState};
+use crate::node::cx::Cx;
 use crate::node::network::Net;
 use crate::node::search::SearchMachine;
 use std::net::SocketAddr;
@@ -29,6 +31,19 @@ impl DownloadMachine {
     /// Whether a record of a download has been on the disk. `None` if there is no such download.
     pub(in crate::node) fn is_remembered(&self, id: TransferId) -> Option<bool> {
         self.recorded(id).map(|recorded| recorded.accepted)
+    }
+
+    /// How a download for a wish stands, or stood at last; `None` if nothing is known of that.
+    pub(in crate::node) fn state_for_wish(&self, cx: &Cx, id: TransferId) -> Option<FoundState> {
+        let Some(row) = self.downloads.get(id) else {
+            let end = cx.event_log.end_of(id)?.event;
+            return Some(if end == EventKind::Done { FoundState::Done(id) } else { FoundState::Failed(id) });
+        };
+        Some(match row.life() {
+            Life::Done { .. } => FoundState::Done(id),
+            Life::Failed { .. } | Life::Cancelled { .. } => FoundState::Failed(id),
+            _ => FoundState::Begun(id),
+        })
     }
 
     /// Whether this content was asked for, whatever has become of it; or this name of this peer, if it has no hash.

@@ -47,7 +47,7 @@ fn unwish(rig: &mut Rig, which: &str) -> Result<Vec<u32>, CallError> {
 }
 
 /// What was asked within this time, and whom.
-fn asked(rig: &mut Rig, span: Duration) -> Vec<(Search, SocketAddr)> {
+pub(super) fn asked(rig: &mut Rig, span: Duration) -> Vec<(Search, SocketAddr)> {
     rig.pass(span);
     let mut asked = Vec::new();
     for (exchange, peer, messages) in rig.dials() {
@@ -201,7 +201,7 @@ fn what_is_found_is_downloaded_when_it_is_on_the_disk_and_up_to_the_limit() {
     let begun: Vec<_> = record.found.iter().map(|file| file.state).collect();
     assert_eq!(begun, [2, 3].map(|id| FoundState::Begun(TransferId(id))));
     let row = rows(&mut rig).remove(0);
-    assert_eq!((row.state, row.found, row.begun), (WishState::Fulfilled, 2, 2));
+    assert_eq!((row.state, row.found, row.begun), (WishState::Downloading, 2, 2));
     assert_eq!((row.next_ask, asked(&mut rig, Duration::from_secs(600)).len()), (None, 0));
 
     // The next run begins what has no record, and nothing twice.
@@ -226,7 +226,7 @@ fn what_cannot_be_downloaded_yet_is_tried_again_though_the_wish_asks_nobody_any_
     rig.hit(&id, peer(1), file("song", 9, 1));
     rig.pass(Duration::from_secs(1));
     let row = rows(&mut rig).remove(0);
-    assert_eq!((row.state, row.found, row.begun), (WishState::Fulfilled, 1, 0));
+    assert_eq!((row.state, row.found, row.begun), (WishState::Downloading, 1, 0));
     assert!(row.error.unwrap().message.contains("10000"), "so many downloads are unfinished");
     // One that has not begun to fetch.
     rig.call(Request::Cancel { ids: "9000".into() }).unwrap();
@@ -244,9 +244,13 @@ pub(super) fn downloads(rig: &mut Rig) -> usize {
 
 /// A node with what an earlier run left.
 pub(super) fn recalled(wishes: Vec<WishRecord>) -> Rig {
+    recalled_with(Remembered { wishes, ..Remembered::default() })
+}
+
+pub(super) fn recalled_with(remembered: Remembered) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let peers = remembered_peers(vec![peer(1)]);
-    let remembered = Remembered { peers, wishes, download_last: 9, ..Remembered::default() };
+    let remembered = Remembered { peers, download_last: 9, ..remembered };
     let config = crate::node::NodeConfig { bootstraps: Vec::new(), ..config() };
     rig.node = Node::new(rig.now, config, [4; 32], remembered);
     rig.orders.clear();

@@ -6,6 +6,7 @@
 //! | `orders` | the calls: making a wish, ending some, their rows and hits |
 //! | `asking` | which peer is asked for which wish, and when |
 //! | `finding` | which answers are new contents |
+//! | `downloading` | the downloads of what was found |
 //! | `remembering` | records, and the answers that wait for them |
 //!
 //! A wish is no search of the network: it asks one peer at a time, with TTL 0. All wishes share one budget
@@ -20,6 +21,7 @@
 //! reads `share`.
 
 mod asking;
+mod downloading;
 mod finding;
 mod orders;
 mod remembering;
@@ -33,6 +35,7 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use crate::id::TransferId;
 use asking::Asking;
+use downloading::Downloading;
 use remembering::Remembering;
 use state::Wish;
 use std::collections::BTreeMap;
@@ -41,6 +44,7 @@ use std::collections::BTreeMap;
 pub(super) struct WishMachine {
     wishes: BTreeMap<TransferId, Wish>,
     asking: Asking,
+    downloading: Downloading,
     remembering: Remembering,
 }
 
@@ -73,6 +77,7 @@ impl WishMachine {
         assert!(self.wishes.len() <= WISHES_MAX, "the wishes are bounded");
         self.wishes.values().for_each(Wish::check_invariants);
         self.asking.check_invariants();
+        self.downloading.check_invariants();
         self.remembering.check_invariants();
     }
 }

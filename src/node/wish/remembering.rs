@@ -5,12 +5,9 @@ use super::{Others, WishMachine};
 use crate::control::{CallId, Problem, RawText, Reply, UnwishedReply};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, TransferId};
-use crate::node::contract::{Action, DiskOutcome, FoundFile, FoundState, WishRecord};
+use crate::node::contract::{Action, DiskOutcome, WishRecord};
 use crate::node::cx::{Cx, NodeTimer};
-use crate::node::limits::{
-    ORDER_DOWNLOADS_PER_SLICE, RECORD_ANSWERS_MAX, RECORD_WAIT_MAX, WISH_ASK_SPACING, WISH_LOOK_AGAIN, WISHES_MAX,
-};
-use crate::node::network::Net;
+use crate::node::limits::{RECORD_ANSWERS_MAX, RECORD_WAIT_MAX, WISHES_MAX};
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +18,7 @@ pub(super) struct Remembering {
     answers: BTreeMap<u64, WaitingAnswer>,
     /// Wishes that are to be saved when the timer comes.
     pub(super) unsaved: BTreeSet<TransferId>,
-    /// Downloads that were begun for wishes, and have no record yet; with the contents for which they were.
-    begun: BTreeMap<TransferId, BTreeSet<Place>>,
-    /// All these contents.
-    awaited: BTreeSet<Place>,
 }
-
-/// A wish, and which of the contents that it has found.
-type Place = (TransferId, usize);
 
 /// What a call is answered with, when these wishes are on the disk as they are, or gone from it.
 pub(super) enum Answering {
@@ -45,24 +35,8 @@ struct WaitingAnswer {
 }
 
 impl Remembering {
-    /// A download was begun for this content, and its record is not on the disk yet.
-    fn await_record(&mut self, download: TransferId, place: Place) {
-        self.begun.entry(download).or_default().insert(place);
-        self.awaited.insert(place);
-    }
-
-    fn take_awaiting(&mut self, download: TransferId) -> BTreeSet<Place> {
-        let places = self.begun.remove(&download).unwrap_or_default();
-        for place in &places {
-            self.awaited.remove(place);
-        }
-        places
-    }
-
     pub(super) fn check_invariants(&self) {
         assert!(self.answers.len() <= RECORD_ANSWERS_MAX, "the answers that wait are bounded");
-        let awaited = self.begun.values().map(BTreeSet::len).sum::<usize>();
-        assert_eq!(awaited, self.awaited.len(), "each content awaits one download");
     }
 }
 
@@ -74,7 +48,10 @@ impl WishMachine {
             others.download.downloads.note_given(id.0);
             others.cx.recall_events(id, record.events.clone());
             match Wish::recalled(record) {
-                Some(wish) => drop(self.wishes.insert(id, wish)),
+                Some(wish) => {
+                    self.wishes.insert(id, wish);
+                    self.recall_downloads(others, id);
+                }
                 None => log::warn!(id = id.0; "a wish cannot be searched for by this version; it is left out"),
             }
         }
@@ -132,6 +109,7 @@ impl WishMachine {
                 wish.problem = None;
                 if wish.is_ending {
                     self.wishes.remove(&id);
+                    self.downloading.forget(id);
                 }
                 self.settle(others.cx, id);
                 self.begin_wanted(others);
@@ -154,6 +132,7 @@ impl WishMachine {
         }
         self.save(cx, id);
         self.wishes.remove(&id);
+        self.downloading.forget(id);
         for number in self.waiting_for(id) {
             let Some(answer) = self.take_answer(cx, number) else { continue };
             let (client, call) = (answer.client, answer.call);
@@ -235,67 +214,5 @@ impl WishMachine {
         };
         let outcome = outcome.map_err(Into::into);
         cx.out.act(Action::Reply { client: answer.client, call: answer.call, outcome });
-    }
-
-    /// Begins the downloads of contents whose record is on the disk, some at a time. If one cannot begin, none can: they are
-    /// tried again.
-    pub(super) fn begin_wanted(&mut self, others: &mut Others) {
-        let wants = |wish: &Wish| wish.download && wish.is_accepted && wish.is_durable() && !wish.is_ending;
-        let (mut left, mut refusal) = (ORDER_DOWNLOADS_PER_SLICE, None);
-        let mut changed = Vec::new();
-        for (&id, wish) in self.wishes.iter_mut().filter(|(_, wish)| wants(wish)) {
-            let is_wanted = |(_, file): &(usize, &mut FoundFile)| file.state == FoundState::Wanted;
-            for (at, file) in wish.found.iter_mut().enumerate().filter(is_wanted) {
-                if self.remembering.awaited.contains(&(id, at)) {
-                    continue;
-                }
-                if refusal.is_none() && left > 0 {
-                    left -= 1;
-                    let mut net = Net { cx: others.cx, network: others.network };
-                    match others.download.begin_wished(&mut net, others.search, file) {
-                        Ok(download) if others.download.is_remembered(download) == Some(true) => {
-                            file.state = FoundState::Begun(download);
-                            changed.push(id);
-                        }
-                        Ok(download) => self.remembering.await_record(download, (id, at)),
-                        Err(problem) => refusal = Some(problem),
-                    }
-                }
-                if refusal.is_some() {
-                    wish.problem.clone_from(&refusal);
-                    break;
-                }
-                if left == 0 {
-                    break;
-                }
-            }
-        }
-        others.download.start_downloads(others.cx);
-        changed.into_iter().for_each(|id| self.save_soon(others.cx, id));
-        if refusal.is_some() {
-            self.plan_at(others.cx, others.cx.now + WISH_LOOK_AGAIN);
-        } else if left == 0 {
-            self.plan_at(others.cx, others.cx.now + WISH_ASK_SPACING);
-        }
-    }
-
-    /// The record of a download is on the disk, or could not be written.
-    pub(in crate::node) fn on_download_recorded(&mut self, others: &mut Others, download: TransferId) {
-        let is_remembered = others.download.is_remembered(download);
-        if is_remembered == Some(false) {
-            return;
-        }
-        for (id, at) in self.remembering.take_awaiting(download) {
-            let wish = self.wishes.get_mut(&id).filter(|wish| !wish.is_ending);
-            let Some(file) = wish.and_then(|wish| wish.found.get_mut(at)) else { continue };
-            match is_remembered {
-                Some(_) => {
-                    file.state = FoundState::Begun(download);
-                    self.save_soon(others.cx, id);
-                }
-                // It was refused, and is begun again.
-                None => self.plan_at(others.cx, others.cx.now + WISH_LOOK_AGAIN),
-            }
-        }
     }
 }

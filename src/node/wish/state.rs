@@ -89,13 +89,20 @@ impl Wish {
     }
 
     pub(super) fn state(&self) -> WishState {
-        if self.limit.is_some_and(|limit| self.found.len() >= limit as usize) {
-            WishState::Fulfilled
+        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
+        if self.found.len() >= limit && self.counting() >= limit {
+            let done = self.found.iter().filter(|file| matches!(file.state, FoundState::Done(_))).count();
+            if !self.download || done >= limit { WishState::Fulfilled } else { WishState::Downloading }
         } else if self.found.len() >= WISH_FOUND_MAX || self.bytes >= WISH_FOUND_BYTES_MAX {
             WishState::Full
         } else {
             WishState::Looking
         }
+    }
+
+    /// What counts towards the limit: contents found, but for those whose download has failed.
+    fn counting(&self) -> usize {
+        self.found.iter().filter(|file| !matches!(file.state, FoundState::Failed(_))).count()
     }
 
     /// Whether peers are to be asked for it.
@@ -108,7 +115,12 @@ impl Wish {
     }
 
     pub(super) fn row(&self, cx: &Cx, id: TransferId, next_ask: Option<Instant>) -> WishRow {
-        let begun = |file: &&FoundFile| matches!(file.state, FoundState::Begun(_));
+        let (mut begun, mut done, mut failed) = (0, 0, 0);
+        for file in &self.found {
+            begun += u64::from(file.state.download().is_some());
+            done += u64::from(matches!(file.state, FoundState::Done(_)));
+            failed += u64::from(matches!(file.state, FoundState::Failed(_)));
+        }
         WishRow {
             id: id.0,
             text: self.text.clone(),
@@ -117,7 +129,9 @@ impl Wish {
             last_asked: self.asked_at.map(|at| cx.wall.epoch_s(at)),
             next_ask: next_ask.map(|at| cx.wall.epoch_s(at)),
             found: self.found.len() as u64,
-            begun: self.found.iter().filter(begun).count() as u64,
+            begun,
+            done,
+            failed,
             download: self.download,
             limit: self.limit,
             error: self.problem.clone().map(Into::into),

@@ -2,7 +2,7 @@
 
 use super::DownloadMachine;
 use super::state::Life;
-use crate::control::{EventKind, EventRow, SourceRow};
+use crate::control::{EventKind, EventRow};
 use crate::id::TransferId;
 use crate::node::cx::Cx;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use std::net::SocketAddr;
 const PEERS_MAX: usize = 8;
 
 /// Those that bytes came from, most first.
-fn givers(shares: &[SourceRow]) -> Vec<SocketAddr> {
-    let mut givers: Vec<&SourceRow> = shares.iter().filter(|share| share.bytes > 0).collect();
-    givers.sort_by_key(|share| std::cmp::Reverse(share.bytes));
-    givers.iter().take(PEERS_MAX).map(|share| share.addr).collect()
+fn givers(bytes: impl IntoIterator<Item = (SocketAddr, u64)>) -> Vec<SocketAddr> {
+    let mut givers: Vec<_> = bytes.into_iter().filter(|(_, bytes)| *bytes > 0).collect();
+    givers.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    givers.into_iter().take(PEERS_MAX).map(|(peer, _)| peer).collect()
 }
 
 impl Life {
@@ -46,7 +46,10 @@ impl DownloadMachine {
             verified: row.verified,
             state: Some(row.state),
             error: row.error.map(|error| *error),
-            peers: givers(&row.shares),
+            peers: match self.bytes_of_directory(id) {
+                Some(bytes) => givers(bytes),
+                None => givers(row.shares.iter().map(|share| (share.addr, share.bytes))),
+            },
             ..event
         });
     }

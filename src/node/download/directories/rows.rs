@@ -137,6 +137,17 @@ impl DownloadMachine {
         }
     }
 
+    /// How many bytes came from each source of the files of a directory; `None` for a file.
+    pub(in crate::node::download) fn bytes_of_directory(&self, id: TransferId) -> Option<BTreeMap<SocketAddr, u64>> {
+        let directory = self.directories.get(id)?;
+        let mut bytes = BTreeMap::new();
+        let members = directory.members.values().filter_map(|id| self.downloads.get(*id));
+        for source in members.flat_map(|member| &member.sources) {
+            *bytes.entry(source.addr).or_default() += source.bytes;
+        }
+        Some(bytes)
+    }
+
     fn sum(&self, directory: &Directory, now: Instant) -> Sum {
         let mut sum = Sum { size: directory.is_listed.then_some(0), ..Sum::default() };
         let members = directory.members.values().filter_map(|id| self.downloads.get(*id));

@@ -245,6 +245,22 @@ fn a_file_of_a_link_is_never_another_content() {
 }
 
 #[test]
+fn the_event_of_the_end_names_those_that_the_bytes_of_the_files_came_from() {
+    let mut rig = knowing(&[1]);
+    download_link(&mut rig, &[1]);
+    describe(&mut rig, tree(5));
+    open(&mut rig);
+    let asked = fetch(&mut rig);
+    group(&mut rig, &asked, 0);
+    send(&mut rig, &asked, 5);
+    check_as(&mut rig, ContentHash([1; 32]), 5, Vec::new());
+    commit(&mut rig, "/downloads/d/a");
+    let Ok(Reply::EventLog(page)) = rig.call(Request::EventLog { since: Some(1) }) else { panic!("a page") };
+    let done = page.events.last().unwrap();
+    assert_eq!((done.state, &done.peers[..]), (Some(DownloadState::Done), &[peer(1)][..]));
+}
+
+#[test]
 fn a_peer_without_manifests_is_not_asked_for_its_list_by_a_link() {
     for fault in [DialFault::Reset, DialFault::Declined(RefusalReason::NoSuchFile)] {
         let mut rig = knowing(&[1]);

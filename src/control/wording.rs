@@ -73,6 +73,9 @@ problems! {
 
     NotSearchable: Usage, ("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
     NoWordToSearch: Usage, ("a search needs a word that the names have; exclusions, patterns and filters only narrow it");
+    TooShortForType: Usage,
+        ("the words have less than 3 bytes, which finds only files of exactly that name, and none of these has the type; search \
+            for a longer word");
     BadSize { filter: RawText }: Usage,
         ("no size in '{}'; a size is size:>10MiB, size:<1G, size:1M..2M, size:1M.. or size:..2M, and the shell takes < and > away \
             that are not quoted; {}", Escaped(.filter.as_bytes()), quoted(.filter));

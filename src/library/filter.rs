@@ -90,6 +90,11 @@ impl Filter {
         is_met != self.excludes
     }
 
+    /// Whether no file in any directory fits that has this folded name, whatever its size.
+    pub(super) fn rules_out_name(&self, name: &[u8]) -> bool {
+        matches!(self.test, Test::Types(_)) && !self.admits(name, None)
+    }
+
     /// The words that the path of each file has which fits, also where a peer knows no filters.
     pub(super) fn words(&self) -> Option<&[u8]> {
         match &self.test {

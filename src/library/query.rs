@@ -181,6 +181,11 @@ impl Query {
         &self.text
     }
 
+    /// Whether only files of exactly this name would be found, and the filters leave all of these out.
+    pub(crate) fn finds_nothing(&self) -> bool {
+        self.reach == Reach::TooShort && self.filters.iter().any(|filter| filter.rules_out_name(&self.folded))
+    }
+
     /// What peers are sent that know operators.
     pub(crate) fn sent(&self) -> &[u8] {
         self.sent.as_deref().unwrap_or(&self.text)

@@ -86,6 +86,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     TooManyFilters(8) => (Usage, "a search takes 8 filters at most");
     NoWordToSearch => (Usage, "a search needs a word that the names have; exclusions, patterns and filters only narrow it");
+    TooShortForType => (
+        Usage,
+        "the words have less than 3 bytes, which finds only files of exactly that name, and none of these has the type; search for a \
+            longer word"
+    );
     NotWishable(512) => (Usage, "a wish takes 1 to 512 bytes of text without control bytes");
     BadWishLimit(500) => (Usage, "the limit of a wish is a number of contents from 1 to 500");
     WishedAlready { id: 7, text: RawText::new(&b"blue\x1b train"[..]) } => (

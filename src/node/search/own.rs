@@ -136,6 +136,9 @@ impl SearchMachine {
         if query.plain().is_some_and(<[u8]>::is_empty) {
             return Err(Problem::NoWordToSearch);
         }
+        if query.finds_nothing() {
+            return Err(Problem::TooShortForType);
+        }
         let whole_names = match query.reach {
             Reach::Parts => None,
             Reach::TooShort => Some(WholeNames::TooShort),

@@ -128,6 +128,17 @@ fn a_query_that_is_too_short_is_reported() {
     assert_eq!(whole_names(&mut rig, "abc"), None);
     assert_eq!(whole_names(&mut rig, "日本"), None);
     assert_eq!(whole_names(&mut rig, &"a* ".repeat(99)), Some(WholeNames::TooLong));
+    // No file of exactly that name has the type.
+    for text in ["a type:audio", "type:audio,video a", "a.z -type:archive", "a* size:>1 type:iso"] {
+        let wish = Request::Wish { text: RawText::new(text), download: false, limit: None };
+        for error in [begin(&mut rig, text).unwrap_err(), rig.call(wish).unwrap_err()] {
+            assert!(error.message.contains("search for a longer word"), "{text}: {error}");
+        }
+    }
+    for text in ["a size:>1", "A.Z type:archive", "a -type:audio"] {
+        assert_eq!(whole_names(&mut rig, text), Some(WholeNames::TooShort), "{text}");
+    }
+    assert!(begin(&mut rig, "type:audio").unwrap_err().message.contains("needs a word"));
 }
 
 #[test]

@@ -30,6 +30,9 @@ impl WishMachine {
         if query.plain().is_some_and(<[u8]>::is_empty) {
             return Err(Problem::NoWordToSearch);
         }
+        if query.finds_nothing() {
+            return Err(Problem::TooShortForType);
+        }
         if limit.is_some_and(|limit| !(1..=WISH_FOUND_MAX).contains(&(limit as usize))) {
             return Err(Problem::BadWishLimit(WISH_FOUND_MAX));
         }

@@ -3,6 +3,7 @@
 //! A share has one audience, and the first component of a name tells the share. So neither a file nor a directory has parts for
 //! different audiences, and what is kept by name is for all who see that name.
 
+use crate::name::Escaped;
 use crate::network::{IPV4_FORM, ends_in_number};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,9 @@ use thiserror::Error;
 
 /// Most addresses and ranges of one audience.
 pub(crate) const RANGES_MAX: usize = 1024;
+
+/// What one of them takes as text, with quotes and a comma.
+pub(crate) const RANGE_BYTES_MAX: usize = 48;
 
 /// For whom something of the share is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,9 +98,19 @@ impl Audience {
         if ranges.is_empty() { Err(RangeFault::Empty) } else { Ok(Self(Some(ranges))) }
     }
 
+    /// As it is shown: `all`, or the addresses and ranges.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.ranges().unwrap_or_else(|| vec!["all".to_owned()])
+    }
+
     /// The addresses and ranges, ascending; `None` if it is everybody.
     pub fn ranges(&self) -> Option<Vec<String>> {
         self.0.as_ref().map(|ranges| ranges.iter().map(ToString::to_string).collect())
+    }
+
+    /// How many addresses and ranges it has.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Vec::len)
     }
 
     /// Whether a peer with this address belongs to it.
@@ -110,18 +124,19 @@ impl Audience {
 
 impl Range {
     fn parse(text: &str) -> Result<Self, RangeFault> {
+        let written = || Escaped(text.as_bytes()).to_string();
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let first: IpAddr = address.parse().map_err(|_| match text {
             "all" => RangeFault::AllInList,
-            _ if ends_in_number(address) && !address.contains(':') => RangeFault::NotAnIpv4Address(text.to_owned()),
-            _ => RangeFault::NotAnAddress(text.to_owned()),
+            _ if ends_in_number(address) && !address.contains(':') => RangeFault::NotAnIpv4Address(written()),
+            _ => RangeFault::NotAnAddress(written()),
         })?;
         let bits = if first.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => bits,
             Some(digits) => {
                 let number = digits.parse().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
-                number.filter(|prefix| *prefix <= bits).ok_or_else(|| RangeFault::BadPrefix(text.to_owned(), bits))?
+                number.filter(|prefix| *prefix <= bits).ok_or_else(|| RangeFault::BadPrefix(written(), bits))?
             }
         };
         let range = Self { first: masked(first, prefix), prefix };
@@ -130,10 +145,10 @@ impl Range {
             && prefix >= 96
         {
             let same = Self { first: first.into(), prefix: prefix - 96 };
-            return Err(RangeFault::Mapped(text.to_owned(), same.to_string()));
+            return Err(RangeFault::Mapped(written(), same.to_string()));
         }
         if range.first != first {
-            return Err(RangeFault::HostBits(text.to_owned(), range.to_string()));
+            return Err(RangeFault::HostBits(written(), range.to_string()));
         }
         Ok(range)
     }

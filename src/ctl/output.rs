@@ -2,7 +2,7 @@
 //! standard error.
 
 use super::command_line::Form;
-use super::rows::{Row, Show, cells_of, table_of};
+use super::rows::{Row, Show, cells_of, first_page_of};
 use super::table::{Columns, Look, clip, separated};
 use super::wording::{Failure, NoScreen, Remark};
 use super::wrap::wrapped;
@@ -103,12 +103,13 @@ impl Output {
             Form::Text => {
                 let mut text = String::new();
                 let columns = columns.get_or_insert_with(|| {
-                    let columns = table_of(R::COLUMNS, rows, self.look).columns(R::WIDTHS_MIN, self.look);
+                    let columns = first_page_of(rows, self.look).columns(R::WIDTHS_MIN, self.look);
                     text = columns.header(self.look);
                     columns
                 });
+                let shown: Vec<_> = R::COLUMNS.iter().filter(|(title, _)| columns.has(title)).copied().collect();
                 for row in rows {
-                    text += &columns.row(row.tone(), &cells_of(R::COLUMNS, row, self.look), self.look);
+                    text += &columns.row(row.tone(), &cells_of(&shown, row, self.look), self.look);
                 }
                 self.write(&text)
             }

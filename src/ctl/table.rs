@@ -185,6 +185,11 @@ impl Columns {
         Self { titles, widths }
     }
 
+    /// Whether it has a column of this title.
+    pub(super) fn has(&self, title: &str) -> bool {
+        self.titles.contains(&title)
+    }
+
     pub(super) fn header(&self, look: Look) -> String {
         let titles: Vec<&str> = self.titles.iter().map(|title| shown_title(title)).collect();
         styled(&self.side_by_side(&titles, look), TITLES_STYLE, look)

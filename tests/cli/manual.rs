@@ -249,7 +249,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("forget", json!({"forgotten": [1]})),
         ("history", super::history::row()),
         ("limit", limits(5 << 20, 0)),
-        ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true})),
+        ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true, "audience": ["all"]})),
         (
             "rescan",
             json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1,

@@ -175,6 +175,23 @@ fn row_of_growing() -> Value {
 }
 
 #[test]
+fn files_of_shares_with_an_audience_are_shown_with_it() {
+    let [text, terse, json] = forms(&["files"], |talk| {
+        let [first, second] = rows_with_audience();
+        talk.answer("files", json!({"files": [first], "next": "a"}));
+        talk.answer("files", json!({"files": [second], "next": null}));
+    });
+    text.gives(0, "NAME  SIZE  HASH  AUDIENCE\na      3 B  -     all\nhome/b   3 B  -     10.0.0.0/8 fd00::/8\n");
+    terse.gives(0, "name\tsize\tb3\na\t3\t-\nhome/b\t3\t-\n");
+    assert_eq!(json.json(), json!(rows_with_audience()));
+}
+
+fn rows_with_audience() -> [Value; 2] {
+    let row = |name: &str, audience: &[&str]| json!({"name": name, "size": 3, "b3": null, "audience": audience});
+    [row("a", &["all"]), row("home/b", &["10.0.0.0/8", "fd00::/8"])]
+}
+
+#[test]
 fn people_are_told_that_there_is_nothing_to_show() {
     let [text, terse, json] = forms(&["files"], |talk| drop(talk.answer("files", json!({"files": [], "next": null}))));
     text.gives(0, "");

@@ -106,7 +106,9 @@ impl Row for FileRow {
             true => "being written".into(),
             false => or_unknown(file.b3.as_ref(), |b3| short_hash(b3, look)),
         }),
+        ("~AUDIENCE", |file, _| or_unknown(file.audience.as_ref(), |audience| name(audience.join(" ").as_bytes()))),
     ];
+    const ALL_OR_NONE: &'static [&'static str] = &["~AUDIENCE"];
     const WIDTHS_MIN: &'static [usize] = &[0, SIZE_WIDTH_MIN, HASH_WIDTH_MIN];
     const FIELDS: &'static [Column<Self>] = &[
         ("name", |file, _| name(file.name.as_bytes())),

@@ -60,6 +60,8 @@ pub(super) trait Row: Sized + 'static {
     const COLUMNS: &'static [Column<Self>];
     /// Of these, columns that are left out if no row has a value.
     const SPARSE: &'static [&'static str] = &[];
+    /// The same for columns in which each of all rows has a value, or none has.
+    const ALL_OR_NONE: &'static [&'static str] = &[];
     /// How wide the columns are at least on a terminal where later rows are not known yet.
     const WIDTHS_MIN: &'static [usize] = &[];
     /// For programs: every field, plain numbers. New columns come after the old ones.
@@ -74,6 +76,7 @@ impl<R: Row> Show for [R] {
     fn people(&self, look: Look) -> String {
         let mut table = table_of(R::COLUMNS, self, look);
         table.leave_out(R::SPARSE, UNKNOWN);
+        table.leave_out(R::ALL_OR_NONE, UNKNOWN);
         table.aligned(look)
     }
 
@@ -104,6 +107,13 @@ pub(super) fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) ->
     let titles: Vec<_> = columns.iter().map(|(title, _)| *title).collect();
     let mut table = Table::new(&titles);
     rows.iter().for_each(|row| table.push(row.tone(), cells_of(columns, row, look)));
+    table
+}
+
+/// A table for people of the first of many pages of rows.
+pub(super) fn first_page_of<R: Row>(rows: &[R], look: Look) -> Table {
+    let mut table = table_of(R::COLUMNS, rows, look);
+    table.leave_out(R::ALL_OR_NONE, UNKNOWN);
     table
 }
 

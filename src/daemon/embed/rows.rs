@@ -41,11 +41,19 @@ pub struct SharedFile {
     pub b3: Option<String>,
     /// It is not shared yet, since it was changed a short time ago.
     pub being_written: bool,
+    /// For whom it is: `all`, or addresses and ranges. `None` if everything is for all.
+    pub audience: Option<Vec<String>>,
 }
 
 impl From<FileRow> for SharedFile {
     fn from(row: FileRow) -> Self {
-        Self { name: os(&row.name), size: row.size, b3: row.b3, being_written: row.being_written }
+        Self {
+            name: os(&row.name),
+            size: row.size,
+            b3: row.b3,
+            being_written: row.being_written,
+            audience: row.audience,
+        }
     }
 }
 

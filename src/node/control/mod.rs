@@ -14,7 +14,7 @@ use super::search::SearchMachine;
 use super::share::ShareMachine;
 use super::upload::UploadMachine;
 use super::wish::{Others, WishMachine};
-use crate::audience::Requester;
+use crate::audience::{RANGE_BYTES_MAX, Requester};
 use crate::control::{
     BootstrapReply, CallId, EventLogReply, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply,
     LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, WishesReply,
@@ -333,9 +333,15 @@ impl Calls<'_> {
             }
             unsettled.next().map(|(name, size)| (name.as_bytes(), (name.as_bytes(), size, None, true)))
         });
-        let (rows, next) = page(rows, |(name, ..)| 200 + name.len() * TEXT_BLOAT_MAX);
+        let audiences = Some(&self.cx.config.audiences).filter(|audiences| audiences.is_restricted());
+        let of = |name: &[u8]| audiences.map(|audiences| audiences.of(name));
+        let (rows, next) = page(rows, |(name, ..)| {
+            200 + name.len() * TEXT_BLOAT_MAX + of(name).map_or(0, |audience| audience.len() * RANGE_BYTES_MAX)
+        });
         let mut files = FileRows::default();
-        rows.into_iter().for_each(|(name, size, b3, being_written)| files.push(name, size, b3, being_written));
+        for (name, size, b3, being_written) in rows {
+            files.push(name, size, b3, being_written, of(name));
+        }
         let share_error = self.share.share_error(self.cx);
         Ok(FilesReply { files, next: next.map(RawText::new), share_error })
     }

@@ -141,6 +141,7 @@ pub(crate) mod timer;
 #[doc(hidden)]
 pub mod wire;
 
+pub use audience::{Audience, RangeFault};
 pub use control::DownloadState;
 pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, NamedShare, Place, TimedLimit};
 pub use daemon::{Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};

@@ -4,7 +4,7 @@ use super::limit_times::{TimedLimit, rate_times};
 use super::log_line::LogFormat;
 use super::shares::NamedShare;
 use super::value::LogPlace;
-use crate::audience::Audiences;
+use crate::audience::{Audience, Audiences};
 use crate::control::ReloadReply;
 use crate::driver::{Interface, RateLimits, RateTimes, Reload};
 use crate::node::contract::{BootstrapAddr, NodeConfig};
@@ -49,6 +49,8 @@ pub struct Config {
     pub local_directory: PathBuf,
     /// Whether symbolic links in the share are followed, also to what is outside of it. If not, they are left out.
     pub follow_symlinks: bool,
+    /// For whom `local_directory` is.
+    pub audience: Audience,
     /// Further shares, whose files have names of their own.
     pub share: Vec<NamedShare>,
     /// Where finished downloads go; if absent, `local_directory`.
@@ -174,7 +176,7 @@ impl Config {
             keepalive_refresh: self.keepalive_refresh,
             filemonitor_refresh: self.filemonitor_refresh,
             local_directory: self.local_directory.clone(),
-            audiences: Audiences::default(),
+            audiences: self.audiences(),
             download_directory: self.effective_download_directory().to_owned(),
             max_workers: self.max_workers,
             max_downloads: self.max_downloads,
@@ -184,6 +186,11 @@ impl Config {
             max_ttl: self.max_ttl,
             peer: self.peer,
         }
+    }
+
+    fn audiences(&self) -> Audiences {
+        let named = self.share.iter().map(|share| (&share.name, share.audience.clone()));
+        Audiences::new(self.audience.clone(), named)
     }
 
     /// The rate limits, for the loop.

@@ -8,8 +8,8 @@ use super::limit_times::TimedLimit;
 use super::shares::NamedShare;
 use super::tables::Tables;
 use super::value::{
-    Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served, Size,
-    Truth, Watched,
+    ForWhom, Host, HostPorts, Ip, Kind, Level, Lines, Log, Maybe, Number, Path, Paths, Period, Port, PortOrAny, Served,
+    Size, Truth, Watched,
 };
 use argh::FromArgs;
 use toml::de::DeValue;
@@ -202,6 +202,8 @@ keys! {
         "the directory shared, recursively; ~ is expanded";
     follow_symlinks: Truth, "false", "", Peer, NextStart,
         "whether symbolic links in the share are followed, also to what is outside of it";
+    audience: ForWhom, "all", "", Peer, Reload,
+        "for whom local_directory is: all, or peers with these addresses or from these ranges";
     share: Tables<NamedShare>, "", "none", Peer, NextStart,
         "further directories shared, whose files have names of their own: a list of tables, each with path and name";
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,

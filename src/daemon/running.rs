@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key, UsedBy};
+use super::shares::NamedShare;
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
 use crate::driver::{Facts, RateTimes, Reload};
 use serde_json::Value;
@@ -100,6 +101,7 @@ impl Running {
         for key in KEYS.iter().filter(waits) {
             (key.copy)(&mut merged, &running);
         }
+        merged.share = running.share.iter().map(|share| for_whom_next(share, next)).collect();
         let uses: Vec<bool> = KEYS.iter().map(|key| merged.uses(key)).collect();
         for (key, _) in KEYS.iter().zip(uses).filter(|(_, uses)| !uses) {
             (key.copy)(&mut merged, &running);
@@ -148,6 +150,11 @@ impl Running {
         let in_force = if self.uses(key) { value(&(key.show)(&bound)) } else { Value::Null };
         waits.then(|| WaitingKey { key: key.name.to_owned(), in_force, next_start: value(&(key.show)(&configured)) })
     }
+}
+
+/// A share that stays as it is until the next start, for those for whom the configuration has it, which may change before.
+fn for_whom_next(share: &NamedShare, next: &Config) -> NamedShare {
+    next.share.iter().find_map(|other| share.for_whom_is(other)).unwrap_or_else(|| share.clone())
 }
 
 fn changed(key: &Key, before: &Config, after: &Config) -> Option<ChangedKey> {

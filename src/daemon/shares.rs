@@ -1,7 +1,8 @@
 //! Further shares: `[[share]]` in the configuration.
 
 use super::tables::{Entry, Field};
-use super::value::{Kind, Path, Truth, named, quoted, string};
+use super::value::{ForWhom, Kind, Path, Truth, named, quoted, string};
+use crate::audience::Audience;
 use crate::name::{COMPONENT_BYTES_MAX, FileName};
 use std::path::PathBuf;
 
@@ -14,6 +15,16 @@ pub struct NamedShare {
     pub name: String,
     /// Whether symbolic links in it are followed.
     pub follow_symlinks: bool,
+    /// For whom it is.
+    pub audience: Audience,
+}
+
+impl NamedShare {
+    /// As the share is, for those for whom this other one is, if nothing else differs.
+    pub(super) fn for_whom_is(&self, other: &Self) -> Option<Self> {
+        let changed = Self { audience: other.audience.clone(), ..self.clone() };
+        (changed == *other).then_some(changed)
+    }
 }
 
 impl Entry for NamedShare {
@@ -34,6 +45,11 @@ impl Entry for NamedShare {
             name: "follow_symlinks",
             set: |share, value| Truth::toml(value).map(|follows| share.follow_symlinks = follows),
             show: |share| share.follow_symlinks.then(|| Truth::show(&true)),
+        },
+        Field {
+            name: "audience",
+            set: |share, value| ForWhom::toml(value).map(|audience| share.audience = audience),
+            show: |share| (share.audience != Audience::all()).then(|| ForWhom::show(&share.audience)),
         },
     ];
 
@@ -71,14 +87,17 @@ mod tests {
     #[test]
     fn shares_are_read_from_tables_and_shown_so_that_they_read_back() {
         let text = "[[share]]\npath = \"/data/mu\\\"sic\"\nname = \"music\"\n\n[[share]]\npath = \"~/b\"\nname = \"b \u{e9}\"\n\
-                    follow_symlinks = true\n";
+                    follow_symlinks = true\naudience = [\"10.0.0.0/8\", \"::1\"]\n";
         let shares = read(text).unwrap();
         let of = |path: &str, name: &str, follow_symlinks| NamedShare {
             path: path.into(),
             name: name.into(),
             follow_symlinks,
+            audience: Audience::all(),
         };
-        assert_eq!(shares, [of("/data/mu\"sic", "music", false), of("~/b", "b \u{e9}", true)]);
+        let for_some =
+            NamedShare { audience: Audience::of(["::1", "10.0.0.0/8"]).unwrap(), ..of("~/b", "b \u{e9}", true) };
+        assert_eq!(shares, [of("/data/mu\"sic", "music", false), for_some]);
         assert_eq!(Shares::word(&Shares::show(&shares)).unwrap(), shares);
         assert_eq!(Shares::word("").unwrap(), []);
     }
@@ -93,8 +112,10 @@ mod tests {
             ("[[share]]\nname = 7\npath = \"/a\"", "name: expected a string"),
             ("[[share]]\nname = \"a\"\npath = \"\"", "path: expected a path"),
             ("[[share]]\nname = \"a\"\npath = \"/a\"\nfollow_symlinks = 1", "follow_symlinks: expected true or false"),
+            ("[[share]]\nname = \"a\"\npath = \"/a\"\naudience = []", "audience: an empty list is for nobody"),
+            ("[[share]]\nname = \"a\"\npath = \"/a\"\naudience = \"me\"", "audience: expected \"all\" or a list"),
             ("[[share]]\nname = \"a\"\npath = \"/a\"\nfollow-symlink = true", "did you mean \"follow_symlinks\"?"),
-            ("[[share]]\nname = \"a\"\npath = \"/a\"\nsecret = true", "it has path, name, follow_symlinks"),
+            ("[[share]]\nname = \"a\"\npath = \"/a\"\nsecret = true", "it has path, name, follow_symlinks, audience"),
         ] {
             let said = read(text).unwrap_err();
             assert!(said.contains(problem), "{text}: {said}");

@@ -1,7 +1,9 @@
 //! The kinds of values that keys take: how each is read from a word (an option, a variable) or from TOML, and shown.
 
+mod audience;
 mod log;
 
+pub(super) use audience::ForWhom;
 pub use log::LogPlace;
 pub(super) use log::{Level, Lines, Log};
 

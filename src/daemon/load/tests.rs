@@ -72,6 +72,7 @@ fn every_key_can_be_set_in_the_file_the_environment_and_by_option() {
             "peer" => "false",
             "bootstrap_verify" | "sandbox" | "allow_root" | "hand_over" | "follow_symlinks" => "true",
             "limit" => "[{ when = '22:00-06:00', upload_limit = 0 }]",
+            "audience" => "192.0.2.0/24,fd00::/8",
             "share" => "[{ path = \"/some/where\", name = \"else\", follow_symlinks = true }]",
             "sandbox_writable" | "sandbox_readable" => "/some/where:/else/where",
             _ => "77",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audience::Audience;
 use crate::node::contract::BootstrapAddr;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -32,6 +33,36 @@ fn what_waits_is_what_differs_from_what_runs() {
     // The second reload compares with what runs, too.
     assert_eq!(rows(&running.apply(&next)), (vec![], vec!["local_directory", "download_directory"]));
     assert_eq!(rows(&running.apply(&Config { max_peers: 9, ..joined() })), (vec![], vec![]));
+}
+
+#[test]
+fn the_audience_of_a_share_changes_at_once_if_the_share_stays_as_it_is() {
+    let share = |path: &str, name: &str, audience: &[&str]| NamedShare {
+        path: path.into(),
+        name: name.to_owned(),
+        audience: Audience::of(audience).unwrap_or_default(),
+        ..NamedShare::default()
+    };
+    let with = |share: &[NamedShare]| Config { share: share.to_vec(), ..joined() };
+    let before = [share("/a", "a", &["10.0.0.0/8"]), share("/b", "b", &["10.0.0.0/8"])];
+    let mut running = Running::new(with(&before));
+    let next = [share("/b", "b", &["::1"]), share("/a", "a", &["10.0.0.0/8"])];
+    assert_eq!(rows(&running.apply(&with(&next))), (vec!["share"], vec!["share"]), "the order is that of the start");
+    assert_eq!(running.config().share, [next[1].clone(), next[0].clone()]);
+    assert_eq!(rows(&running.apply(&with(&before))), (vec!["share"], vec![]));
+    // Of one with another path or name, and one that is not there any more, what was in force stays so.
+    for other in [vec![share("/c", "a", &[]), share("/b", "c", &[])], vec![]] {
+        assert_eq!(rows(&running.apply(&with(&other))), (vec![], vec!["share"]));
+        assert_eq!(running.config().share, before);
+    }
+    let wide = [share("/a", "a", &[]), share("/b", "b", &["10.0.0.0/8"]), share("/new", "new", &[])];
+    assert_eq!(rows(&running.apply(&with(&wide))), (vec!["share"], vec!["share"]));
+    assert_eq!(running.config().share, wide[..2]);
+    let audiences = running.config().node().audiences;
+    assert_eq!(
+        [b"a/x", b"b/x"].map(|name| audiences.of(name).clone()),
+        [&wide[0], &wide[1]].map(|it| it.audience.clone())
+    );
 }
 
 #[test]

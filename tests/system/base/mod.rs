@@ -1,5 +1,6 @@
 //! The network of 2013, and what any peer does: the registry, membership, searches, the share, the interface.
 
+mod audiences;
 mod base_neighbours;
 mod bootstrap;
 mod clocks;

@@ -316,7 +316,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         .expect("pyrated can be run");
     let dump = String::from_utf8(dump.stdout).expect("UTF-8");
     let keys: Vec<&str> = dump.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)).collect();
-    assert_eq!(keys.len(), 35, "{dump}");
+    assert_eq!(keys.len(), 36, "{dump}");
     let run = |key: &str| match key {
         "bootstrap_addr" | "bootstrap_port" | "bootstraps" => (membership(key), Runs::After),
         "listen_addr" | "listen_port" | "bootstrap_serve" | "bootstrap_verify" | "metrics_listen" | "peer" => {
@@ -326,6 +326,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
             (pace(key), Runs::After)
         }
         "interface" => (shares::interface(key), Runs::Before),
+        "audience" => (shares::audience(key), Runs::After),
         "share" => (shares::shares(key), Runs::Before),
         "follow_symlinks" => (links(key), Runs::Before),
         "local_directory" | "watch_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),

@@ -1,7 +1,7 @@
 //! Further shares, and the interface: what a reload leaves as it is.
 
 use super::{Change, Runs};
-use crate::harness::Setup;
+use crate::harness::{Setup, fetch_reset};
 
 /// Another share, which has a file.
 pub(super) fn shares(key: &str) -> Runs {
@@ -14,6 +14,16 @@ pub(super) fn shares(key: &str) -> Runs {
     change.reload(&mut peer);
     peer.rescan();
     let runs = Runs::after_if(peer.status()["shared_files"] != 0);
+    change.assert_reported(&mut peer, runs);
+    runs
+}
+
+/// The share is for others.
+pub(super) fn audience(key: &str) -> Runs {
+    let change = Change::of(key, "'all'", "['192.0.2.1', 'fd00::/8']");
+    let mut peer = change.start(Setup::peer().shares("a", "a"));
+    change.reload(&mut peer);
+    let runs = Runs::after_if(fetch_reset(peer.listen(), b"a"));
     change.assert_reported(&mut peer, runs);
     runs
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 pub enum Linkable {
     /// A file of our own share, or a directory by a name that ends in `/`.
     Shared { name: RawText },
-    /// A hit.
+    /// A hit: a file or a directory.
     Hit {
         id: u32,
         /// The source that the link names first, with the name that it has there.

@@ -23,6 +23,18 @@ pub struct HitRow {
     /// In answers to `hits`: its search found more than is remembered, or than peers sent. Omitted if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
+    /// Of a directory, whose name ends in `/`: `size` and `b3` are `None`, and the first source is the one that a download asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<HitDirectory>,
+}
+
+/// What is known of a directory by the hits beneath it. It may have more files than these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HitDirectory {
+    /// Hits of the first source that lie in it.
+    pub files: u64,
+    /// Their bytes, as far as sizes are known; `None` if none is.
+    pub bytes: Option<u64>,
 }
 
 /// Rows whose JSON is that of a list of [`HitRow`]. Those of a peer's list are in few allocations.
@@ -95,6 +107,7 @@ impl HitRows {
                 b3: b3.map(|Hex(b3)| b3.to_string()),
                 sources: sources.to_vec(),
                 truncated,
+                directory: None,
             },
         })
     }

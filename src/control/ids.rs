@@ -1,7 +1,7 @@
 //! Ids as users type them: `7`, `2,4-6`, `all`, and where it does no harm, unique prefixes.
 
 use super::Problem;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which ids a part of the text may stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,29 @@ pub(crate) fn parse_ids_with_all(
     all: impl IntoIterator<Item = u32>,
 ) -> Result<Vec<u32>, Problem> {
     parse(text, form, &known.0, || KnownIds::from_iter(all).0)
+}
+
+/// As [`parse_ids_with_all`], for what fetches files. Of ids that are directories, only those are chosen that are named alone: a
+/// range and `all` stand for files, and a directory holds files that have ids too.
+///
+/// # Errors
+///
+/// As [`parse_ids`], and when nothing is left but directories in ranges.
+pub(crate) fn parse_ids_of_files(
+    text: &str,
+    known: &KnownIds,
+    all: impl IntoIterator<Item = u32>,
+    is_directory: impl Fn(u32) -> bool,
+) -> Result<Vec<u32>, Problem> {
+    let chosen = parse_ids_with_all(text, IdForm::Beginnings, known, all)?;
+    let Some(directory) = chosen.iter().copied().find(|id| is_directory(*id)) else { return Ok(chosen) };
+    let alone = |part: &&str| !part.contains('-') && part.trim() != "all";
+    let mut named: BTreeSet<u32> = BTreeSet::new();
+    for part in text.split(',').filter(alone) {
+        named.extend(match_part(part.trim(), IdForm::Beginnings, &known.0)?);
+    }
+    let kept: Vec<u32> = chosen.into_iter().filter(|id| named.contains(id) || !is_directory(*id)).collect();
+    if kept.is_empty() { Err(Problem::DirectoriesInRange { id: directory }) } else { Ok(kept) }
 }
 
 /// The ids that are known, to read several texts by: there may be a million.
@@ -221,6 +244,26 @@ mod tests {
             assert_eq!(code("1,2", Whole, known), ExitCode::NotFound as i32);
         }
         assert_eq!(parse_ids("2", Whole, [2, 23]).unwrap(), [2]);
+    }
+
+    #[test]
+    fn ranges_and_all_stand_for_files() {
+        let (known, last) = (KnownIds::from_iter([1, 2, 3, 4, 5, 60]), [3, 4, 5]);
+        let parse = |text| parse_ids_of_files(text, &known, last, |id| matches!(id, 3 | 60));
+        for (text, chosen) in [
+            ("1-5", &[1, 2, 4, 5][..]),
+            ("all", &[4, 5]),
+            ("3", &[3]),
+            ("6", &[60]),
+            ("3,1-4", &[3, 1, 2, 4]),
+            ("1-4, 3", &[1, 2, 3, 4]),
+            ("all,60", &[4, 5, 60]),
+            ("2", &[2]),
+        ] {
+            assert_eq!(parse(text).unwrap(), chosen, "{text}");
+        }
+        assert_eq!(parse("3-3"), Err(Problem::DirectoriesInRange { id: 3 }));
+        assert_eq!(parse("7"), Err(Problem::NoSuchId { part: "7".into() }));
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub(crate) use frame::{
     BAD_PARAMS, Incoming, LINE_BYTES_MAX, REQUEST_BYTES_MAX, decode_incoming, decode_request, encode_error_without_id,
     encode_notice, encode_reply, encode_request,
 };
-pub use hit_rows::{HitRow, HitRows};
-pub(crate) use ids::{IdForm, KnownIds, parse_ids, parse_ids_with_all};
+pub use hit_rows::{HitDirectory, HitRow, HitRows};
+pub(crate) use ids::{IdForm, KnownIds, parse_ids, parse_ids_of_files, parse_ids_with_all};
 pub use left_out::{LeftOutCounts, LeftOutReply, LeftOutRow};
 pub use limit_reply::{LimitReply, LimitRow};
 pub(crate) use metrics::METRICS_MEDIA_TYPE;

@@ -55,6 +55,8 @@ problems! {
     EmptyRange { part: String }: Usage, ("the range {} is empty", Escaped(.part.as_bytes()));
     NoIdInRange { part: String }: NotFound, ("no such ids: {}", Escaped(.part.as_bytes()));
     NoSuchId { part: String }: NotFound, ("no such id: {}", Escaped(.part.as_bytes()));
+    DirectoriesInRange { id: u32 }: Usage,
+        ("a range and 'all' stand for files, and there are directories alone: name each by its own id, as {}", .id);
     NoSuchHit { part: String }: NotFound,
         ("no such id: {}; ids of hits end with the daemon, and with hits that make room for newer ones: search again, or see \
             `pyratectl hits --all`", Escaped(.part.as_bytes()));

@@ -11,8 +11,8 @@ use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, IdForm, KnownIds, LAST_SEARCH, MoveTo, Notice,
-    PAGE_ROWS_MAX, RawText, Request, Selector, SourceRow, SourceState, parse_ids_with_all,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, LAST_SEARCH, MoveTo, Notice,
+    PAGE_ROWS_MAX, RawText, Request, Selector, SourceRow, SourceState, parse_ids_of_files,
 };
 use crate::link::ContentLink;
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,24 +158,32 @@ fn cannot_be_a_directory(path: &Path) -> bool {
 /// Whether more than one file is named. The daemon reports unknown ids.
 fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallError> {
     match what {
-        [Selector::Hits(ids)] if ids.bytes().all(|b| b.is_ascii_digit()) => Ok(false),
-        [Selector::Hits(ids)] => {
-            let mut hits_of = |search| {
-                let (hits, _) = all_hits(session, search)?;
-                Ok::<Vec<u32>, CallError>(hits.into_iter().map(|hit| hit.id).collect())
-            };
-            let is_all = |part: &str| part.trim() == "all";
-            let last = if ids.split(',').any(is_all) { hits_of(Some(LAST_SEARCH))? } else { Vec::new() };
-            // `all` alone needs no other hits than those that it stands for.
-            let known = if ids.split(',').all(is_all) { last.clone() } else { hits_of(None)? };
-            let ids = parse_ids_with_all(ids, IdForm::Beginnings, &KnownIds::from_iter(known), last);
-            Ok(ids.is_ok_and(|ids| ids.len() > 1))
-        }
+        [Selector::Hits(ids)] => hits_are_several(session, ids),
         // A directory.
         [Selector::File { name, .. }] if name.as_bytes().ends_with(b"/") => Ok(true),
         [Selector::Link(link)] => Ok(ContentLink::parse(link.as_bytes()).is_ok_and(|link| link.is_of_directory())),
         _ => Ok(what.len() > 1),
     }
+}
+
+/// The same for ids of hits, of which one may be a directory.
+fn hits_are_several(session: &mut Session, ids: &str) -> Result<bool, CallError> {
+    if let Ok(id) = ids.parse::<u32>() {
+        let page: HitsReply = session.call(&Request::Hits { search: None, after: id.saturating_sub(1) })?;
+        if let Some(hit) = page.hits.first().filter(|hit| hit.id == id) {
+            return Ok(hit.directory.is_some());
+        }
+    }
+    let is_all = |part: &str| part.trim() == "all";
+    let last = if ids.split(',').any(is_all) { all_hits(session, Some(LAST_SEARCH))?.0 } else { Vec::new() };
+    // `all` alone needs no other hits than those that it stands for.
+    let others = if ids.split(',').all(is_all) { Vec::new() } else { all_hits(session, None)?.0 };
+    let known = || last.iter().chain(&others);
+    let directories: BTreeSet<u32> = known().filter(|hit| hit.directory.is_some()).map(|hit| hit.id).collect();
+    let is_directory = |id| directories.contains(&id);
+    let chosen =
+        parse_ids_of_files(ids, &known().map(|hit| hit.id).collect(), last.iter().map(|hit| hit.id), is_directory);
+    Ok(chosen.is_ok_and(|chosen| chosen.len() > 1 || chosen.into_iter().any(is_directory)))
 }
 
 fn rows_of(downloads: &BTreeMap<u32, DownloadRow>) -> Vec<DownloadRow> {

@@ -4,7 +4,7 @@ use super::Session;
 use super::args::Hits;
 use super::output::remark;
 use super::query::{all_hits, is_all_of_nothing, picked};
-use super::rows::Details;
+use super::rows::{Details, bytes_of, is_unverified};
 use super::text::name;
 use super::values::SortKey;
 use super::wording::{Failure, Link, NoHit, Remark};
@@ -35,7 +35,7 @@ impl HitOrder {
             None if self.reverse => hits.reverse(),
             None => {}
             Some(SortKey::Sources) => hits.sort_by(|a, b| directed(b.sources.len().cmp(&a.sources.len()))),
-            Some(SortKey::Size) => hits.sort_by(|a, b| match (a.size, b.size) {
+            Some(SortKey::Size) => hits.sort_by(|a, b| match (bytes_of(a), bytes_of(b)) {
                 (Some(a), Some(b)) => directed(b.cmp(&a)),
                 (a, b) => a.is_none().cmp(&b.is_none()),
             }),
@@ -77,7 +77,7 @@ pub(super) fn hits(session: &mut Session, asked: &Hits) -> Result<ExitCode, Call
         }
         return Ok(ExitCode::NotFound);
     }
-    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
+    session.remark_unverified(hits.iter().any(is_unverified));
     if truncated {
         remark(if search.is_some() { Remark::HitsOfOneForgotten } else { Remark::HitsForgotten });
     }
@@ -157,7 +157,16 @@ mod tests {
 
     fn hit(id: u32, name: &str, size: Option<u64>, sources: usize) -> HitRow {
         let sources = (0..sources).map(|n| std::net::SocketAddr::from(([192, 0, 2, 1], n as u16 + 1))).collect();
-        HitRow { id, name: RawText::new(name), names: Vec::new(), size, b3: None, sources, truncated: false }
+        HitRow {
+            id,
+            name: RawText::new(name),
+            names: Vec::new(),
+            size,
+            b3: None,
+            sources,
+            truncated: false,
+            directory: None,
+        }
     }
 
     #[test]

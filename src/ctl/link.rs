@@ -8,11 +8,12 @@ use super::values::{as_shown, is_ids, peer};
 use super::wording::{Failure, Remark};
 use super::{exit_code, listing, text};
 use crate::control::{
-    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, KnownIds, LAST_SEARCH, Linkable, Problem, RawText, Request,
-    parse_ids, parse_ids_with_all,
+    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, LAST_SEARCH, Linkable, Problem, RawText, Request, parse_ids,
+    parse_ids_of_files,
 };
 use crate::id::ContentHash;
 use crate::name::Escaped;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Lines about files for which there is no link; all others are counted.
@@ -81,9 +82,10 @@ fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Ve
             true => all_hits(session, Some(LAST_SEARCH))?.0,
             false => Vec::new(),
         };
-        let known = all_hits(session, None)?.0.into_iter().map(|hit| hit.id);
-        let all = all.into_iter().map(|hit| hit.id);
-        let ids = parse_ids_with_all(&shown, IdForm::Beginnings, &KnownIds::from_iter(known), all);
+        let known = all_hits(session, None)?.0;
+        let directories: BTreeSet<u32> = known.iter().filter(|hit| hit.directory.is_some()).map(|hit| hit.id).collect();
+        let (known, all) = (known.iter().map(|hit| hit.id).collect(), all.into_iter().map(|hit| hit.id));
+        let ids = parse_ids_of_files(&shown, &known, all, |id| directories.contains(&id));
         let ids = ids.map_err(Problem::of_hits)?;
         if ids.is_empty() {
             return Err(Problem::NoHits.into());

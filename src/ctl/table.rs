@@ -247,9 +247,9 @@ fn total_of(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP
 }
 
-/// Where the directories of a path end: at the slash before its last component.
+/// Where the directories of a path end: at the slash before its last component, which is a directory itself if a slash ends it.
 fn directories(path: &str) -> Option<usize> {
-    path.rfind('/').filter(|end| *end > 0)
+    path.strip_suffix('/').unwrap_or(path).rfind('/').filter(|end| *end > 0)
 }
 
 /// How much of a cut text may be its end, in quarters, the best first: both ends of a name or path say more than its middle.
@@ -290,7 +290,7 @@ fn cut_cell<'a>(text: &'a str, width_max: usize, title: &str, look: Look) -> Cow
 fn cut_path(text: &str, width_max: usize, look: Look) -> Cow<'_, str> {
     let Some(end) = directories(text).filter(|_| width_of(text) > width_max) else { return cut(text, width_max, look) };
     let room = width_max.saturating_sub(width_of(look.ellipsis()));
-    let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+    let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| (1..=end).contains(at));
     match slashes.map(|at| &text[at..]).find(|rest| width_of(rest) <= room) {
         Some(rest) => format!("{}{rest}", look.ellipsis()).into(),
         None => cut(&text[end + 1..], width_max, look),

@@ -8,7 +8,7 @@ use super::found::{HitOrder, nothing_found};
 use super::output::{Output, remark};
 use super::progress::Progress;
 use super::query::all_hits;
-use super::rows::{HIT_WIDTHS, Row, ScanResult};
+use super::rows::{HIT_WIDTHS, Row, ScanResult, is_unverified};
 use super::table::{Columns, Tone};
 use super::text;
 use super::values::as_shown;
@@ -47,7 +47,7 @@ pub(super) fn search(session: &mut Session, search: &Search) -> Result<ExitCode,
     } else {
         session.output.show(&hits[..])?;
     }
-    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
+    session.remark_unverified(hits.iter().any(is_unverified));
     if truncated {
         remark(Remark::SearchTooWide);
     }

@@ -5,6 +5,7 @@
 //! A share may have a million files, so no call walks the whole index: `Library::sweep`, `Library::search_step` and
 //! `Library::gather_step` process a number of entries and return, and no table grows by copying itself.
 
+mod directory;
 mod filter;
 mod fold;
 mod gather;

@@ -188,7 +188,19 @@ fn several_files_go_only_where_a_directory_is_or_is_to_be_made() {
             })
             .says(0, "");
     }
-    for (what, path) in [("7", "new"), ("all", "new/"), ("all", "directory"), ("4-9", "directory/"), ("all", ".")] {
+    for what in ["4", "7"] {
+        prepared()
+            .run(&["download", what, "-o", "new", "--detach"], move |talk| {
+                hits(talk);
+                if what == "7" {
+                    // Of those after it none is it: it is the beginning of one among all.
+                    hits(talk);
+                }
+                begun(talk);
+            })
+            .says(0, "");
+    }
+    for (what, path) in [("all", "new/"), ("all", "directory"), ("4-9", "directory/"), ("all", ".")] {
         prepared()
             .run(&["download", what, "-o", path, "--detach"], move |talk| {
                 let output = begun(talk);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod completion;
+mod directory_hits;
 mod downloads;
 mod event_log;
 mod failures;

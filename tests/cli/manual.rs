@@ -5,7 +5,7 @@ use super::queries::{metrics, reloaded};
 use super::queue::{limits, upload};
 use super::status::status;
 use super::wishes::wish;
-use pyrate::control::{ExitCode, HitRow, Notice, RawText, ScanNotice, SourceRow, SourceState};
+use pyrate::control::{ExitCode, HitDirectory, HitRow, Notice, RawText, ScanNotice, SourceRow, SourceState};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -276,8 +276,9 @@ fn notices() -> Vec<Notice> {
     let addr = "192.0.2.1:5".parse().unwrap();
     let (name, text) = (RawText::new("a"), || String::from("b:1"));
     let download = serde_json::from_value(download(1, "a", "active", 0)).unwrap();
-    let hit =
-        HitRow { id: 1, name: name.clone(), names: vec![], size: None, b3: None, sources: vec![], truncated: false };
+    let directory = Some(HitDirectory { files: 1, bytes: None });
+    let (names, sources) = (vec![], vec![]);
+    let hit = HitRow { id: 1, name: name.clone(), names, size: None, b3: None, sources, truncated: false, directory };
     let source = SourceRow { addr, state: SourceState::Corrupt, bytes: 0, rate: None, error: None };
     vec![
         Notice::Ring { search: 1, ttl: 1, peers: 1 },

@@ -77,10 +77,10 @@ fn hits_are_a_row_a_content_and_their_names_cannot_touch_the_terminal() {
     terse.gives(
         0,
         &format!(
-            "id\tname\tsize\tb3\tsources\tnames\n\
-             1\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\t0\t-\t192.0.2.1:5 192.0.2.2:5\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\n\
-             12\tcaf\\xe9\t-\t{0}\t-\tcaf\\xe9\\nold/café\\nb\n\
-             13\t日本 ✓\t1099511627776\t{0}\t[::1]:5\t日本 ✓\\nc\n",
+            "id\tname\tsize\tb3\tsources\tnames\tfiles\tbytes\n\
+             1\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\t0\t-\t192.0.2.1:5 192.0.2.2:5\ta\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\t-\t-\n\
+             12\tcaf\\xe9\t-\t{0}\t-\tcaf\\xe9\\nold/café\\nb\t-\t-\n\
+             13\t日本 ✓\t1099511627776\t{0}\t[::1]:5\t日本 ✓\\nc\t-\t-\n",
             b3()
         ),
     );
@@ -130,7 +130,7 @@ fn no_hits_remembered_is_code_3() {
     let [text, terse, json] = forms(&["hits"], |talk| drop(talk.answer("hits", json!({"hits": [], "next": null}))));
     text.gives(3, "");
     text.says(3, "no hit is remembered; `pyratectl search` looks for some\n");
-    terse.gives(3, "id\tname\tsize\tb3\tsources\tnames\n");
+    terse.gives(3, "id\tname\tsize\tb3\tsources\tnames\tfiles\tbytes\n");
     json.gives(3, "[]\n");
 }
 

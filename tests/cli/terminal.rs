@@ -173,7 +173,10 @@ fn programs_that_ask_for_a_form_get_one_table_also_at_a_terminal() {
         talk.answer("hits", json!({"hits": [with(row, json!({"size": 5}))], "next": null}));
     });
     assert_eq!((run.code, run.err.as_str()), (0, ""));
-    assert_eq!(screen.all(), "id\tname\tsize\tb3\tsources\tnames\r\n3\ta\t5\t-\t192.0.2.1:5\ta\r\n");
+    assert_eq!(
+        screen.all(),
+        "id\tname\tsize\tb3\tsources\tnames\tfiles\tbytes\r\n3\ta\t5\t-\t192.0.2.1:5\ta\t-\t-\r\n"
+    );
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn replies_and_notices_read_as_they_were_written() {
 
     let name = RawText::new(&b"\xff"[..]);
     let names = vec![name.clone(), RawText::new(&b"b"[..])];
-    let hit = HitRow { id: 1, name, names, size: None, b3: None, sources: vec![], truncated: false };
+    let hit = HitRow { id: 1, name, names, size: None, b3: None, sources: vec![], truncated: false, directory: None };
     let source = SourceRow {
         addr: "[2001:db8::1]:63339".parse().unwrap(),
         state: SourceState::Corrupt,

@@ -41,6 +41,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
     EmptyRange { part: "4-2".into() } => (Usage, "the range 4-2 is empty");
     NoIdInRange { part: "4-6".into() } => (NotFound, "no such ids: 4-6");
     NoSuchId { part: "7".into() } => (NotFound, "no such id: 7");
+    DirectoriesInRange { id: 4 } => (
+        Usage,
+        "a range and 'all' stand for files, and there are directories alone: name each by its own id, as 4",
+    );
     NoSuchHit { part: "4-6".into() } => (
         NotFound,
         "no such id: 4-6; ids of hits end with the daemon, and with hits that make room for newer ones: search again, or see \

@@ -16,9 +16,9 @@ macro_rules! shows_hits {
             note = "Columns:
   ID          for download; ids are valid until the hits are forgotten or the daemon stops
   NAME        the name at the first source; (+2 names) counts further ones
-  SIZE        - where no source gave it
+  SIZE        - where no source gave it; of a directory, that of the files found in it
   SOURCES     how many peers have it
-  HASH        the beginning of its BLAKE3; unverified where no source gave one",
+  HASH        the beginning of its BLAKE3; unverified where no source gave one; of a directory, how many files were found in it",
             $($argh)*
         )]
         pub(in crate::ctl) struct $name { $($fields)* }

@@ -7,8 +7,8 @@ use crate::control::{
 };
 use crate::ctl::connection::Connection;
 use crate::ctl::locate;
-use crate::ctl::rows::{is_stopped_by_disk, what};
-use crate::ctl::text::{name, size, word};
+use crate::ctl::rows::{bytes_of, is_stopped_by_disk, what};
+use crate::ctl::text::{count, name, size, word};
 use crate::ctl::values::{as_shown, is_ids};
 use crate::name::unescaped;
 use serde::de::DeserializeOwned;
@@ -184,8 +184,9 @@ fn of_download(row: &DownloadRow) -> Candidate {
 
 /// A hit in some words.
 fn about(hit: &HitRow) -> String {
-    let size = hit.size.map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
-    name(hit.name.as_bytes()) + &size
+    let files = hit.directory.map_or_else(String::new, |directory| format!(", {}", count(directory.files, "file")));
+    let size = bytes_of(hit).map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    name(hit.name.as_bytes()) + &files + &size
 }
 
 /// A peer that is named by its address: no host name is looked up while a user types.
@@ -206,6 +207,8 @@ fn above<'a>(word: &'a str, peer: &str) -> impl Iterator<Item = &'a str> {
 fn names_at(addr: SocketAddr, peer: &str, hit: &HitRow) -> Vec<Candidate> {
     let at_all = hit.names.len() == 1 || hit.sources.len() == 1;
     let names: &[RawText] = match hit.sources.contains(&addr) {
+        // It is above the files that were found in it.
+        _ if hit.directory.is_some() => &[],
         true if at_all => &hit.names,
         true if hit.sources.first() == Some(&addr) => std::slice::from_ref(&hit.name),
         _ => &[],

@@ -1,10 +1,11 @@
 //! Single hits and downloads, with everything that is known of them. Programs get the usual rows.
 
 use super::downloads::{done_share, files, remark};
+use super::files::bytes_of;
 use super::{Row, Show};
-use crate::control::{DownloadRow, DownloadState, HitRow, MissingRow, SourceRow, SourceState};
+use crate::control::{DownloadRow, DownloadState, HitDirectory, HitRow, MissingRow, SourceRow, SourceState};
 use crate::ctl::table::{Look, Table, Tone};
-use crate::ctl::text::{UNKNOWN, name, or_unknown, size, span, word};
+use crate::ctl::text::{UNKNOWN, count, name, or_unknown, size, span, word};
 use crate::ctl::wrap::beside;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -48,14 +49,12 @@ where
 impl Show for Details<HitRow> {
     fn people(&self, look: Look) -> String {
         let block = |hit: &HitRow| {
-            let mut fields = vec![("Size", or_unknown(hit.size, size))];
-            fields.push((
-                "Hash",
-                hit.b3.as_ref().map_or_else(
-                    || "none given by its sources: a download of it is unverified".into(),
-                    |b3| name(b3.as_bytes()),
-                ),
-            ));
+            let mut fields = vec![("Size", or_unknown(bytes_of(hit), size))];
+            fields.push(match (&hit.directory, &hit.b3) {
+                (Some(HitDirectory { files, .. }), _) => ("Files", format!("{} found in it", count(*files, "file"))),
+                (None, Some(b3)) => ("Hash", name(b3.as_bytes())),
+                (None, None) => ("Hash", "none given by its sources: a download of it is unverified".into()),
+            });
             fields.extend(hit.names.iter().map(|other| ("Name", name(other.as_bytes()))));
             fields.extend(hit.sources.iter().map(|source| ("Source", source.to_string())));
             block(hit.id, hit.name.as_bytes(), fields, look)

@@ -3,7 +3,7 @@
 use super::{Column, Row, addresses, hash, number};
 use crate::control::{FileRow, HitRow, RawText};
 use crate::ctl::table::{Look, Tone};
-use crate::ctl::text::{name, or_unknown, short_hash, size};
+use crate::ctl::text::{count, name, or_unknown, short_hash, size};
 use serde::{Deserialize, Serialize};
 
 /// A file of a peer's list (pyratectl(1), OUTPUT): a hit without what says nothing there.
@@ -50,9 +50,12 @@ impl Row for HitRow {
                 more => format!("{first} (+{more} names)"),
             }
         }),
-        (">SIZE", |hit, _| or_unknown(hit.size, size)),
+        (">SIZE", |hit, _| or_unknown(bytes_of(hit), size)),
         (">SOURCES", |hit, _| hit.sources.len().to_string()),
-        ("HASH", |hit, look| vouched(&hit.b3, look)),
+        ("HASH", |hit, look| match hit.directory {
+            Some(directory) => count(directory.files, "file"),
+            None => vouched(&hit.b3, look),
+        }),
     ];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |hit, _| hit.id.to_string()),
@@ -62,11 +65,23 @@ impl Row for HitRow {
         ("sources", |hit, _| addresses(&hit.sources)),
         // A name holds no line feed, so that one between two of them is read back without doubt.
         ("names", |hit, _| hit.names.iter().map(|other| name(other.as_bytes())).collect::<Vec<_>>().join("\\n")),
+        ("files", |hit, _| number(hit.directory.map(|directory| directory.files))),
+        ("bytes", |hit, _| number(hit.directory.and_then(|directory| directory.bytes))),
     ];
 
     fn tone(&self) -> Tone {
-        tone(&self.b3)
+        if self.directory.is_some() { Tone::Plain } else { tone(&self.b3) }
     }
+}
+
+/// The size of a file, or what is known of that of a directory.
+pub(in crate::ctl) fn bytes_of(hit: &HitRow) -> Option<u64> {
+    hit.directory.map_or(hit.size, |directory| directory.bytes)
+}
+
+/// Whether a hit is a file whose hash no source has given.
+pub(in crate::ctl) fn is_unverified(hit: &HitRow) -> bool {
+    hit.b3.is_none() && hit.directory.is_none()
 }
 
 impl Row for ListedRow {

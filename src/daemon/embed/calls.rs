@@ -65,7 +65,8 @@ impl Handle {
     }
 
     /// Searches for files whose names have these words, and gives each hit once, as soon as it comes, at most 150. Ends when
-    /// the search is over, at the latest after `wait`.
+    /// the search is over, at the latest after `wait`. Hits are files: directories that `pyratectl search` shows are not among
+    /// them.
     ///
     /// # Errors
     ///
@@ -153,7 +154,8 @@ impl Hits {
     }
 
     fn take(&mut self, row: HitRow) {
-        if self.seen.insert(row.id) {
+        // The files in a directory are hits as well.
+        if row.directory.is_none() && self.seen.insert(row.id) {
             self.ready.push_back(row.into());
         }
     }

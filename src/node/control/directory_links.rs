@@ -5,7 +5,7 @@ use crate::audience::Requester;
 use crate::content::MANIFEST_BYTES_MAX;
 use crate::control::{CallId, ContentLinkRow, Linkable, Problem, RawText, Reply};
 use crate::fault::{DialFault, Refusal};
-use crate::id::{ClientId, ContentHash, ExchangeId};
+use crate::id::{ClientId, ContentHash, ExchangeId, HitId};
 use crate::link::ContentLink;
 use crate::name::FileName;
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
@@ -74,7 +74,8 @@ impl Calls<'_> {
         call: &CallId,
         what: &Linkable,
     ) -> Result<bool, Problem> {
-        let (peer, text) = match what {
+        let of_hit = self.directory_of_hit(what);
+        let (peer, text) = match of_hit.as_ref().unwrap_or(what) {
             Linkable::Shared { name } if name.as_bytes().ends_with(b"/") => (None, name),
             Linkable::Directory { peer, name } => (Some(*peer), name),
             _ => return Ok(false),
@@ -90,6 +91,14 @@ impl Calls<'_> {
             Some(peer) => self.ask_for_directory(caller, peer, name)?,
         }
         Ok(true)
+    }
+
+    /// A hit that is a directory, at the peer that is named, or at the first of its peers.
+    fn directory_of_hit(&self, what: &Linkable) -> Option<Linkable> {
+        let &Linkable::Hit { id, peer } = what else { return None };
+        let (name, peers) = self.search.hits().directory(HitId(id))?;
+        let peer = peer.filter(|peer| peers.contains(peer)).or(peers.first().copied())?;
+        Some(Linkable::Directory { peer, name: RawText::new(name.as_bytes()) })
     }
 
     fn link_to_own_directory(&mut self, caller: Caller, name: FileName) -> Result<(), Problem> {

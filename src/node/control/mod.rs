@@ -267,7 +267,7 @@ impl Calls<'_> {
         let rows = machine.hits().after(search, HitId(after)).map(|hit| {
             let truncated = is_truncated(hit.search());
             let row = match hit {
-                HitRef::Hit(id, hit) => HitOnPage::Hit(HitRow { truncated, ..hit.row(id) }),
+                HitRef::Hit(id, hit) => HitOnPage::Hit(HitRow { truncated, ..machine.hits().row_of(id, hit) }),
                 HitRef::Listed(file) => HitOnPage::Listed(file, truncated),
             };
             (hit.id().0, (hit.search(), row))

@@ -19,7 +19,7 @@ use super::names::Names;
 use super::source::{Origin, Source};
 use super::state::{Download, NamedPlace, Want};
 use super::table::Downloads;
-use crate::control::{IdForm, KnownIds, PeerSource, Problem, RawText, Selector, parse_ids_with_all};
+use crate::control::{KnownIds, PeerSource, Problem, RawText, Selector, parse_ids_of_files};
 use crate::id::{ContentHash, HitId, TransferId};
 use crate::name::FileName;
 use crate::node::answer::Teller;
@@ -132,11 +132,12 @@ impl DownloadMachine {
             Selector::Hits(ids) => {
                 // All means all of the last search or list: who has looked for one thing does not want the other too.
                 let last = search.hits().after(Some(search.last_search()), HitId(0)).map(|hit| hit.id().0);
-                let ids = parse_ids_with_all(ids, IdForm::Beginnings, known, last).map_err(Problem::of_hits)?;
+                let is_directory = |id| search.hits().is_directory(HitId(id));
+                let ids = parse_ids_of_files(ids, known, last, is_directory).map_err(Problem::of_hits)?;
                 if ids.is_empty() {
                     return Err(Problem::NoHits);
                 }
-                Ok(ids.into_iter().map(|id| Wanted::Hit(HitId(id))).collect())
+                Ok(ids.into_iter().map(|id| wanted_of_hit(search, HitId(id))).collect())
             }
             Selector::File { peer, name } => {
                 let peer = net.network.peer_of_user(net.cx, *peer)?;
@@ -380,6 +381,13 @@ impl Download {
         let is_there = |own: &PathBuf| own == path || *own == path.join(OsStr::from_bytes(name.as_bytes()));
         self.spec.target == *target || self.path.as_ref().is_some_and(is_there)
     }
+}
+
+/// A file, or a directory of the first peer that has it.
+fn wanted_of_hit(search: &SearchMachine, id: HitId) -> Wanted {
+    let Some((name, peers)) = search.hits().directory(id) else { return Wanted::Hit(id) };
+    let Some(&peer) = peers.first() else { return Wanted::Hit(id) };
+    Wanted::Directory(Box::new(DirectoryRequest { name, peer, others: Vec::new(), manifest: None }))
 }
 
 pub(super) fn read_output(output: &RawText) -> Result<PathBuf, Problem> {

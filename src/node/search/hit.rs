@@ -15,6 +15,7 @@ use std::rc::Rc;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum HitKey {
     Content { search: SearchId, b3: ContentHash, size: Option<u64> },
+    Directory { search: SearchId, name: Rc<FileName> },
     Name { search: SearchId, name: Rc<FileName>, size: Option<u64> },
 }
 
@@ -25,6 +26,8 @@ pub(super) enum Grouping {
     Content,
     /// For a listing: one row for each name, so that every file of the peer is shown.
     Name,
+    /// For the directories that a search has found: one row for each path.
+    Directory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +39,16 @@ pub(super) enum NotTaken {
     NoRoom,
 }
 
+/// What the count of the files in one directory of one source takes, at most, roughly, beside the path.
+const FILES_IN_BYTES: usize = 96;
+
 #[derive(Debug, Clone)]
 struct Offer {
     source: SocketAddr,
     /// One of the names of the hit.
     name: Rc<FileName>,
+    /// The beginning of the name that is a directory which the search has found.
+    directory: Option<Rc<FileName>>,
     /// As in [`Answer`].
     from: SocketAddr,
 }
@@ -72,8 +80,24 @@ impl Hit {
         let Answer { file, responder, from } = answer;
         let Attributes { size, b3, .. } = file.attributes.unwrap_or_default();
         let name = Rc::new(file.name);
-        let offers = vec![Offer { source: responder, name: Rc::clone(&name), from }];
+        let offers = vec![Offer { source: responder, name: Rc::clone(&name), directory: None, from }];
         Self { search, size, b3, grouping, names: vec![name], offers }
+    }
+
+    /// The same, of a file in a directory that the search has found.
+    pub(super) fn in_directory(mut self, directory: Option<FileName>) -> Self {
+        let directory = directory.map(Rc::new);
+        self.offers.iter_mut().for_each(|offer| offer.directory.clone_from(&directory));
+        self
+    }
+
+    pub(in crate::node) fn is_directory(&self) -> bool {
+        self.grouping == Grouping::Directory
+    }
+
+    /// Of a file: the directories that the search has found, each with the source that has the file in it.
+    pub(super) fn directories(&self) -> impl Iterator<Item = (SocketAddr, &Rc<FileName>)> {
+        self.offers.iter().filter_map(|offer| Some((offer.source, offer.directory.as_ref()?)))
     }
 
     /// The name in the first source's share.
@@ -104,13 +128,14 @@ impl Hit {
 
     /// The backings of its offers, if the rows of its search are divided among networks.
     pub(super) fn backings(&self) -> impl Iterator<Item = Backing> {
-        self.offers.iter().filter(|_| self.grouping == Grouping::Content).map(Offer::backing)
+        self.offers.iter().filter(|_| self.grouping != Grouping::Name).map(Offer::backing)
     }
 
     pub(super) fn key(&self) -> HitKey {
-        match self.b3.filter(|_| self.grouping == Grouping::Content) {
-            Some(b3) => HitKey::Content { search: self.search, b3, size: self.size },
-            None => self.name_key(),
+        match (self.grouping, self.b3) {
+            (Grouping::Content, Some(b3)) => HitKey::Content { search: self.search, b3, size: self.size },
+            (Grouping::Content | Grouping::Name, _) => self.name_key(),
+            (Grouping::Directory, _) => HitKey::Directory { search: self.search, name: Rc::clone(&self.names[0]) },
         }
     }
 
@@ -120,7 +145,8 @@ impl Hit {
 
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.names.iter().map(|name| name.as_bytes().len()).sum();
-        names + self.offers.len() * size_of::<Offer>()
+        let of_directory = |(_, path): (SocketAddr, &Rc<FileName>)| path.as_bytes().len() + FILES_IN_BYTES;
+        names + self.offers.len() * size_of::<Offer>() + self.directories().map(of_directory).sum::<usize>()
     }
 
     pub(super) fn is_offered_by(&self, source: SocketAddr) -> bool {
@@ -170,6 +196,7 @@ impl Hit {
         });
         if let Some(offered) = self.offers.iter_mut().find(|other| is_renamed && other.source == offer.source) {
             offered.name = Rc::clone(&name);
+            offered.directory.clone_from(&offer.directory);
         }
         if !is_offered {
             self.offers.push(Offer { name, ..offer.clone() });
@@ -222,6 +249,7 @@ impl Hit {
             b3: self.b3.map(|hash| hash.to_string()),
             sources: self.sources().collect(),
             truncated: false,
+            directory: None,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Those of a listing that comes in the order of its names are in [`Listings`]; all else is for the others.
 //!
-//! In one search, a content is one row, whatever its names; for unknown contents each name is one row.
+//! In one search, a content is one row, whatever its names; for unknown contents each name is one row. A directory that it has
+//! found files of is one too (`directories`).
 //!
 //! Each network has a share of the rows of a search ([`RowShares`]). Further rows of it are surplus, and are displaced by rows
 //! of others ([`Surplus`]).
@@ -11,6 +12,7 @@
 //! the oldest group first; then the largest group, from its end, down to the size of the new one. So recent hits are not
 //! displaced by what a peer sends now, and a list that is too long loses its own end.
 
+mod directories;
 mod surplus;
 
 use super::hit::{Grouping, Hit, HitKey, NotTaken};
@@ -20,9 +22,11 @@ use crate::id::{ContentHash, HitId, SearchId};
 use crate::node::answer::Answer;
 use crate::node::limits::{HITS_BYTES_MAX, HITS_GROUP_BYTES_MAX, HITS_MAX, HITS_SEEN_SPAN, UNORDERED_FILES_MAX};
 use crate::time::Instant;
+use directories::FilesIn;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use surplus::Surplus;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,7 @@ pub(in crate::node) struct Hits {
     keys: HashMap<HitKey, HitId>,
     by_search: BTreeSet<(SearchId, HitId)>,
     by_content: BTreeSet<(ContentHash, HitId)>,
+    files_in: FilesIn,
     groups: HashMap<SearchId, Group>,
     groups_by_bytes: BTreeSet<(usize, SearchId)>,
     groups_by_seen: BTreeSet<(Option<Instant>, SearchId)>,
@@ -213,11 +218,16 @@ impl Hits {
         answer: Answer,
         rows_max: u64,
     ) -> Result<Taken, NotTaken> {
-        let source = answer.responder;
-        let hit = Hit::new(search, grouping, answer);
+        self.take_hit(now, Hit::new(search, grouping, answer), rows_max)
+    }
+
+    /// The same with a hit that has one source.
+    fn take_hit(&mut self, now: Instant, hit: Hit, rows_max: u64) -> Result<Taken, NotTaken> {
+        let search = hit.search();
+        let Some(source) = hit.sources().next() else { return Ok(Taken::Known) };
         let known = self.keys.get(&hit.key()).copied();
         // The source may have reported the same file before it knew the hash.
-        let learnt = hit.b3().filter(|_| grouping == Grouping::Content);
+        let learnt = hit.b3().filter(|_| matches!(hit.key(), HitKey::Content { .. }));
         let named = learnt.and_then(|_| self.keys.get(&hit.name_key()).copied());
         let named = named.filter(|id| self.rows.get(id).is_some_and(|row| row.is_offered_by(source)));
         let taken = match (known, named, learnt) {
@@ -254,6 +264,7 @@ impl Hits {
         self.keys.insert(hit.key(), id);
         self.by_search.insert((search, id));
         self.by_content.extend(hit.b3().map(|b3| (b3, id)));
+        self.files_in.add(&hit);
         self.bytes += hit.bytes();
         self.change_group(search, |group| {
             group.rows += 1;
@@ -286,7 +297,9 @@ impl Hits {
     fn change(&mut self, id: HitId, change: impl FnOnce(&mut Hit) -> bool) -> bool {
         let Some(mut hit) = self.rows.remove(&id) else { return false };
         let (before, backings) = (hit.bytes(), hit.backings().collect::<Vec<_>>());
+        let directories: Vec<_> = hit.directories().map(|(source, path)| (source, Rc::clone(path))).collect();
         let changed = change(&mut hit);
+        self.files_in.change(&hit, &directories);
         self.bytes = self.bytes - before + hit.bytes();
         self.change_group(hit.search(), |group| {
             group.bytes = group.bytes - before + hit.bytes();
@@ -372,6 +385,7 @@ impl Hits {
     fn forget_row(&mut self, search: SearchId, id: HitId) {
         let Some(hit) = self.rows.remove(&id) else { return };
         self.bytes -= hit.bytes();
+        self.files_in.remove(&hit);
         self.keys.remove(&hit.key());
         self.by_search.remove(&(search, id));
         if let Some(b3) = hit.b3() {

@@ -6,8 +6,8 @@ mod rings;
 
 use self::rings::Rings;
 use super::SearchMachine;
-use super::hit::{Grouping, Hit, NotTaken};
-use super::hits::{Hits, Taken};
+use super::hit::{Hit, NotTaken};
+use super::hits::Hits;
 use super::open::Found;
 use super::remembered::{Wanted, query_of_user};
 use super::row_shares::senders;
@@ -310,11 +310,15 @@ impl SearchMachine {
         }
     }
 
-    fn add_answer(&mut self, cx: &mut Cx, id: SearchId, answer: Answer) -> Option<Taken> {
-        let search = self.searches.rows.get_mut(&id)?;
-        let taken = self.hits.take(cx.now, id, Grouping::Content, answer, search.rows_max);
+    /// Takes a hit. Returns the rows that have changed.
+    fn add_answer(&mut self, cx: &mut Cx, id: SearchId, answer: Answer) -> Vec<HitId> {
+        let Some(search) = self.searches.rows.get_mut(&id) else { return Vec::new() };
+        let name = answer.file.name.as_bytes();
+        let directory = search.query.as_ref().and_then(|query| query.directory_of(name));
+        let directory = directory.and_then(|end| FileName::from_bytes(&name[..end]));
+        let taken = self.hits.take_found(cx.now, id, (answer, directory), search.rows_max);
         search.note_taken(cx, &taken);
-        taken.ok()
+        taken.map_or_else(|_| Vec::new(), |(file, directory)| file.rows().chain(directory).collect())
     }
 
     fn add_listed(&mut self, cx: &mut Cx, id: SearchId, answer: &Answer) {
@@ -331,10 +335,9 @@ impl SearchMachine {
             Fit::Filtered => return self.remembered.note_filtered(id, answer),
             Fit::Other => return,
         }
-        let taken = self.add_answer(net.cx, id, answer);
-        let rows: Vec<_> = taken.into_iter().flat_map(Taken::rows).collect();
+        let rows = self.add_answer(net.cx, id, answer);
         for hit in &rows {
-            if let Some(row) = self.hits.get(*hit).map(|row| row.row(*hit)) {
+            if let Some(row) = self.hits.get(*hit).map(|row| self.hits.row_of(*hit, &row)) {
                 net.cx.notify(Topic::Search(id), || Notice::Hit { search: id.0, hit: row });
             }
         }

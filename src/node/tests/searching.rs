@@ -130,6 +130,7 @@ fn enough_hits_end_a_search_early() {
         b3: None,
         sources,
         truncated: true,
+        directory: None,
     };
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
 }

@@ -4,6 +4,7 @@ mod broken;
 mod copies;
 mod crash;
 mod directories;
+mod directory_hits;
 mod disk;
 mod filesystems;
 mod finish;

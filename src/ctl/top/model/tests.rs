@@ -19,7 +19,16 @@ pub(in crate::ctl::top) fn download(id: u32, name: &str, state: &str) -> Downloa
 
 pub(in crate::ctl::top) fn hit(id: u32, name: &[u8]) -> HitRow {
     let name = RawText::new(name);
-    HitRow { id, names: vec![name.clone()], name, size: Some(7), b3: None, sources: vec![], truncated: false }
+    HitRow {
+        id,
+        names: vec![name.clone()],
+        name,
+        size: Some(7),
+        b3: None,
+        sources: vec![],
+        truncated: false,
+        directory: None,
+    }
 }
 
 /// With so many bytes received and half as many sent.

@@ -4,11 +4,11 @@ use crate::name::FileName;
 use crate::node::limits::{HIT_NAMES_MAX, HIT_ROW_NAMES_BYTES_MAX, HIT_SOURCES_MAX};
 use crate::wire::{Attributes, Listed};
 
-const SEARCH: SearchId = SearchId(1);
-const NOW: Instant = Instant::from_ms(1_000_000);
+pub(super) const SEARCH: SearchId = SearchId(1);
+pub(super) const NOW: Instant = Instant::from_ms(1_000_000);
 
 /// The n-th peer, each in a network of its own.
-fn source(n: u16) -> SocketAddr {
+pub(super) fn source(n: u16) -> SocketAddr {
     let [high, low] = n.to_be_bytes();
     SocketAddr::from(([10, 0, high, low], 9))
 }
@@ -26,13 +26,13 @@ fn take(
     hits.take(NOW, search, grouping, Answer { file, responder, from: responder }, rows_max)
 }
 
-fn file(name: &str, size: Option<u64>) -> Listed {
+pub(super) fn file(name: &str, size: Option<u64>) -> Listed {
     let name = FileName::from_bytes(name.as_bytes()).unwrap();
     Listed { name, attributes: size.map(|size| Attributes { size: Some(size), b3: None, more: false }) }
 }
 
 /// A file of one byte with the content of this number.
-fn hashed(name: &str, content: u8) -> Listed {
+pub(super) fn hashed(name: &str, content: u8) -> Listed {
     let attributes = Some(Attributes { size: Some(1), b3: Some(ContentHash([content; 32])), more: false });
     Listed { attributes, ..file(name, None) }
 }
@@ -168,7 +168,7 @@ fn list_long_names(hits: &mut Hits, now: Instant, listing: SearchId, files: usiz
     taken
 }
 
-fn ids(hits: &Hits, search: SearchId) -> Vec<u32> {
+pub(super) fn ids(hits: &Hits, search: SearchId) -> Vec<u32> {
     hits.after(Some(search), HitId(0)).map(|hit| hit.id().0).collect()
 }
 

@@ -11,6 +11,7 @@ mod crawling;
 mod crowding;
 mod described;
 mod directories;
+mod directory_hits;
 mod directory_links;
 mod directory_members;
 mod disks;

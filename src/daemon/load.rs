@@ -212,7 +212,7 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
     let table = match DeTable::parse(text) {
         Ok(table) => table,
         Err(error) => {
-            let message = error.message().trim_end().replace('\n', "; ");
+            let message = set_twice(text, &error).unwrap_or_else(|| error.message().trim_end().replace('\n', "; "));
             faults.push(ConfigFault::new(place(error.span().map(|span| span.start), None), message));
             return;
         }
@@ -236,6 +236,26 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
     // The table is sorted by name; a reader goes through a file from its top.
     found.sort_by_key(|&(at, _)| at);
     faults.extend(found.into_iter().map(|(_, fault)| fault));
+}
+
+/// What to say about a key that stands a second time; `None` if that is not the fault.
+fn set_twice(text: &str, error: &toml::de::Error) -> Option<String> {
+    let (name, before) = (text.get(error.span()?)?, text.get(..error.span()?.start)?);
+    if !error.message().starts_with("duplicate key") {
+        return None;
+    }
+    let first = first_place(before, name).map(|at| format!(" in line {}", line_at(text.as_bytes(), at)));
+    let (key, first) = (Escaped(name.as_bytes()), first.unwrap_or_default());
+    Some(format!("duplicate key \"{key}\": it is set{first} already; remove one of the two"))
+}
+
+/// Where a key of the table in which a text ends is set in that text, which must be whole lines.
+fn first_place(text: &str, name: &str) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let tables = file.get_ref().values().filter_map(|value| value.get_ref().as_array()?.last());
+    let last = tables.filter(|_| text.lines().any(|line| line.trim_start().starts_with('[')));
+    let last = last.max_by_key(|table| table.span().start).and_then(|table| table.get_ref().as_table());
+    last.unwrap_or(file.get_ref()).keys().find(|key| key.get_ref() == name).map(|key| key.span().start)
 }
 
 /// Where to look when no key is like the one that was given.

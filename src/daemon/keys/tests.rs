@@ -109,18 +109,22 @@ fn the_sample_has_each_key_with_its_default_and_its_meaning() {
             comment += &format!("{text} ");
             continue;
         }
-        // Without a blank after the # it is a setting that is taken out.
-        if let Some(setting) = line.strip_prefix('#').filter(|setting| !setting.is_empty()) {
+        // Without a blank after the # it is a setting that is taken out; without a # it is one for the service.
+        let (setting, is_set) = line.strip_prefix('#').map_or((line, true), |setting| (setting, false));
+        if !setting.is_empty() {
             let Some((key, config)) = set_by(setting) else {
                 complaints.push(format!("the sample has an unknown key: {line}"));
                 continue;
             };
             assert!(seen.insert(key.name), "the sample has {} twice", key.name);
-            if config != Config::default() {
+            if !is_set && config != Config::default() {
                 complaints.push(format!("the sample: this is not the default: {line}"));
             }
-            (key.copy)(&mut all, &config);
-            let wanted = sample_comment(key);
+            if !is_set {
+                (key.copy)(&mut all, &config);
+            }
+            let default = is_set.then(|| format!("Without this line: {}.", (key.show)(&Config::default())));
+            let wanted: Vec<String> = sample_comment(key).into_iter().chain(default).collect();
             complaints.extend(
                 wanted
                     .iter()

@@ -122,8 +122,18 @@ fn a_file_that_is_no_toml_is_refused_with_its_line() {
     let mut desk = Desk::new();
     let path = desk.file("peer = true\nlisten_port = = 3\n");
     assert!(desk.faults()[0].starts_with(&format!("{}:2: ", path.display())), "{:?}", desk.faults());
-    desk.file("peer = true\npeer = false\n");
-    assert!(desk.faults()[0].starts_with(&format!("{}:2: ", path.display())), "{:?}", desk.faults());
+    for (text, line, told) in [
+        ("peer = true\n\npeer = false\n", 3, "\"peer\": it is set in line 1 already; remove one of the two"),
+        (
+            "upload_limit = 1\n[[limit]]\nwhen = 'Mon'\n[[limit]]\nwhen = 'Sat'\nupload_limit = 2\nwhen = 'Sun'\n",
+            7,
+            "\"when\": it is set in line 5 already; remove one of the two",
+        ),
+        ("limit = [{ when = 'Mon', when = 'Sat' }]\n", 1, "\"when\": it is set already; remove one of the two"),
+    ] {
+        desk.file(text);
+        assert_eq!(desk.faults(), [format!("{}:{line}: duplicate key {told}", path.display())]);
+    }
     desk.file(b"peer = true\n# \xff\n");
     assert_eq!(desk.faults(), [format!("{}:2: not UTF-8", path.display())]);
     desk.file("[peer]\nx = 1\n");

@@ -325,7 +325,7 @@ fn what_the_user_may_not_use_is_a_bad_configuration() {
 }
 
 #[test]
-fn root_is_refused_until_allowed_and_may_check_and_ask() {
+fn root_is_refused_until_allowed_by_a_start_and_a_check() {
     if !nix::unistd::geteuid().is_root() {
         not_tested("that root is refused", "root alone can start as root");
         return;
@@ -341,7 +341,11 @@ fn root_is_refused_until_allowed_and_may_check_and_ask() {
     assert!(said.starts_with("pyrated: pyrated does not run as root, ") && said.contains("another user"), "{said}");
     assert!(said.contains("systemctl start pyrated") && said.contains("--allow-root true"), "{said}");
     assert!(!home.path(".local").exists(), "nothing is made");
-    for harmless in [&["--check", "--peer", "false"][..], &["--dump-config"], &["--help"], &["--version"]] {
+    let checked = as_root(&["--check", "--peer", "false"]);
+    assert_eq!((checked.status.code(), stderr(&checked), checked.stdout.len()), (Some(78), said, 0));
+    let allowed = as_root(&["--check", "--peer", "false", "--allow-root", "true"]);
+    assert_eq!(allowed.status.code(), Some(0), "{}", stderr(&allowed));
+    for harmless in [&["--dump-config"][..], &["--help"], &["--version"]] {
         assert_eq!(as_root(harmless).status.code(), Some(0), "{harmless:?}");
     }
     // Allowed: something else is wrong.

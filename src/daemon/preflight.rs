@@ -48,7 +48,7 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
     preflight.outcome()
 }
 
-/// Whether this user may run the daemon. Not part of [`check_start`]: root may check the configuration of another user.
+/// Whether this user may run the daemon. Not part of [`check_start`], which a reload calls as well.
 ///
 /// # Errors
 /// [`Fault::Root`].

@@ -88,16 +88,11 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     if options.dump_config {
         return print(&loaded.dump());
     }
-    match check_start(&loaded.config, &loaded.origins) {
-        Ok(remarks) => remarks.iter().for_each(complain),
-        Err(fault) => {
-            complaints(&fault).iter().for_each(complain);
-            return ExitCode::from(EXIT_CONFIG);
-        }
-    }
-    // Good for another user; for this one it is a remark.
-    if let Err(fault) = check_user(&loaded.config) {
-        complaints(&fault).iter().for_each(complain);
+    let checked = check_start(&loaded.config, &loaded.origins).map(|remarks| remarks.iter().for_each(complain));
+    let faults: Vec<Fault> = [checked, check_user(&loaded.config)].into_iter().filter_map(Result::err).collect();
+    if !faults.is_empty() {
+        faults.iter().flat_map(complaints).for_each(|complaint| complain(&complaint));
+        return ExitCode::from(EXIT_CONFIG);
     }
     match &loaded.file {
         Some(path) => print(&format!("{}: good\n", Escaped::path(path))),

@@ -68,10 +68,25 @@ impl Use {
     }
 }
 
+/// A place that stays in reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Allowed {
+    path: PathBuf,
+    used: Use,
+    /// What it is to the daemon, for the log.
+    what: &'static str,
+}
+
+impl Allowed {
+    fn new(path: impl Into<PathBuf>, used: Use, what: &'static str) -> Self {
+        Self { path: path.into(), used, what }
+    }
+}
+
 /// What remains allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rules {
-    places: Vec<(PathBuf, Use)>,
+    places: Vec<Allowed>,
     /// The ports to listen at; `None` for any.
     bind: Option<Vec<u16>>,
     /// Whether TCP connections may be made.
@@ -81,35 +96,40 @@ struct Rules {
 impl Rules {
     /// `read_again`: the files of the configuration.
     fn of(config: &Config, read_again: &[PathBuf]) -> Self {
-        let mut places: Vec<(PathBuf, Use)> = SYSTEM_PLACES.iter().map(|path| (path.into(), Use::System)).collect();
+        let system = |path| Allowed::new(path, Use::System, "");
+        let mut places: Vec<Allowed> = SYSTEM_PLACES.iter().map(system).collect();
         let of_links = |path: &Path| std::fs::canonicalize(path).ok();
         // Files that editors and the system replace: what leads to them stays readable.
-        let replaced = read_again.iter().map(|path| (path.clone(), Use::Configuration));
-        for (path, used) in replaced.chain([("/etc/resolv.conf".into(), Use::System)]) {
+        let replaced = read_again.iter().map(|path| Allowed::new(path, Use::Configuration, "configuration"));
+        for Allowed { path, used, what } in replaced.chain([system(&"/etc/resolv.conf")]) {
             let directories = [of_links(&path), Some(path)].into_iter().flatten();
-            places.extend(directories.filter_map(|path| Some((path.parent()?.to_owned(), used))));
+            places.extend(directories.filter_map(|path| Some(Allowed::new(path.parent()?, used, what))));
         }
         if config.peer {
-            places.push((config.local_directory.clone(), Use::Read));
-            places.extend(config.share.iter().map(|share| (share.path.clone(), Use::Read)));
-            places.push((config.effective_download_directory().to_owned(), Use::Write));
-            places.extend(config.watch_directory.clone().map(|path| (path, Use::Write)));
-            places.extend(config.sandbox_writable.iter().map(|path| (path.clone(), Use::Write)));
+            let (shared, downloads) = (|path| Allowed::new(path, Use::Read, "share"), "downloads");
+            places.push(shared(&config.local_directory));
+            places.extend(config.share.iter().map(|share| shared(&share.path)));
+            places.push(Allowed::new(config.effective_download_directory(), Use::Write, downloads));
+            places.extend(config.sandbox_writable.iter().map(|path| Allowed::new(path, Use::Write, downloads)));
+            places
+                .extend(config.watch_directory.iter().map(|path| Allowed::new(path, Use::Write, "watched directory")));
         }
         if config.peer && (config.follow_symlinks || config.share.iter().any(|share| share.follow_symlinks)) {
-            places.extend(config.sandbox_readable.iter().map(|path| (path.clone(), Use::Read)));
+            let linked = |path| Allowed::new(path, Use::Read, "what links in the share lead to");
+            places.extend(config.sandbox_readable.iter().map(linked));
         }
-        places.extend(config.state_directory.clone().map(|path| (path, Use::Write)));
+        places.extend(config.state_directory.iter().map(|path| Allowed::new(path, Use::Write, "state")));
         if let LogPlace::File(path) = &config.log_file {
             let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());
             // A log that is rotated is made again.
             let place = if is_device { Some(path.as_path()) } else { path.parent() };
             // A link is followed when the log is opened.
             let linked = of_links(path).filter(|_| !is_device).and_then(|path| Some(path.parent()?.to_owned()));
-            places.extend(place.map(Path::to_owned).into_iter().chain(linked).map(|path| (path, Use::Log)));
+            let log = |path| Allowed::new(path, Use::Log, "log");
+            places.extend(place.map(Path::to_owned).into_iter().chain(linked).map(log));
         }
         let control = config.control_socket.as_deref().and_then(Path::parent);
-        places.extend(control.map(|path| (path.to_owned(), Use::Socket)));
+        places.extend(control.map(|path| Allowed::new(path, Use::Socket, "control socket")));
         // A peer is called back at a port that the system picks for the call (PROTOCOL, "Old peers answer `4` by calling back").
         let listeners = [config.serve(), config.metrics_listen];
         let bind = (!config.peer).then(|| listeners.into_iter().flatten().map(|addr| addr.port()).collect());
@@ -127,7 +147,7 @@ impl Rules {
         }
         let mut created = ruleset.create()?;
         let mut missing = Vec::new();
-        for (path, used) in &self.places {
+        for Allowed { path, used, .. } in &self.places {
             let Ok(handle) = PathFd::new(path) else {
                 missing.extend((!matches!(used, Use::System | Use::Configuration)).then(|| path.clone()));
                 continue;
@@ -153,8 +173,8 @@ impl Rules {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sandbox {
     reply: SandboxReply,
-    /// Without links, with what they are for.
-    places: Vec<(PathBuf, Use)>,
+    /// Without links.
+    places: Vec<Allowed>,
     /// What may be bound and connected to.
     network: &'static str,
     /// Places of the configuration that are not there.
@@ -178,7 +198,7 @@ impl Sandbox {
         check_start(config, origins)?;
         create_directories(config);
         let rules = Rules::of(config, read_again);
-        let canonical = |(path, used): &(PathBuf, Use)| Some((std::fs::canonicalize(path).ok()?, *used));
+        let canonical = |place: &Allowed| Some(Allowed { path: std::fs::canonicalize(&place.path).ok()?, ..*place });
         let places = rules.places.iter().filter_map(canonical).collect();
         let proc = File::open("/proc/self").ok().map(Arc::new);
         let (status, missing) = rules.enforce().map_err(|error| Fault::Sandbox(error.to_string()))?;
@@ -217,36 +237,38 @@ impl Sandbox {
             return true;
         }
         let nearest = path.ancestors().find_map(|path| std::fs::canonicalize(path).ok());
-        let is_beneath = |(place, used): &(PathBuf, Use)| {
-            uses.contains(used) && nearest.as_ref().is_some_and(|nearest| nearest.starts_with(place))
+        let is_beneath = |place: &Allowed| {
+            uses.contains(&place.used) && nearest.as_ref().is_some_and(|nearest| nearest.starts_with(&place.path))
         };
         self.places.iter().any(is_beneath)
+    }
+
+    /// What remains allowed, in words: each place with what it is for.
+    fn allowed(&self) -> String {
+        let listed = |uses: &[Use]| {
+            let mut listed: Vec<String> = Vec::new();
+            for Allowed { path, what, .. } in self.places.iter().filter(|place| uses.contains(&place.used)) {
+                let place = format!("{what} {}", Escaped::path(path));
+                if !listed.contains(&place) {
+                    listed.push(place);
+                }
+            }
+            listed.join(", ")
+        };
+        let (read, written) = (listed(&[Use::Read, Use::Configuration]), listed(&[Use::Write, Use::Log, Use::Socket]));
+        let read = if read.is_empty() { String::new() } else { format!("{read}, and ") };
+        format!("reads {read}what host names need; writes {written}; {}", self.network)
     }
 
     /// Says in the log what remains allowed.
     pub(super) fn log(&self) {
         let abi = self.reply.abi.unwrap_or(0);
-        let listed = |uses: &[Use]| {
-            let mut listed: Vec<String> = Vec::new();
-            for (path, _) in self.places.iter().filter(|(_, used)| uses.contains(used)) {
-                let path = Escaped(path.as_os_str().as_bytes()).to_string();
-                if !listed.contains(&path) {
-                    listed.push(path);
-                }
-            }
-            listed.join(", ")
-        };
-        let allowed = || {
-            let (written, read) =
-                (listed(&[Use::Write, Use::Log, Use::Socket]), listed(&[Use::Read, Use::Configuration]));
-            let read = if read.is_empty() { String::new() } else { format!("; read {read}") };
-            format!("write {written}{read}; read what host names need; {}", self.network)
-        };
+        let allowed = || self.allowed();
         match self.reply.state {
             SandboxState::Off => {}
-            SandboxState::On => log::info!("sandbox on (Landlock ABI {abi}): may {}", allowed()),
+            SandboxState::On => log::info!("sandbox on (Landlock ABI {abi}): {}", allowed()),
             SandboxState::Partial => log::warn!(
-                "sandbox partial (Landlock ABI {abi}, and {WANTED} restricts all): may {}; not restricted: {}",
+                "sandbox partial (Landlock ABI {abi}, and {WANTED} restricts all): {}; not restricted: {}",
                 allowed(),
                 unknown_to(abi).join(", ")
             ),

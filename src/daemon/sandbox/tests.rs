@@ -43,7 +43,7 @@ impl Home {
 
     fn uses(&self, path: &str) -> Vec<Use> {
         let path = self.at(path);
-        self.rules().places.iter().filter(|(place, _)| *place == path).map(|(_, used)| *used).collect()
+        self.rules().places.iter().filter(|place| place.path == path).map(|place| place.used).collect()
     }
 
     /// Enters the sandbox in a thread of its own, and looks what that can do.
@@ -78,7 +78,7 @@ fn the_rules_follow_from_the_configuration() {
     let readable = Config { sandbox_readable: vec![home.at("elsewhere")], ..home.config.clone() };
     let uses_elsewhere = |config: &Config| {
         let places = Rules::of(config, &[]).places;
-        places.iter().filter(|(place, _)| *place == home.at("elsewhere")).map(|(_, used)| *used).collect::<Vec<_>>()
+        places.iter().filter(|place| place.path == home.at("elsewhere")).map(|place| place.used).collect::<Vec<_>>()
     };
     assert_eq!(uses_elsewhere(&readable), [], "nothing leads there");
     assert_eq!(uses_elsewhere(&Config { follow_symlinks: true, ..readable }), [Use::Read]);
@@ -109,7 +109,8 @@ fn a_device_as_a_log_opens_no_directory() {
     home.config.log_file = LogPlace::File("/dev/null".into());
     let places = home.rules().places;
     assert!(
-        places.contains(&("/dev/null".into(), Use::Log)) && !places.iter().any(|(path, _)| *path == Path::new("/dev"))
+        places.contains(&Allowed::new("/dev/null", Use::Log, "log"))
+            && !places.iter().any(|at| at.path == Path::new("/dev"))
     );
 }
 
@@ -202,4 +203,26 @@ fn what_lies_outside_is_known() {
 fn what_an_old_kernel_cannot_restrict_is_named() {
     assert_eq!(unknown_to(3), ["TCP", "ioctl on devices", "signals and abstract sockets"]);
     assert!(unknown_to(6).is_empty());
+}
+
+#[test]
+fn the_log_says_what_each_directory_is_for() {
+    let mut home = Home::new();
+    home.config.sandbox_readable = vec![home.at("elsewhere")];
+    home.config.follow_symlinks = true;
+    home.config.watch_directory = Some(home.at("logs"));
+    let allowed = |home: &Home| {
+        let places = home.rules().places;
+        let said = Sandbox { places, network: "no TCP", ..Sandbox::default() }.allowed();
+        said.replace(&format!("{}/", home.directory.path().display()), "/")
+    };
+    assert_eq!(
+        allowed(&home),
+        "reads configuration /etc, share /share, what links in the share lead to /elsewhere, and what host names need; writes \
+         downloads /downloads, downloads /further, watched directory /logs, state /state, log /logs, control socket /run; no TCP"
+    );
+    let config = Config { peer: false, log_file: LogPlace::Stderr, ..home.config.clone() };
+    let places = Rules::of(&config, &[]).places;
+    let said = Sandbox { places, network: "no TCP", ..Sandbox::default() }.allowed();
+    assert!(said.starts_with("reads what host names need; writes state "), "{said}");
 }

@@ -50,6 +50,8 @@ pub(super) enum Early {
         /// Whose arguments are wrong, if that is known.
         command: Option<&'static str>,
     },
+    /// A host name in the arguments has no address.
+    Failed { failure: Failure, json: bool },
 }
 
 /// Reads the arguments after the program's name.
@@ -65,7 +67,10 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
     let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let line = Line::from_args(&["pyratectl"], &borrowed).map_err(|early| match early.status {
         Ok(()) => Early::Told(with_help(&early.output)),
-        Err(()) => usage(&failure(early.output.trim(), command).map_or(early.output, String::from)),
+        Err(()) => match failure(early.output.trim(), command) {
+            Some(failure @ Failure::NoLookup { .. }) => Early::Failed { failure, json },
+            failure => usage(&failure.map_or(early.output, String::from)),
+        },
     })?;
     if line.version {
         return Err(Early::Told(format!("pyratectl {}\n", env!("CARGO_PKG_VERSION"))));

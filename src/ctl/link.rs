@@ -4,6 +4,7 @@ use super::Session;
 use super::args::Link;
 use super::output::{complain, remark};
 use super::query::{all_hits, downloads_after, files_until};
+use super::usage::no_lookup;
 use super::values::{as_shown, is_ids, peer};
 use super::wording::{Failure, Remark};
 use super::{exit_code, listing, text};
@@ -120,7 +121,8 @@ fn link_to_named(session: &mut Session, what: &[u8]) -> Outcome {
                 Ok(peer) => link_to_file_of(session, peer, name),
                 // What has a colon or a bracket is meant as an address.
                 Err(why) if host.contains([':', '[']) => {
-                    Err(Failure::BadArgument { value: Escaped(what).to_string(), of: "WHAT".into(), why }.into())
+                    let value = Escaped(what).to_string();
+                    Err(no_lookup(&why).unwrap_or(Failure::BadArgument { value, of: "WHAT".into(), why }).into())
                 }
                 Err(_) => shared,
             }

@@ -79,11 +79,11 @@ pub fn main() -> process::ExitCode {
         Ok(options) => run(options),
         Err(Early::Told(text)) => tell(&text),
         Err(Early::Usage { message, json, command }) => {
-            let output = Output::new(if json { Form::Json } else { Form::Text });
-            output.show_error(&Failure::CommandLine(message).into());
+            fail(Failure::CommandLine(message), json);
             remark(Remark::Help { command });
             ExitCode::Usage
         }
+        Err(Early::Failed { failure, json }) => fail(failure, json),
     };
     process::ExitCode::from(code as u8)
 }
@@ -178,6 +178,13 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
             output.write_lines(completion::script(completions.shell)).map(|_| ExitCode::Done)
         }
     }
+}
+
+/// Says why no command is run.
+fn fail(failure: Failure, json: bool) -> ExitCode {
+    let error = CallError::from(failure);
+    Output::new(if json { Form::Json } else { Form::Text }).show_error(&error);
+    exit_code(error.code)
 }
 
 /// Prints what was asked for instead of a command.

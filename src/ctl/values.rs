@@ -1,7 +1,7 @@
 //! Arguments and values on the command line: they are bytes, and the parser takes Unicode, so each is encoded for it.
 
 use super::clock::{date_s, epoch_s};
-use super::wording::{Failure, WrongPeer};
+use super::wording::{Failure, NO_ADDRESS, WrongPeer};
 use crate::control::{MoveTo, PEER_PORT};
 use crate::name::unescaped;
 use crate::network::ends_in_number;
@@ -184,7 +184,7 @@ pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
     }
     let found = (host, port)
         .to_socket_addrs()
-        .map_err(|error| Failure::NotAPeer(WrongPeer::Lookup { host: host.into(), error: error.to_string() }))?;
+        .map_err(|error| Failure::NoLookup { host: host.into(), why: error.to_string() })?;
     let found: Vec<SocketAddr> = found.collect();
     // Peers listen at IPv4 addresses by default.
     found
@@ -192,7 +192,7 @@ pub(super) fn peer(text: &str) -> Result<SocketAddr, String> {
         .find(|peer| peer.is_ipv4())
         .or(found.first())
         .copied()
-        .ok_or_else(|| Failure::HostWithoutAddress { host: host.into() }.into())
+        .ok_or_else(|| Failure::NoLookup { host: host.into(), why: NO_ADDRESS.into() }.into())
 }
 
 /// A name, also if the user has pasted it in escaped form.

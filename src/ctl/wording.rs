@@ -5,7 +5,7 @@
 
 use super::text::count;
 use crate::control::CallError;
-use crate::control::ExitCode::{Checksum, FileIo, NoDaemon, NotFound, Other, TimedOut, Usage};
+use crate::control::ExitCode::{Checksum, FileIo, Network, NoDaemon, NotFound, Other, TimedOut, Usage};
 use crate::control::WholeNames;
 use crate::control::problems;
 use crate::link::LinkFault;
@@ -16,6 +16,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
+
+/// How the sentence of [`Failure::NoLookup`] begins and ends: this failure is no fault of the command line, though its parser has it.
+pub(crate) const NO_LOOKUP: &str = "cannot look up '";
+/// Why there is none, where the system gives no reason.
+pub(crate) const NO_ADDRESS: &str = "it has no address";
+pub(crate) const NO_LOOKUP_ADVICE: &str = "; check the spelling, or name an IP address";
 
 problems! {
     /// Why a command ends without its result.
@@ -62,7 +68,7 @@ problems! {
     NoSuchSearch(u32): NotFound, ("no search {0} is remembered; `pyratectl searches` lists those that are");
     NotAPeer(WrongPeer): Usage,
         ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
-    HostWithoutAddress { host: String }: Usage, ("'{host}' has no address; check the spelling, or name an IP address");
+    NoLookup { host: String, why: String }: Network, ("{NO_LOOKUP}{host}': {why}{NO_LOOKUP_ADVICE}");
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
     BadLink(LinkFault): Usage, ("{0}");
     LinkWithoutPeer: Usage,
@@ -132,7 +138,6 @@ impl From<Failure> for String {
 pub(crate) enum WrongPeer {
     #[error("")] Form,
     #[error("; {IPV4_FORM}, and '{host}' is none")] Number { host: String },
-    #[error("; '{host}': {error}")] Lookup { host: String, error: String },
 }
 
 /// Why nothing can be drawn.

@@ -22,6 +22,20 @@ fn without_a_daemon_the_sockets_tried_and_the_remedy_are_named() {
 }
 
 #[test]
+fn a_host_name_that_is_not_found_is_no_mistake_in_the_command_line() {
+    for arguments in [
+        &["list", "no-such-host.invalid"][..],
+        &["download", "no-such-host.invalid:5/a"],
+        &["forget", "no-such-host.invalid"],
+    ] {
+        let failed = run_alone(&[&["--json"], arguments].concat());
+        failed.says(6, "pyratectl: cannot look up 'no-such-host.invalid': ");
+        assert!(failed.err.ends_with("; check the spelling, or name an IP address\n"), "{failed:?}");
+        assert_eq!(failed.json()["error"]["code"], 6);
+    }
+}
+
+#[test]
 fn a_socket_that_a_dead_daemon_left_is_told_apart() {
     let fake = Fake::new();
     drop(UnixListener::bind(fake.socket()).unwrap());

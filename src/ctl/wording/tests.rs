@@ -56,12 +56,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
          an IPv4 address is four numbers from 0 to 255 without leading zeros, as in \
          192.0.2.7, and '1.2' is none"
     );
-    NotAPeer(WrongPeer::Lookup { host: "a.example".into(), error: "no such name".into() }) => (
-        Usage,
-        "a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339; \
-         'a.example': no such name"
+    NoLookup { host: "a.example".into(), why: "no such name".into() } => (
+        Network, "cannot look up 'a.example': no such name; check the spelling, or name an IP address"
     );
-    HostWithoutAddress { host: "a.example".into() } => (Usage, "'a.example' has no address; check the spelling, or name an IP address");
     NotAHash => (Usage, "b3= is followed by 64 hex digits");
     BadLink(LinkFault::BadSize) => (Usage, "size= is followed by a number of bytes");
     LinkWithoutPeer => (

@@ -144,7 +144,7 @@ pub mod wire;
 pub use audience::{Audience, RangeFault};
 pub use control::DownloadState;
 pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, NamedShare, Place, TimedLimit};
-pub use daemon::{Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
+pub use daemon::{Channel, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
 pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;
 pub use store::StateFault;

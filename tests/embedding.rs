@@ -182,6 +182,26 @@ fn channels_hand_over_what_the_iterators_give() {
 }
 
 #[test]
+fn the_thread_of_a_channel_ends_when_nobody_receives_any_more() {
+    let network = Network::new(b"high water");
+    let waiting = network.two.download(What::Content("ab".repeat(32)), None).unwrap().channel();
+    // Nothing changes until it is tried again.
+    while waiting.recv_timeout(Duration::from_secs(3)).is_ok() {}
+    let threads = || {
+        let tasks = fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.filter(|name| name == "pyrate-channel\n").count()
+    };
+    assert!(threads() > 0);
+    drop(waiting);
+    let ends = (0..400).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        threads() == 0
+    });
+    assert!(ends, "it stays until something changes");
+}
+
+#[test]
 fn files_that_are_put_into_the_share_are_found_by_a_rescan() {
     let network = Network::new(b"high water");
     assert_eq!(network.one.status().unwrap().shared_files, 1);

@@ -30,7 +30,9 @@ mod tables;
 mod value;
 
 pub use config::Config;
-pub use embed::{Bootstrap, Client, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
+pub use embed::{
+    Bootstrap, Channel, Client, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What,
+};
 pub use fault::{ConfigFault, Fault, Place};
 pub use keys::{InForceFrom, KEYS, Key};
 pub use limit_times::TimedLimit;

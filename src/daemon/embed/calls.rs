@@ -12,9 +12,10 @@ use serde::de::IgnoredAny;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Iter, Receiver, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ impl Handle {
             id: row.id,
             ready: Some(row.into()),
             is_over: false,
+            taker: None,
         })
     }
 
@@ -149,8 +151,10 @@ pub struct Hits {
 
 impl Hits {
     /// Has a thread wait for the hits, and hand them over. The channel ends with the search.
-    pub fn channel(self) -> Receiver<Result<Hit, Error>> {
-        channel(self)
+    pub fn channel(mut self) -> Channel<Result<Hit, Error>> {
+        let (open, taker) = taker();
+        self.link.wait_only_for(taker);
+        channel(self, open)
     }
 
     fn take(&mut self, row: HitRow) {
@@ -263,6 +267,8 @@ pub struct Download {
     id: u32,
     ready: Option<Progress>,
     is_over: bool,
+    /// Who takes the changes, if they are handed over.
+    taker: Option<Weak<()>>,
 }
 
 impl Download {
@@ -299,8 +305,11 @@ impl Download {
     }
 
     /// Has a thread wait for the changes, and hand them over. The channel ends with the download.
-    pub fn channel(self) -> Receiver<Result<Progress, Error>> {
-        channel(self)
+    pub fn channel(mut self) -> Channel<Result<Progress, Error>> {
+        let (open, taker) = taker();
+        self.link.iter_mut().for_each(|link| link.wait_only_for(taker.clone()));
+        self.taker = Some(taker);
+        channel(self, open)
     }
 
     /// The next change. `None` if it is over.
@@ -331,6 +340,7 @@ impl Download {
     /// Hears of it by a new connection, and how it stands now.
     fn follow(&mut self) -> Result<(), Error> {
         let mut link = Link::open(&self.shared)?;
+        self.taker.iter().for_each(|taker| link.wait_only_for(taker.clone()));
         let reply: DownloadsReply = link.call(&Request::Follow { ids: self.id.to_string() })?;
         link.forget_waiting();
         self.link = Some(link);
@@ -347,15 +357,56 @@ impl Iterator for Download {
     }
 }
 
+/// What a thread hands over: the receiver of a channel of the standard library. The thread ends when this is dropped.
+#[derive(Debug)]
+pub struct Channel<T> {
+    receiver: Receiver<T>,
+    _open: Arc<()>,
+}
+
+impl<T> Deref for Channel<T> {
+    type Target = Receiver<T>;
+
+    fn deref(&self) -> &Receiver<T> {
+        &self.receiver
+    }
+}
+
+/// Waits for each item.
+impl<T> Iterator for Channel<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<'c, T> IntoIterator for &'c Channel<T> {
+    type Item = T;
+    type IntoIter = Iter<'c, T>;
+
+    fn into_iter(self) -> Iter<'c, T> {
+        self.receiver.iter()
+    }
+}
+
+/// A reference to hold as long as somebody takes what comes, and one by which a thread sees that.
+fn taker() -> (Arc<()>, Weak<()>) {
+    let open = Arc::new(());
+    let taker = Arc::downgrade(&open);
+    (open, taker)
+}
+
 /// Has a thread hand over what an iterator gives. The thread ends with the iterator, or when nobody receives any more.
 fn channel<T: Send + 'static>(
     items: impl Iterator<Item = Result<T, Error>> + Send + 'static,
-) -> Receiver<Result<T, Error>> {
+    open: Arc<()>,
+) -> Channel<Result<T, Error>> {
     let (sender, receiver) = sync_channel(CHANNEL_MAX);
     let hands_over = sender.clone();
     let hand_over = move || items.map(|item| hands_over.send(item)).take_while(Result::is_ok).for_each(drop);
     if let Err(error) = thread::Builder::new().name("pyrate-channel".into()).spawn(hand_over) {
         let _ = sender.send(Err(Error::Other(format!("no thread for the channel: {error}"))));
     }
-    receiver
+    Channel { receiver, _open: open }
 }

@@ -10,13 +10,16 @@ use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long an answer is waited for.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 const READ_BYTES: usize = 64 << 10;
+
+/// How often a wait looks whether somebody still takes what comes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The shortest time that a socket can be told to wait.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -60,6 +63,8 @@ pub(super) struct Link {
     /// Notices that came before an answer.
     waiting: VecDeque<Notice>,
     calls: u64,
+    /// Whoever takes what comes, if that may end while it waits.
+    taker: Option<Weak<()>>,
 }
 
 impl Link {
@@ -68,7 +73,12 @@ impl Link {
         let stream = shared.connect()?;
         stream.set_write_timeout(Some(ANSWER_MAX)).map_err(broken)?;
         let (lines, waiting) = Default::default();
-        Ok(Self { shared: Arc::clone(shared), stream, lines, waiting, calls: 0 })
+        Ok(Self { shared: Arc::clone(shared), stream, lines, waiting, calls: 0, taker: None })
+    }
+
+    /// Ends each wait with an error soon after the last strong reference is gone.
+    pub(super) fn wait_only_for(&mut self, taker: Weak<()>) {
+        self.taker = Some(taker);
     }
 
     /// Calls, and waits for the answer.
@@ -124,7 +134,14 @@ impl Link {
             if until.has_passed() {
                 return Ok(Received::Late);
             }
-            self.stream.set_read_timeout(until.left()).map_err(broken)?;
+            let mut wait = until.left();
+            if let Some(taker) = &self.taker {
+                if taker.strong_count() == 0 {
+                    return Err(Error::Other("nobody takes what comes any more".to_owned()));
+                }
+                wait = Some(wait.map_or(LOOK_EVERY, |wait| wait.min(LOOK_EVERY)));
+            }
+            self.stream.set_read_timeout(wait).map_err(broken)?;
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(Received::Closed),
                 Ok(count) => self.lines.push(&bytes[..count]),
@@ -144,4 +161,25 @@ enum Received {
 
 fn broken(error: io::Error) -> Error {
     Error::Other(format!("no connection to the node: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stage;
+    use super::*;
+    use std::sync::{Condvar, Mutex};
+    use std::thread;
+
+    #[test]
+    fn a_wait_ends_when_nobody_takes_what_comes_any_more() {
+        let (stream, _node) = UnixStream::pair().unwrap();
+        let shared = Arc::new(Shared { stage: Mutex::new(Stage::New), changed: Condvar::new() });
+        let (lines, waiting) = Default::default();
+        let mut link = Link { shared, stream, lines, waiting, calls: 0, taker: None };
+        let open = Arc::new(());
+        link.wait_only_for(Arc::downgrade(&open));
+        let waits = thread::spawn(move || link.next(Deadline::after(Some(Duration::from_secs(20)))));
+        drop(open);
+        assert!(matches!(waits.join().unwrap(), Err(Error::Other(_))), "it waited to the end");
+    }
 }

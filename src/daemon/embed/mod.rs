@@ -12,7 +12,7 @@ mod error;
 mod link;
 mod rows;
 
-pub use calls::{Download, Files, Hits};
+pub use calls::{Channel, Download, Files, Hits};
 pub use error::Error;
 pub use rows::{Hit, Progress, SharedFile, Status, What};
 

@@ -153,13 +153,19 @@ fn the_ranges_of_one_file_for_one_address_are_one_upload() {
     assert!(rig.notices().is_empty(), "the second is still going on");
     end(&mut rig, second, 50);
     rig.pass(Duration::from_secs(29));
-    let third = ask_range(&mut rig, 1, "a", 20, 30);
-    end(&mut rig, third, 30);
+    let third = ask_range(&mut rig, 1, "a", 20, 29);
+    end(&mut rig, third, 29);
     rig.pass(Duration::from_secs(29));
     assert!(rig.notices().is_empty());
     rig.pass(Duration::from_secs(1));
-    assert_eq!(rig.notices(), [ended(100, None)]);
-    assert_eq!(rig.node.counters().bytes_up, 100);
+    assert_eq!(rig.notices(), [ended(99, None)]);
+    assert_eq!(rig.node.counters().bytes_up, 99);
+
+    let halves = [0, 50].map(|offset| ask_range(&mut rig, 1, "a", offset, 50));
+    end(&mut rig, halves[1], 50);
+    assert_eq!(rig.notices(), [started(1, "a")]);
+    end(&mut rig, halves[0], 50);
+    assert_eq!(rig.notices(), [ended(100, None)], "there is no more of it to ask for");
 
     let again = ask_range(&mut rig, 1, "a", 0, 50);
     let fault = ResponseFault::Disk(DiskFault::Changed);
@@ -171,7 +177,7 @@ fn the_ranges_of_one_file_for_one_address_are_one_upload() {
 #[test]
 fn requests_for_ranges_of_ever_more_files_do_not_fill_the_table() {
     let files: Vec<String> = (0..1_100).map(|n| format!("{n:04}")).collect();
-    let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 1)).collect();
+    let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 2)).collect();
     let mut rig = Rig::among(Vec::new(), &files);
     rig.call(Request::Events).unwrap();
     for (file, _) in &files {
@@ -189,7 +195,7 @@ fn requests_for_ranges_of_ever_more_files_do_not_fill_the_table() {
 #[test]
 fn ranges_of_many_files_for_one_network_do_not_end_the_upload_of_another() {
     let files: Vec<String> = (0..1_100).map(|n| format!("{n:04}")).collect();
-    let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 1)).collect();
+    let files: Vec<(&str, u64)> = files.iter().map(|file| (file.as_str(), 2)).collect();
     let mut rig = Rig::among(Vec::new(), &files);
     rig.call(Request::Events).unwrap();
     let exchange = ask_range(&mut rig, 2, "0000", 0, 1);

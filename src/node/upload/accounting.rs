@@ -1,8 +1,8 @@
 //! The uploads in progress: counting them, and notifying clients.
 //!
 //! A file is one upload. The ranges of one file that one address requests are one upload (a *run*), on any number of
-//! connections: it begins with the first, and is over when none was requested for [`RANGES_IDLE_MAX`]. Metadata are counted,
-//! but cause no notice: ranges follow.
+//! connections: it begins with the first, and is over when as many bytes were sent as the file has, or when none was requested for
+//! [`RANGES_IDLE_MAX`]. Metadata are counted, but cause no notice: ranges follow.
 
 use super::UploadMachine;
 use crate::control::{Notice, RawText};
@@ -51,6 +51,8 @@ pub(super) struct Run {
     pub(super) rate: Rate,
     /// Offset and length of the range that was asked for last.
     pub(super) range: (u64, u64),
+    /// Of the file.
+    size: u64,
     fault: Option<ResponseFault>,
 }
 
@@ -158,7 +160,7 @@ impl UploadMachine {
         self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind });
     }
 
-    /// `range`: its offset and its length.
+    /// `range`: its offset and its length. `size`: that of the file.
     pub(super) fn note_range_started(
         &mut self,
         cx: &mut Cx,
@@ -166,13 +168,14 @@ impl UploadMachine {
         to: SocketAddr,
         name: &FileName,
         range: (u64, u64),
+        size: u64,
     ) {
         let name = Rc::new(name.clone());
         let known = self.uploads.runs_by_key.get(&(to.ip().to_canonical(), Rc::clone(&name))).copied();
         let run = known.unwrap_or_else(|| self.begin_run(cx, to, name));
         self.uploads.rows.insert(exchange, Upload { began: cx.now, bytes: 0, kind: Kind::Range { run } });
         if let Some(row) = self.uploads.runs.get_mut(&run) {
-            row.range = range;
+            (row.range, row.size) = (range, size);
             match &mut row.stage {
                 Stage::Sending { connections } => *connections += 1,
                 Stage::Idle { timer } => {
@@ -191,7 +194,7 @@ impl UploadMachine {
         let span = (cx.now, cx.now);
         let (mut rate, stage) = (Rate::default(), Stage::Sending { connections: 0 });
         rate.start(cx.now, 0);
-        let run = Run { to, name, stage, span, bytes: 0, rate, range: (0, 0), fault: None };
+        let run = Run { to, name, stage, span, bytes: 0, rate, range: (0, 0), size: 0, fault: None };
         let name = RawText::new(run.name.as_bytes());
         self.uploads.runs_by_key.insert(run.key(), id);
         self.uploads.runs.insert(id, run);
@@ -286,6 +289,7 @@ impl UploadMachine {
         run.span.1 = cx.now;
         match &mut run.stage {
             Stage::Sending { connections } if *connections > 1 => *connections -= 1,
+            _ if run.fault.is_none() && run.bytes >= run.size => self.end_run(cx, id),
             _ => {
                 let timer = cx.wheel.insert(cx.now + RANGES_IDLE_MAX, NodeTimer::RangesIdle(id));
                 run.stage = Stage::Idle { timer };

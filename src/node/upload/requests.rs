@@ -53,16 +53,16 @@ impl UploadMachine {
         let Some((_, wanted)) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
         match response(share, exchange, &wanted) {
             Ok(action) => {
-                match &wanted {
-                    Wanted::File { to, name } => self.note_upload_started(cx, exchange, *to, name),
-                    Wanted::Range { to, name, offset, length } => {
-                        self.note_range_started(cx, exchange, *to, name, (*offset, *length));
+                match (&wanted, &action) {
+                    (Wanted::File { to, name }, _) => self.note_upload_started(cx, exchange, *to, name),
+                    (Wanted::Range { to, name, .. }, Action::SendRange { file, offset, length, .. }) => {
+                        self.note_range_started(cx, exchange, *to, name, (*offset, *length), file.meta.size);
                     }
-                    Wanted::Metadata { to, name } | Wanted::Manifest { to, name, .. } => {
+                    (Wanted::Metadata { to, name } | Wanted::Manifest { to, name, .. }, _) => {
                         self.note_metadata_started(cx, exchange, *to, name);
                     }
-                    Wanted::List { to, .. } => drop(self.uploads.lists.insert(exchange, *to)),
-                    Wanted::CallBack { .. } => {}
+                    (Wanted::List { to, .. }, _) => drop(self.uploads.lists.insert(exchange, *to)),
+                    (Wanted::CallBack { .. } | Wanted::Range { .. }, _) => {}
                 }
                 cx.out.act(action);
             }

@@ -204,6 +204,7 @@ impl Driver {
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
             Action::HashFiles { files } => disk.hash_files(files),
             Action::ForgetEvents { download, up_to } => disk.forget_events(download, up_to, cx),
+            Action::KeepEventsFrom { first } => disk.keep_events_from(first),
             Action::RememberWish { wish, record, revision } => disk.remember_wish(wish, record, revision, cx),
             Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
             Action::RememberPeers(peers) => disk.remember_peers(&peers),

@@ -154,6 +154,7 @@ impl Node {
             network.arrange_links(cx);
             share.recall_files(remembered.files);
             share.start_scan(cx);
+            cx.recall_events_from(remembered.events_from);
             for (id, events) in remembered.events {
                 cx.recall_events(id, events);
             }

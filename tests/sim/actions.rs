@@ -73,6 +73,7 @@ impl World {
             Action::RememberWish { wish, record, revision } => self.remember_wish(host, wish, record, revision),
             Action::ForgetDownload { download } => self.forget_download(host, download),
             Action::ForgetEvents { download, up_to } => self.hosts[host.0].disk.forget_events(download, up_to),
+            Action::KeepEventsFrom { first } => self.hosts[host.0].disk.events_from = first,
             Action::Reply { client, call, outcome } => self.reply(host, client, call, outcome),
             Action::Notify { client, notice } => {
                 if client != ClientId(1) {

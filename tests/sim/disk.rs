@@ -171,6 +171,8 @@ pub(crate) struct Disk {
     pub(crate) download_last: u32,
     /// The events of downloads, also of those that are forgotten.
     pub(crate) events: BTreeMap<TransferId, Vec<Rc<EventRow>>>,
+    /// Events with smaller ids are forgotten.
+    pub(crate) events_from: u64,
     /// The contents that downloads were begun for.
     pub(crate) wanted: BTreeMap<TransferId, ContentHash>,
     /// What each attempt to write meets.

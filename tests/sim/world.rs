@@ -286,7 +286,9 @@ impl World {
                 let (peers, downloads) = (disk.peers.clone(), disk.downloads.values().cloned().collect());
                 let (events, download_last) = (disk.events_alone(), disk.download_last);
                 let wishes = disk.wishes.values().cloned().collect();
-                let remembered = Remembered { peers, downloads, wishes, events, download_last, files: Vec::new() };
+                let events_from = disk.events_from;
+                let remembered =
+                    Remembered { peers, downloads, wishes, events, events_from, download_last, files: Vec::new() };
                 *node = Some(Box::new(Node::new(now, config, seed, remembered)));
             }
             Program::Bootstrap(bootstrap) => {

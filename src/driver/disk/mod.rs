@@ -206,6 +206,10 @@ impl Disk {
         self.records.forget_events(download, up_to, cx);
     }
 
+    pub(crate) fn keep_events_from(&mut self, first: u64) {
+        self.records.keep_events_from(first);
+    }
+
     pub(crate) fn has_writes(&self) -> bool {
         self.parts.open.has_writes()
     }

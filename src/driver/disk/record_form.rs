@@ -78,12 +78,23 @@ struct EventsForm {
     events: Vec<Value>,
 }
 
+/// The record that says which events are forgotten, though records of downloads and wishes have them. It has the key 0, which none
+/// of these has, and is written before them.
+pub(super) const EVENTS_FROM: TransferId = TransferId(0);
+
+#[derive(Serialize, Deserialize)]
+struct EventsFromForm {
+    events_from: u64,
+}
+
 /// What a record is read as.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Recalled {
     Download(Box<DownloadRecord>),
     Wish(Box<WishRecord>),
     Events(Vec<Rc<EventRow>>),
+    /// Events with smaller ids are forgotten.
+    EventsFrom(u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,8 +198,16 @@ pub(super) fn encode_events(events: &[Rc<EventRow>]) -> Vec<u8> {
     serde_json::to_vec(&EventsForm { events: event_values(events) }).unwrap_or_default()
 }
 
+pub(super) fn encode_events_from(events_from: u64) -> Vec<u8> {
+    serde_json::to_vec(&EventsFromForm { events_from }).unwrap_or_default()
+}
+
 /// `None` for a record that this version cannot read.
 pub(super) fn decode(id: u32, bytes: &[u8]) -> Option<Recalled> {
+    if id == EVENTS_FROM.0 {
+        let form: EventsFromForm = serde_json::from_slice(bytes).ok()?;
+        return Some(Recalled::EventsFrom(form.events_from));
+    }
     if let Ok(form) = serde_json::from_slice::<EventsForm>(bytes) {
         return Some(Recalled::Events(read_events(form.events)));
     }
@@ -272,6 +291,7 @@ mod tests {
         later["events"][0]["event"] = "of a later version".into();
         let read = decode(1, later.to_string().as_bytes());
         assert_eq!(read, Some(Recalled::Events(vec![event(9)])), "what is not known does not hide the rest");
+        assert_eq!(decode(EVENTS_FROM.0, &encode_events_from(8)), Some(Recalled::EventsFrom(8)));
     }
 
     #[test]

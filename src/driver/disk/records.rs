@@ -5,7 +5,7 @@
 
 use super::job::{Done, Key, Lane, RecordsWritten};
 use super::jobs::Jobs;
-use super::record_form::{Recalled, decode, encode, encode_events};
+use super::record_form::{EVENTS_FROM, Recalled, decode, encode, encode_events, encode_events_from};
 use super::state_files::{RETRY_MIN, back_off};
 use super::wish_form::encode_wish;
 use crate::control::EventRow;
@@ -109,8 +109,8 @@ impl Records {
         self.change(download, None, cx, || record);
     }
 
-    /// Events of a download up to this id are not kept any more. A record that has others is left as it is: the next run
-    /// forgets what is beyond the bounds of the log, as this one did.
+    /// Events of a download up to this id are not kept any more. A record that has others is left as it is: the next run knows by
+    /// [`Records::keep_events_from`] which are forgotten.
     pub(super) fn forget_events(&mut self, download: TransferId, up_to: u64, cx: &mut Cx) {
         let Some(events) = self.events.get_mut(&download) else { return };
         events.kept.retain(|event| event.id > up_to);
@@ -119,6 +119,13 @@ impl Records {
         }
         if self.events.remove(&download).is_some_and(|events| events.alone) {
             self.change(download, None, cx, || None);
+        }
+    }
+
+    /// Events with smaller ids are forgotten. Written with, or before, what removes any of them.
+    pub(super) fn keep_events_from(&mut self, first: u64) {
+        if self.log.is_some() {
+            self.changes.insert(EVENTS_FROM, Some(encode_events_from(first)));
         }
     }
 
@@ -279,6 +286,7 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Remem
                 remembered.events.push((TransferId(*id), kept.clone()));
                 opened.events.insert(TransferId(*id), Events { kept, alone: true });
             }
+            Some(Recalled::EventsFrom(first)) => remembered.events_from = first,
             None => {
                 warn!(id; "a download or wish was remembered in a form that this version cannot read; it is left out")
             }
@@ -292,5 +300,25 @@ fn record_fault(error: &io::Error) -> DiskFault {
     match error.kind() {
         io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => DiskFault::LogFull,
         _ => DiskFault::from(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_run_knows_which_events_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(directory.path()).unwrap();
+        let (mut records, remembered) = open(Some(&state)).unwrap();
+        assert_eq!(remembered.events_from, 0);
+        records.keep_events_from(7);
+        records.keep_events_from(9);
+        assert!(records.has_changes());
+        assert!(write(&records.log.take().unwrap(), &records.changes).outcome.is_ok());
+        let (records, remembered) = open(Some(&state)).unwrap();
+        assert_eq!((remembered.events_from, remembered.download_last), (9, 0));
+        assert!(!records.has_changes());
     }
 }

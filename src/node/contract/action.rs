@@ -231,6 +231,10 @@ pub enum Action {
         download: TransferId,
         up_to: u64,
     },
+    /// Of events with smaller ids nothing is left for the next run, though records that were written have some.
+    KeepEventsFrom {
+        first: u64,
+    },
     Reply {
         client: ClientId,
         call: CallId,

@@ -63,6 +63,8 @@ pub struct Remembered {
     pub downloads: Vec<DownloadRecord>,
     /// Events of downloads of which nothing else is remembered.
     pub events: Vec<(TransferId, Vec<Rc<EventRow>>)>,
+    /// Events with smaller ids are forgotten, also those that records have.
+    pub events_from: u64,
     /// Wishes, by id.
     pub wishes: Vec<WishRecord>,
     /// The highest id of any download or wish; 0 if there was none.

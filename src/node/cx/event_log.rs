@@ -41,6 +41,8 @@ pub(in crate::node) struct EventLog {
     last: u64,
     /// All events up to this id are on the disk, and were sent.
     sent: u64,
+    /// All events with smaller ids are forgotten.
+    kept_from: u64,
     kept: BTreeMap<u64, Kept>,
     bytes: usize,
     downloads: BTreeMap<TransferId, OfDownload>,
@@ -76,7 +78,7 @@ impl EventLog {
     pub(super) fn new(seed: [u8; 32]) -> Self {
         // Its own stream of numbers: the name is shown, and must tell nothing of the node's query IDs.
         let name = format!("{:08x}", Rng::new(seed.map(|byte| byte ^ 0x5a)).number() >> 32);
-        Self { name, last: 0, sent: 0, kept: BTreeMap::new(), bytes: 0, downloads: BTreeMap::new() }
+        Self { name, last: 0, sent: 0, kept_from: 0, kept: BTreeMap::new(), bytes: 0, downloads: BTreeMap::new() }
     }
 
     /// Takes up events of an earlier run.
@@ -116,9 +118,11 @@ impl EventLog {
     /// Forgets the oldest events as long as there are too many. The newest event of each download that lost some.
     fn evict(&mut self, changed: TransferId) -> BTreeMap<TransferId, u64> {
         let mut evicted = BTreeMap::new();
-        while self.is_over_bound(changed) {
-            let Some(id) = self.kept.keys().next().copied() else { break };
+        while let Some(id) = self.kept.keys().next().copied()
+            && (id < self.kept_from || self.is_over_bound(changed))
+        {
             evicted.extend(self.remove(id).map(|download| (download, id)));
+            self.kept_from = self.kept_from.max(id + 1);
         }
         evicted
     }
@@ -245,10 +249,20 @@ impl Cx {
         self.event_log.recall(download, events);
     }
 
+    /// Nothing of an earlier run is left that has a smaller id, whatever its records have.
+    pub(in crate::node) fn recall_events_from(&mut self, id: u64) {
+        self.event_log.kept_from = id;
+    }
+
     /// Forgets events beyond the bounds, the oldest first.
     pub(in crate::node) fn evict_events(&mut self, changed: TransferId) {
+        let before = self.event_log.kept_from;
         for (download, up_to) in self.event_log.evict(changed) {
             self.out.act(Action::ForgetEvents { download, up_to });
+        }
+        let first = self.event_log.kept_from;
+        if first > before {
+            self.out.act(Action::KeepEventsFrom { first });
         }
         self.send_events();
     }
@@ -322,12 +336,18 @@ mod tests {
         assert_eq!(large.page(Some(9)).unwrap().events.len(), 1);
         assert_eq!(large.kept.len(), 7, "eight take more than eight mebibytes with what is around them");
 
-        // Of one download with too many, what is older goes too: nothing between two that are kept is missing.
+        // Of one download with too many, what is older goes too: nothing between two that are kept is missing, also in the next run,
+        // where a record that was left as it is has an event that the log has forgotten.
         let of_one = (2..=66).map(|id| (7, id, 0));
         let mut crowded = log([(1, 1, 0)].into_iter().chain(of_one).chain([(2, 67, 0)]));
         let evicted = crowded.evict(TransferId(7));
         assert_eq!(evicted, BTreeMap::from([(TransferId(1), 1), (TransferId(7), 2)]));
         assert_eq!(ids(&crowded, 3), (3..=67).collect::<Vec<_>>());
+        let mut next = log([(1, 1, 0)].into_iter().chain((3..=66).map(|id| (7, id, 0))).chain([(2, 67, 0)]));
+        next.kept_from = crowded.kept_from;
+        assert_eq!(next.evict(TransferId(0)), BTreeMap::from([(TransferId(1), 1)]));
+        assert_eq!(next.page(Some(1)), crowded.page(Some(1)));
+        assert_eq!(next.page(Some(1)).unwrap().gone, Some(IdSpan { first: 1, last: 2 }));
 
         let mut huge = log([(1, 1, 9 << 20)].into_iter());
         assert!(huge.evict(TransferId(1)).is_empty(), "the newest stays");

@@ -199,7 +199,7 @@ impl World {
                 let recorded = Event::Recorded { download: wish, revision, outcome: Ok(()) };
                 self.events.push_back((place, recorded));
             }
-            Action::ForgetDownload { .. } | Action::ForgetEvents { .. } => {}
+            Action::ForgetDownload { .. } | Action::ForgetEvents { .. } | Action::KeepEventsFrom { .. } => {}
             other => panic!("{other:?} is not expected"),
         }
     }

@@ -2,8 +2,8 @@
 
 use super::{
     BootstrapReply, ContentLinkRow, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows,
-    HitsReply, LeftOutReply, LimitReply, MetricsReply, PeerRow, ReloadReply, SearchStarted, SearchesReply, StatusReply,
-    UnwishedReply, UploadsReply, WishRow, WishesReply,
+    HitsReply, LeftOutReply, LimitReply, ManifestReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
+    SearchesReply, StatusReply, UnwishedReply, UploadsReply, WishRow, WishesReply,
 };
 use serde::Serialize;
 
@@ -27,6 +27,7 @@ pub enum Reply {
     Files(FilesReply<FileRows>),
     LeftOut(LeftOutReply),
     Link(ContentLinkRow),
+    Manifest(ManifestReply),
     Limit(LimitReply),
     Bootstrap(BootstrapReply),
     Reload(ReloadReply),

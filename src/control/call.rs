@@ -150,6 +150,19 @@ pub enum Request {
     Link {
         what: Linkable,
     },
+    /// One page of the manifest of a directory. Answered by [`ManifestReply`](super::ManifestReply).
+    Manifest {
+        /// Whose directory; our own without.
+        #[serde(default)]
+        peer: Option<SocketAddr>,
+        name: RawText,
+        /// The hash that the first page has named, for the others.
+        #[serde(default)]
+        b3: Option<String>,
+        /// Where the page begins.
+        #[serde(default)]
+        after: u64,
+    },
     /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is done.
     Rescan,
     /// The bootstrap links, and one page of the registry if we serve.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 400;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 34] = [
+const METHODS: [(&str, &[&str]); 35] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -54,6 +54,7 @@ const METHODS: [(&str, &[&str]); 34] = [
     ("files", &["after"]),
     ("left_out", &["after"]),
     ("link", &["what"]),
+    ("manifest", &["peer", "name", "b3", "after"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
     ("limit", &["down", "up", "reset"]),

@@ -190,7 +190,12 @@ problems! {
     NoLinkNow { peer: SocketAddr, name: FileName, fault: DialFault }: fault.into(),
         ("no link to \"{name}\" of {peer}: {fault}; try again later");
     ManifestTooLarge { name: FileName }: Other,
-        ("\"{name}\" has too many files for one link; name directories beneath it");
+        ("\"{name}\" has too many files for one manifest, and so for one link; name directories beneath it");
+    NoManifestNow { peer: SocketAddr, name: FileName, fault: DialFault }: fault.into(),
+        ("no manifest of \"{name}\" of {peer}: {fault}; try again later");
+    HasNoManifest { peer: SocketAddr, name: FileName, fault: Option<DialFault> }: NotFound,
+        ("{peer} gives no manifest of \"{name}\"{}; `pyratectl list {peer}` shows what it shares", of_fault(.fault));
+    ManifestNotKept: Other, ("this page of the manifest is not kept any more; ask for the manifest again");
     DownloadWithoutManifest { id: u32 }: NotFound,
         ("the peer has sent no manifest of download {id}, and a link to a directory needs it; if you share the directory, name it \
             by its path in the share");

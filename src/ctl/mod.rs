@@ -40,6 +40,7 @@ mod hooks;
 mod link;
 mod listing;
 mod locate;
+mod manifest;
 mod output;
 mod progress;
 mod query;
@@ -164,6 +165,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Files(files) if files.left_out => query::left_out(&mut session()?),
         Command::Files(_) => query::files(&mut session()?),
         Command::Link(wanted) => link::link(&mut session()?, &wanted),
+        Command::Manifest(wanted) => manifest::manifest(&mut session()?, &wanted),
         Command::Rescan(_) => work::rescan(&mut session()?),
         Command::Top(_) => top::top(&mut session()?),
         Command::Bootstrap(_) => query::bootstrap(&mut session()?),

@@ -5,7 +5,7 @@
 
 use super::text::count;
 use crate::control::CallError;
-use crate::control::ExitCode::{Checksum, FileIo, Network, NoDaemon, NotFound, Other, TimedOut, Usage};
+use crate::control::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NotFound, Other, TimedOut, Usage};
 use crate::control::WholeNames;
 use crate::control::problems;
 use crate::link::LinkFault;
@@ -119,6 +119,10 @@ problems! {
     NotStopped { within: Duration }: TimedOut, ("the daemon has not stopped within {}", format_duration(*.within));
 
     CannotWrite { error: String }: FileIo, ("cannot write the result: {error}");
+    FileExists { path: PathBuf }: Exists,
+        ("'{}' exists, and is not replaced; remove it, or choose another path with `-o`", Escaped::path(.path));
+    CannotSave { path: PathBuf, error: String }: FileIo, ("cannot write '{}': {error}", Escaped::path(.path));
+    ManifestDamaged: Checksum, ("what the daemon sent is not the manifest whose hash it named; try again");
     PlaceNotGiven: FileIo, ("the daemon did not say where it saved the file");
     CannotRead { path: String, error: String }: FileIo, ("cannot read '{path}', where the daemon has saved it: {error}");
     ChangedSince { path: String, b3: String }: Checksum,

@@ -70,7 +70,10 @@ impl Node {
             Event::LookedAt { files } => share.on_looked_at(cx, files),
             Event::ScanEnded { report } => share.on_scan_ended(cx, report),
             Event::Call { client, call, request } => self.on_call(client, call, request),
-            Event::ClientGone { client } => cx.subscriptions.forget(client),
+            Event::ClientGone { client } => {
+                cx.subscriptions.forget(client);
+                self.directory_links.forget_client(client);
+            }
             Event::Reconfigure(config) => self.on_reconfigure(*config),
             Event::Leave => self.on_leave(),
         }

@@ -15,6 +15,7 @@ mod left_out;
 mod links;
 mod listings;
 mod locate;
+mod manifests;
 mod manual;
 #[path = "../common/not_tested.rs"]
 mod not_tested;

@@ -43,7 +43,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 33, "{commands:?}");
+    assert_eq!(commands.len(), 34, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));

@@ -51,6 +51,7 @@ fn a_manifest_is_text_in_one_form() {
     assert_eq!(manifest.b3.0, *blake3::hash(&manifest.text).as_bytes());
     let read = Manifest::parse(&manifest.text).unwrap();
     assert_eq!((read.files, read.bytes, read.b3, read.entries.len()), (2, u64::MAX, manifest.b3, 3));
+    assert_eq!(read.text(), *manifest.text, "what was read is written as it was");
     assert_eq!(Manifest::parse(b"pyrate-manifest 1\nend 0\n").unwrap().files, 0, "a directory may be empty");
 }
 

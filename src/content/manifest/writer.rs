@@ -1,7 +1,7 @@
 //! A manifest to bytes, an entry at a time.
 
 use super::order::PathOrder;
-use super::{EntryKind, HEAD, LineFault, MANIFEST_BYTES_MAX, MANIFEST_ENTRIES_MAX, ManifestFault, VERSION};
+use super::{EntryKind, HEAD, LineFault, MANIFEST_BYTES_MAX, MANIFEST_ENTRIES_MAX, Manifest, ManifestFault, VERSION};
 use crate::content::{ChainingValue, ContentHasher};
 use crate::id::ContentHash;
 use std::io::Write;
@@ -43,10 +43,7 @@ impl Default for ManifestWriter {
             files: 0,
             bytes: 0,
         };
-        writer.line(|text| {
-            text.extend_from_slice(HEAD);
-            text.extend_from_slice(VERSION);
-        });
+        writer.line(write_head);
         writer
     }
 }
@@ -67,22 +64,13 @@ impl ManifestWriter {
             self.files += 1;
             self.bytes = self.bytes.checked_add(size).ok_or(ManifestFault::TooManyBytes)?;
         }
-        // Writing to a vector cannot fail.
-        self.line(|text| {
-            let _ = match kind {
-                EntryKind::File { size, b3, executable } => {
-                    write!(text, "{} {size} {b3} ", if executable { 'x' } else { 'f' })
-                }
-                EntryKind::EmptyDirectory => write!(text, "d "),
-            };
-            text.extend_from_slice(path);
-        });
+        self.line(|text| write_entry(text, path, kind));
         if self.text.len() + END_BYTES > MANIFEST_BYTES_MAX { Err(ManifestFault::TooLarge) } else { Ok(()) }
     }
 
     pub fn finish(mut self) -> WrittenManifest {
         let count = self.entries;
-        self.line(|text| drop(write!(text, "end {count}")));
+        self.line(|text| write_end(text, count));
         let (b3, chain) = self.hasher.finish();
         WrittenManifest { text: Rc::new(self.text), b3, chain, files: self.files, bytes: self.bytes }
     }
@@ -93,4 +81,39 @@ impl ManifestWriter {
         self.text.push(b'\n');
         self.hasher.update(&self.text[start..]);
     }
+}
+
+impl Manifest {
+    /// The bytes that it was read from: there is one form of each. Takes about 3 ms for the largest.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut line = |write: &dyn Fn(&mut Vec<u8>)| {
+            write(&mut text);
+            text.push(b'\n');
+        };
+        line(&write_head);
+        self.entries.iter().for_each(|entry| line(&|text| write_entry(text, entry.path.as_bytes(), entry.kind)));
+        line(&|text| write_end(text, self.entries.len()));
+        text
+    }
+}
+
+fn write_head(text: &mut Vec<u8>) {
+    text.extend_from_slice(HEAD);
+    text.extend_from_slice(VERSION);
+}
+
+fn write_entry(text: &mut Vec<u8>, path: &[u8], kind: EntryKind) {
+    // Writing to a vector cannot fail.
+    let _ = match kind {
+        EntryKind::File { size, b3, executable } => {
+            write!(text, "{} {size} {b3} ", if executable { 'x' } else { 'f' })
+        }
+        EntryKind::EmptyDirectory => write!(text, "d "),
+    };
+    text.extend_from_slice(path);
+}
+
+fn write_end(text: &mut Vec<u8>, entries: usize) {
+    drop(write!(text, "end {entries}"));
 }

@@ -265,8 +265,16 @@ list!(problems: Problem as (ExitCode, &'static str) {
         TimedOut, "no link to \"a/\" of [2001:db8::1]:9: timed out; try again later"
     );
     ManifestTooLarge { name: file_name(b"a/") } => (
-        Other, "\"a/\" has too many files for one link; name directories beneath it"
+        Other, "\"a/\" has too many files for one manifest, and so for one link; name directories beneath it"
     );
+    NoManifestNow { peer: peer(), name: file_name(b"a/"), fault: DialFault::TimedOut } => (
+        TimedOut, "no manifest of \"a/\" of [2001:db8::1]:9: timed out; try again later"
+    );
+    HasNoManifest { peer: peer(), name: file_name(b"a/"), fault: None } => (
+        NotFound,
+        "[2001:db8::1]:9 gives no manifest of \"a/\"; `pyratectl list [2001:db8::1]:9` shows what it shares"
+    );
+    ManifestNotKept => (Other, "this page of the manifest is not kept any more; ask for the manifest again");
     DownloadWithoutManifest { id: 7 } => (
         NotFound,
         "the peer has sent no manifest of download 7, and a link to a directory needs it; if you share the directory, name it \

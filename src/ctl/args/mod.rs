@@ -3,6 +3,7 @@
 mod downloads;
 mod history;
 mod link;
+mod manifest;
 mod node;
 mod queue;
 mod search;
@@ -13,6 +14,7 @@ pub(super) use downloads::selector;
 pub(super) use downloads::{Cancel, Download, Downloads, Pause, Resume, Retry};
 pub(super) use history::History;
 pub(super) use link::Link;
+pub(super) use manifest::Manifest;
 pub(super) use node::{
     Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
 };
@@ -99,6 +101,7 @@ pub(in crate::ctl) enum Command {
     Limit(Limit),
     Files(Files),
     Link(Link),
+    Manifest(Manifest),
     Rescan(Rescan),
     Bootstrap(Bootstrap),
     Top(Top),

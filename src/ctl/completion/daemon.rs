@@ -36,10 +36,14 @@ pub(super) enum Question {
     Peers { suffix: &'static str },
     /// The names at the peer that is written so.
     Names { peer: String },
+    /// The directories on the way to these.
+    DirectoriesOf { peer: String },
     /// Contents, as `b3=HASH`.
     Contents,
     /// Files of the own share whose names begin so.
     Shared { beginning: String },
+    /// The directories on the way to such files that come next.
+    SharedDirectories { beginning: String },
 }
 
 /// Asks the daemon, and sends what it knows as soon as that is there; `timeout` is for each wait.
@@ -92,20 +96,17 @@ impl Daemon {
                 let peers: Vec<PeerRow> = self.call(&Request::Peers)?;
                 peers.iter().map(|peer| Candidate::new(format!("{}{suffix}", peer.addr), word(&peer.state))).collect()
             }
-            Question::Names { peer } => match literal(peer) {
-                Some(addr) => {
-                    let files: Vec<_> = self.hits(None)?.iter().flat_map(|hit| names_at(addr, peer, hit)).collect();
-                    let directories: BTreeSet<&str> = files.iter().flat_map(|file| above(&file.word, peer)).collect();
-                    let directories = directories.into_iter().map(|word| Candidate::new(word, "directory"));
-                    directories.chain(files.iter().cloned()).collect()
-                }
-                None => Vec::new(),
-            },
+            Question::Names { peer } => {
+                let files = self.names_of(peer)?;
+                directories_of(&files, peer).chain(files.iter().cloned()).collect()
+            }
+            Question::DirectoriesOf { peer } => directories_of(&self.names_of(peer)?, peer).collect(),
             Question::Contents => {
                 let content = |hit: &HitRow| Some(Candidate::new(format!("b3={}", hit.b3.as_ref()?), about(hit)));
                 self.hits(None)?.iter().filter_map(content).collect()
             }
             Question::Shared { beginning } => self.shared(beginning)?,
+            Question::SharedDirectories { beginning } => self.shared_directories(beginning)?,
         };
         let _ = found.send(candidates);
         Ok(())
@@ -121,6 +122,18 @@ impl Daemon {
             .filter(|file| file.b3.is_some())
             .filter_map(|file| of_shared(file, beginning.starts_with("./")))
             .collect())
+    }
+
+    fn shared_directories(&mut self, beginning: &str) -> Result<Vec<Candidate>, CallError> {
+        let files = self.shared(beginning)?;
+        let end = |word: &str| word.get(beginning.len()..)?.find('/').map(|at| beginning.len() + at + 1);
+        let directories: BTreeSet<&str> = files.iter().filter_map(|file| file.word.get(..end(&file.word)?)).collect();
+        Ok(directories.into_iter().map(|word| Candidate::new(word, "directory")).collect())
+    }
+
+    fn names_of(&mut self, peer: &str) -> Result<Vec<Candidate>, CallError> {
+        let Some(addr) = literal(peer) else { return Ok(Vec::new()) };
+        Ok(self.hits(None)?.iter().flat_map(|hit| names_at(addr, peer, hit)).collect())
     }
 
     fn hits(&mut self, search: Option<u32>) -> Result<Vec<HitRow>, CallError> {
@@ -194,6 +207,12 @@ fn literal(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     let ip = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PEER_PORT));
     text.parse().or(ip).ok()
+}
+
+/// The directories on the way to files of a peer.
+fn directories_of<'a>(files: &'a [Candidate], peer: &'a str) -> impl Iterator<Item = Candidate> + 'a {
+    let directories: BTreeSet<&str> = files.iter().flat_map(|file| above(&file.word, peer)).collect();
+    directories.into_iter().map(|word| Candidate::new(word, "directory"))
 }
 
 /// The directories on the way to a name at a peer, as they are typed.

@@ -258,6 +258,7 @@ impl<'a> Place<'a> {
             "LEVEL" => Offer { words: LEVELS.map(|level| Candidate::new(level, "")).into(), ..Offer::default() },
             "SHELL" => Offer { words: Shell::NAMES.map(|shell| Candidate::new(shell, "")).into(), ..Offer::default() },
             "WHAT" if command == "forget" => ids(vec![Question::Downloads { command }, Question::Peers { suffix: "" }]),
+            "DIR" => self.offer_directories(current),
             "WHAT" if command == "link" => self.offer_linkable(command, current, ids(Vec::new())),
             "WHAT" => match current.split_once('/') {
                 _ if current.starts_with('b') => asked(Question::Contents),
@@ -271,6 +272,15 @@ impl<'a> Place<'a> {
 }
 
 impl Place<'_> {
+    fn offer_directories(&self, current: &str) -> Offer {
+        let of_peer = match current.split_once('/') {
+            Some((peer, _)) => Question::DirectoriesOf { peer: peer.into() },
+            None => Question::Peers { suffix: "/" },
+        };
+        let shared = Question::SharedDirectories { beginning: current.into() };
+        Offer { questions: vec![shared, of_peer], ..Offer::default() }
+    }
+
     /// What a link can be made for. `ids`: an offer of ids, without questions.
     fn offer_linkable(&self, command: &'static str, current: &str, ids: Offer) -> Offer {
         if self.options.iter().any(|option| option.long == "--downloads") {

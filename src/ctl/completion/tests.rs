@@ -75,6 +75,11 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("link a/b", vec![shared("a/b"), Question::Names { peer: "a".into() }]),
         ("link b3", vec![shared("b3"), Question::Contents]),
         ("link ./7,", vec![shared("./7,")]),
+        ("manifest ", vec![Question::SharedDirectories { beginning: String::new() }, peers("/")]),
+        (
+            "manifest a/b",
+            vec![Question::SharedDirectories { beginning: "a/b".into() }, Question::DirectoriesOf { peer: "a".into() }],
+        ),
         ("search a", vec![]),
         ("peers ", vec![]),
     ] {

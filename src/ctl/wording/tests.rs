@@ -157,6 +157,11 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NotStopped { within: SPAN } => (TimedOut, "the daemon has not stopped within 1m 30s");
 
     CannotWrite { error: "no room".into() } => (FileIo, "cannot write the result: no room");
+    FileExists { path: "/a".into() } => (
+        Exists, "'/a' exists, and is not replaced; remove it, or choose another path with `-o`"
+    );
+    CannotSave { path: "/a\u{1b}".into(), error: "no room".into() } => (FileIo, r"cannot write '/a\x1b': no room");
+    ManifestDamaged => (Checksum, "what the daemon sent is not the manifest whose hash it named; try again");
     PlaceNotGiven => (FileIo, "the daemon did not say where it saved the file");
     CannotRead { path: "/a".into(), error: "denied".into() } => (
         FileIo, "cannot read '/a', where the daemon has saved it: denied"

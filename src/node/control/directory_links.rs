@@ -1,6 +1,8 @@
-//! Links to directories: a call for one is answered when the manifest is made, or when the peer has told its hash.
+//! Links to directories, and their manifests: a call for one is answered when the manifest is made, or when the peer has told its
+//! hash or sent it.
 
 use super::Calls;
+use super::manifest_pages::ManifestPages;
 use crate::audience::Requester;
 use crate::content::MANIFEST_BYTES_MAX;
 use crate::control::{CallId, ContentLinkRow, Linkable, Problem, RawText, Reply};
@@ -19,8 +21,21 @@ use crate::node::speech::{Evidence, Speech};
 use crate::wire::Message;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-type Caller = (ClientId, CallId);
+/// Who is to be answered.
+struct Caller {
+    client: ClientId,
+    call: CallId,
+    wants: Wants,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Link,
+    /// The manifest itself.
+    Text,
+}
 
 /// The calls that wait.
 #[derive(Default)]
@@ -29,14 +44,23 @@ pub(in crate::node) struct DirectoryLinks {
     own: BTreeMap<FileName, Vec<Caller>>,
     /// For answers of peers.
     asked: BTreeMap<ExchangeId, Asked>,
+    pages: ManifestPages,
 }
 
 struct Asked {
     caller: Caller,
     /// Ends in `/`.
     name: FileName,
-    /// Whether the peer is asked what it speaks, and not yet for the hash.
-    is_contact: bool,
+    step: Step,
+}
+
+/// What a peer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// What it speaks.
+    Contact,
+    Hash,
+    Manifest,
 }
 
 /// The row of a link to a content.
@@ -50,20 +74,28 @@ pub(super) fn row_of(link: ContentLink) -> ContentLinkRow {
     }
 }
 
-fn reply(cx: &mut Cx, (client, call): Caller, outcome: Result<ContentLink, Problem>) {
-    let outcome = outcome.map(|link| Reply::Link(row_of(link))).map_err(Into::into);
-    cx.out.act(Action::Reply { client, call, outcome });
+fn reply(cx: &mut Cx, Caller { client, call, .. }: Caller, outcome: Result<Reply, Problem>) {
+    cx.out.act(Action::Reply { client, call, outcome: outcome.map_err(Into::into) });
 }
 
 fn link_to(b3: ContentHash, size: u64, name: FileName, peers: Vec<SocketAddr>) -> ContentLink {
     ContentLink { b3, size: Some(size), name: Some(name), peers }
 }
 
-/// The link to a directory of our own, as far as its manifest is made.
-fn link_to_own(cx: &Cx, network: &NetworkMachine, share: &mut ShareMachine, name: &FileName) -> Option<ContentLink> {
+/// The answer about a directory of our own, as far as its manifest is made.
+fn answer_of_own(
+    (cx, network): (&Cx, &NetworkMachine),
+    share: &mut ShareMachine,
+    pages: &mut ManifestPages,
+    caller: &Caller,
+    name: &FileName,
+) -> Option<Reply> {
     let manifest = share.manifest_as_told(Requester::Owner, name)?;
+    if caller.wants == Wants::Text {
+        return Some(Reply::Manifest(pages.begin(caller.client, manifest.b3, Rc::clone(&manifest.text))));
+    }
     let peers = network.advertised(cx).into_iter().collect();
-    Some(link_to(manifest.b3, manifest.text.len() as u64, name.clone(), peers))
+    Some(Reply::Link(row_of(link_to(manifest.b3, manifest.text.len() as u64, name.clone(), peers))))
 }
 
 impl Calls<'_> {
@@ -80,17 +112,37 @@ impl Calls<'_> {
             Linkable::Directory { peer, name } => (Some(*peer), name),
             _ => return Ok(false),
         };
+        self.ask_for_manifest(Caller { client, call: call.clone(), wants: Wants::Link }, peer, text)?;
+        Ok(true)
+    }
+
+    /// Takes a call for a page of a manifest. The first one may have to wait for it.
+    pub(super) fn call_manifest(
+        &mut self,
+        client: ClientId,
+        call: &CallId,
+        (peer, name): (Option<SocketAddr>, &RawText),
+        (b3, after): (Option<&str>, u64),
+    ) -> Result<Option<Reply>, Problem> {
+        let Some(b3) = b3 else {
+            self.ask_for_manifest(Caller { client, call: call.clone(), wants: Wants::Text }, peer, name)?;
+            return Ok(None);
+        };
+        let b3 = ContentHash::from_hex(b3.as_bytes());
+        let page = b3.and_then(|b3| self.directory_links.pages.go_on(client, b3, after));
+        page.map(|page| Some(Reply::Manifest(page))).ok_or(Problem::ManifestNotKept)
+    }
+
+    fn ask_for_manifest(&mut self, caller: Caller, peer: Option<SocketAddr>, text: &RawText) -> Result<(), Problem> {
         self.may_work()?;
         if self.directory_links.len() >= ORDERS_MAX {
             return Err(Problem::TooManyOrders(ORDERS_MAX));
         }
         let name = FileName::of_directory(text.as_bytes()).ok_or_else(|| Problem::NoFileName { name: text.clone() })?;
-        let caller = (client, call.clone());
         match peer {
-            None => self.link_to_own_directory(caller, name)?,
-            Some(peer) => self.ask_for_directory(caller, peer, name)?,
+            None => self.ask_for_own(caller, name),
+            Some(peer) => self.ask_for_directory(caller, peer, name),
         }
-        Ok(true)
     }
 
     /// A hit that is a directory, at the peer that is named, or at the first of its peers.
@@ -101,11 +153,12 @@ impl Calls<'_> {
         Some(Linkable::Directory { peer, name: RawText::new(name.as_bytes()) })
     }
 
-    fn link_to_own_directory(&mut self, caller: Caller, name: FileName) -> Result<(), Problem> {
+    fn ask_for_own(&mut self, caller: Caller, name: FileName) -> Result<(), Problem> {
+        let pages = &mut self.directory_links.pages;
         if self.share.manifest(Requester::Owner, &name).is_some()
-            && let Some(link) = link_to_own(self.cx, self.network, self.share, &name)
+            && let Some(answer) = answer_of_own((self.cx, self.network), self.share, pages, &caller, &name)
         {
-            reply(self.cx, caller, Ok(link));
+            reply(self.cx, caller, Ok(answer));
             return Ok(());
         }
         let asked_by = self.cx.config.listen;
@@ -122,16 +175,42 @@ impl Calls<'_> {
         let is_contact = match net.network.peers().speech(peer) {
             Speech::P1 => false,
             Speech::Unheard if self.download.may_ask_what_peer_speaks(net, peer) => true,
-            Speech::Unheard | Speech::Base => return Err(Problem::NoManifest { peer, name, fault: None }),
+            Speech::Unheard | Speech::Base => return Err(no_manifest(caller.wants, peer, name, None)),
         };
         let exchange = match is_contact {
             true => self.download.ask_peer_what_it_speaks(net, peer, Purpose::DirectoryLink),
             false => ask_for_hash(net, peer, &name),
         };
         let exchange = exchange.ok_or(Problem::NoWorker)?;
-        self.directory_links.asked.insert(exchange, Asked { caller, name, is_contact });
+        let step = if is_contact { Step::Contact } else { Step::Hash };
+        self.directory_links.asked.insert(exchange, Asked { caller, name, step });
         Ok(())
     }
+}
+
+/// A peer has none, and will not have one soon.
+fn no_manifest(wants: Wants, peer: SocketAddr, name: FileName, fault: Option<DialFault>) -> Problem {
+    match wants {
+        Wants::Link => Problem::NoManifest { peer, name, fault },
+        Wants::Text => Problem::HasNoManifest { peer, name, fault },
+    }
+}
+
+fn no_manifest_now(wants: Wants, peer: SocketAddr, name: FileName, fault: DialFault) -> Problem {
+    match wants {
+        Wants::Link => Problem::NoLinkNow { peer, name, fault },
+        Wants::Text => Problem::NoManifestNow { peer, name, fault },
+    }
+}
+
+fn ask_for_text(
+    net: &mut Net,
+    peer: SocketAddr,
+    name: &FileName,
+    (b3, size): (ContentHash, u64),
+) -> Option<ExchangeId> {
+    let message = Message::RangeRequest { offset: 0, length: size, name: name.clone() };
+    net.cx.dial_peer(peer, vec![message], Expect::Manifest { b3, size }, Purpose::DirectoryLink).ok()
 }
 
 fn ask_for_hash(net: &mut Net, peer: SocketAddr, name: &FileName) -> Option<ExchangeId> {
@@ -168,10 +247,17 @@ impl DirectoryLinks {
         outcome: Result<(), Refusal>,
     ) {
         for caller in self.own.remove(name).unwrap_or_default() {
-            let problem = |refusal| problem_of(refusal, name.clone());
-            let link = outcome.and_then(|()| link_to_own(net.cx, net.network, share, name).ok_or(Refusal::TooLarge));
-            reply(net.cx, caller, link.map_err(problem));
+            let answer = outcome.and_then(|()| {
+                let answer = answer_of_own((net.cx, net.network), share, &mut self.pages, &caller, name);
+                answer.ok_or(Refusal::TooLarge)
+            });
+            reply(net.cx, caller, answer.map_err(|refusal| problem_of(refusal, name.clone())));
         }
+    }
+
+    /// A client reads no further.
+    pub(in crate::node) fn forget_client(&mut self, client: ClientId) {
+        self.pages.forget(client);
     }
 
     /// A peer has answered, or has not.
@@ -183,36 +269,50 @@ impl DirectoryLinks {
         peer: SocketAddr,
         outcome: DialOutcome,
     ) {
-        let Some(Asked { caller, name, is_contact }) = self.asked.remove(&exchange) else { return };
-        let fault = match outcome {
-            Ok(dialled) if is_contact && dialled.speaks_p1() => {
+        let Some(Asked { caller, name, step }) = self.asked.remove(&exchange) else { return };
+        let wants = caller.wants;
+        let fault = match (step, outcome) {
+            (Step::Contact, Ok(dialled)) if dialled.speaks_p1() => {
                 net.network.note_evidence(net.cx, peer, Evidence::Contact);
-                match ask_for_hash(net, peer, &name) {
-                    Some(exchange) => {
-                        drop(self.asked.insert(exchange, Asked { caller, name, is_contact: false }));
-                    }
-                    None => reply(net.cx, caller, Err(Problem::NoWorker)),
+                let next = ask_for_hash(net, peer, &name);
+                return self.await_next(net, next, Asked { caller, name, step: Step::Hash });
+            }
+            (Step::Hash, Ok(Dialled { response: Response::FileInfo { b3, size }, .. }))
+                if size <= MANIFEST_BYTES_MAX as u64 =>
+            {
+                if wants == Wants::Text {
+                    let next = ask_for_text(net, peer, &name, (b3, size));
+                    return self.await_next(net, next, Asked { caller, name, step: Step::Manifest });
                 }
-                return;
+                return reply(net.cx, caller, Ok(Reply::Link(row_of(link_to(b3, size, name, vec![peer])))));
             }
-            Ok(Dialled { response: Response::FileInfo { b3, size }, .. }) if size <= MANIFEST_BYTES_MAX as u64 => {
-                return reply(net.cx, caller, Ok(link_to(b3, size, name, vec![peer])));
+            (Step::Manifest, Ok(Dialled { response: Response::Manifest(manifest), .. })) => {
+                let page = self.pages.begin(caller.client, manifest.b3, Rc::new(manifest.text()));
+                return reply(net.cx, caller, Ok(Reply::Manifest(page)));
             }
-            Ok(_) => None,
-            Err(fault) => Some(fault),
+            (_, Ok(_)) => None,
+            (_, Err(fault)) => Some(fault),
         };
-        if let Some(fault) = fault.filter(|_| is_contact) {
-            download.on_contact_dial_ended(net, peer, &Err(fault));
-        } else if is_contact {
-            download.note_no_first_contact(peer);
-        } else if fault == Some(DialFault::Reset) {
-            net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
+        match (step, fault) {
+            (Step::Contact, Some(fault)) => download.on_contact_dial_ended(net, peer, &Err(fault)),
+            (Step::Contact, None) => download.note_no_first_contact(peer),
+            (Step::Hash, Some(DialFault::Reset)) => net.network.note_evidence(net.cx, peer, Evidence::Unexplained),
+            _ => {}
         }
         let problem = match fault {
-            Some(fault) if !fault.is_lack_of_manifest() => Problem::NoLinkNow { peer, name, fault },
-            fault => Problem::NoManifest { peer, name, fault },
+            Some(fault) if !fault.is_lack_of_manifest() || step == Step::Manifest => {
+                no_manifest_now(wants, peer, name, fault)
+            }
+            fault => no_manifest(wants, peer, name, fault),
         };
         reply(net.cx, caller, Err(problem));
+    }
+
+    fn await_next(&mut self, net: &mut Net, exchange: Option<ExchangeId>, asked: Asked) {
+        match exchange {
+            Some(exchange) => drop(self.asked.insert(exchange, asked)),
+            None => reply(net.cx, asked.caller, Err(Problem::NoWorker)),
+        }
     }
 
     /// The node leaves: nothing is made or asked any more.

@@ -3,6 +3,7 @@
 
 mod content_link;
 mod directory_links;
+mod manifest_pages;
 
 pub(super) use directory_links::DirectoryLinks;
 
@@ -87,6 +88,10 @@ impl Calls<'_> {
                 Ok(false) => {}
                 Err(problem) => return Some(Outcome::Reply(Err(problem))),
             }
+        }
+        if let Request::Manifest { peer, name, b3, after } = &request {
+            let page = self.call_manifest(client, call, (*peer, name), (b3.as_deref(), *after));
+            return page.transpose().map(Outcome::Reply);
         }
         match self.answer(client, request) {
             Ok(Answer::Order(order)) => self.download.take_order(
@@ -194,6 +199,7 @@ impl Calls<'_> {
             | Request::Wish { .. }
             | Request::Unwish { .. }
             | Request::ForgetDownloads { .. }
+            | Request::Manifest { .. }
             | Request::Limit { .. }
             | Request::Metrics
             | Request::Reload

@@ -11,6 +11,10 @@ pub(in crate::node) const DIRECTORIES_MADE_AT_ONCE: usize = 64;
 pub(in crate::node) const MANIFESTS_BYTES_MAX: usize = if cfg!(test) { 4 << 10 } else { 16 << 20 };
 /// Directories of which manifests are asked for and not made yet. Beyond, the network that asks for most is refused.
 pub(in crate::node) const MANIFESTS_ASKED_MAX: usize = 256;
+/// Manifests that clients read page by page at once; beyond, the oldest is not kept.
+pub(in crate::node) const MANIFESTS_READ_MAX: usize = 4;
+/// Bytes of such a page, at most; a line is shorter.
+pub(in crate::node) const MANIFEST_PAGE_BYTES: usize = 64 << 10;
 /// Files and empty directories that one slice of work adds to a manifest: hashing each line takes about a microsecond.
 pub(in crate::node) const MANIFEST_ENTRIES_PER_SLICE: usize = 256;
 /// Directories within each other; what lies deeper is left out.

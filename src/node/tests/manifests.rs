@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-fn sharing(files: Vec<ScannedFile>, empty: &[&str]) -> Rig {
+pub(super) fn sharing(files: Vec<ScannedFile>, empty: &[&str]) -> Rig {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     scan(&mut rig, files, empty);
     rig
@@ -25,7 +25,7 @@ fn scan(rig: &mut Rig, files: Vec<ScannedFile>, empty: &[&str]) {
     rig.handle(Event::ScanEnded { report: ScanReport { empty, ..ScanReport::default() } });
 }
 
-fn tree() -> Vec<ScannedFile> {
+pub(super) fn tree() -> Vec<ScannedFile> {
     let run = ScannedFile { executable: true, ..scanned("d/run", 7) };
     vec![scanned("a", 1), scanned("d/a-b/c", 2), scanned("d/a/b", 3), run, scanned("dd/x", 9)]
 }

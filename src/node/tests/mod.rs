@@ -12,6 +12,7 @@ mod flooding;
 mod hashing;
 mod left_out;
 mod listings;
+mod manifest_calls;
 mod manifests;
 mod membership;
 mod mistyped;

@@ -260,3 +260,18 @@ fn a_p1_peer_without_manifests_is_asked_for_its_list() {
     assert_eq!(peer.asked("9:"), ["9:tree/"], "{:?}", peer.asked(""));
     assert_eq!(peer.asked("5:p1").len(), 1);
 }
+
+#[test]
+fn a_manifest_is_printed_by_its_owner_and_by_whoever_asks_a_peer() {
+    let source = tree_source("0");
+    let asker = Setup::peer().start();
+    let own = pyratectl(&source, ["manifest", "tree/"]);
+    let asked = pyratectl(&asker, ["manifest", &of(&source, "tree/")]);
+    assert_eq!((own.code, asked.code), (0, 0), "{own:?} {asked:?}");
+    assert_eq!(own.stdout, asked.stdout);
+    assert!(own.stdout.contains("\nd empty/within\n") && own.stdout.ends_with("\nend 9\n"), "{own:?}");
+    let row = &pyratectl(&asker, ["--json", "download", &of(&source, "tree/")]).json()[0];
+    assert_eq!(manifest_of(row), blake3::hash(own.stdout.as_bytes()).to_string());
+    let missing = pyratectl(&asker, ["manifest", &of(&source, "none/")]);
+    assert_eq!(missing.code, 3, "{missing:?}");
+}

@@ -19,9 +19,10 @@ use thiserror::Error;
 
 /// How the sentence of [`Failure::NoLookup`] begins and ends: this failure is no fault of the command line, though its parser has it.
 pub(crate) const NO_LOOKUP: &str = "cannot look up '";
-/// Why there is none, where the system gives no reason.
-pub(crate) const NO_ADDRESS: &str = "it has no address";
 pub(crate) const NO_LOOKUP_ADVICE: &str = "; check the spelling, or name an IP address";
+
+/// Why a host name gives no peer, where the system names no error.
+pub(crate) const NO_ADDRESS: &str = "it has no address";
 
 problems! {
     /// Why a command ends without its result.

@@ -47,7 +47,9 @@ fn a_search_a_download_and_orders_to_it_by_keys_at_any_size() {
     let Some(tmux) = terminal("top by keys", &asker) else { return };
     begin(&tmux, &asker);
     tmux.shows("registered");
-    tmux.shows("Turns  p50");
+    tmux.becomes("turns, whose line is not cut", |screen| {
+        screen.lines().any(|line| line.starts_with("Turns  p50") && line.contains("longest ") && !line.contains("from"))
+    });
     tmux.text("/");
     tmux.text("shanty");
     tmux.shows("Search: shanty");
@@ -90,6 +92,7 @@ fn a_search_a_download_and_orders_to_it_by_keys_at_any_size() {
     assert_eq!(asker.download(id)["state"], "cancelled");
     tmux.text("?");
     tmux.shows("back to the shell");
+    tmux.shows("cancel it and remove its data, after a question\n");
     tmux.text("xq");
     ended(&tmux, &asker, 0);
 }
@@ -126,7 +129,12 @@ fn a_daemon_that_is_gone_is_waited_for_and_told_at_the_end() {
     let Some(tmux) = terminal("top and a daemon that is killed", &daemon) else { return };
     begin(&tmux, &daemon);
     daemon.end_by(Signal::SIGKILL);
-    tmux.shows("The daemon is gone; waiting for it: ");
+    // It is wrapped: up to its last words.
+    tmux.becomes("the whole of why", |screen| {
+        let head = screen.lines().take(4).map(str::trim).collect::<Vec<_>>().join(" ");
+        let said = ["its log may tell why", "`systemctl start pyrated`", "try again, or restart it"];
+        head.starts_with("The daemon is gone; waiting for it: ") && said.iter().any(|end| head.contains(end))
+    });
     tmux.text("/x");
     tmux.keys(&["Enter"]);
     tmux.shows("the daemon is gone: nothing was done");

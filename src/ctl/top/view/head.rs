@@ -4,6 +4,8 @@ use super::canvas::Canvas;
 use crate::control::{LinkRow, LinkState, MetricsReply, SpansReply, TimesReply};
 use crate::ctl::text::{count, name, or_unknown, size, span, span_us, word};
 use crate::ctl::top::model::Model;
+use crate::ctl::wrap::wrapped;
+use console::measure_text_width;
 use ratatui::layout::Rect;
 
 /// Columns of a rate, with its title.
@@ -14,6 +16,16 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect, model: &Model) {
         return;
     }
     let line = |below: u16| Rect { y: area.y + below, height: 1, ..area };
+    if let Some(trouble) = trouble(model) {
+        // As many lines as it needs: nothing below changes until the daemon answers.
+        let told = wrapped(&trouble, Some(usize::from(area.width)));
+        (0..area.height).zip(told.lines()).for_each(|(below, told)| canvas.strong(line(below), told));
+        let used = u16::try_from(told.lines().count()).unwrap_or(u16::MAX).max(1);
+        if (3..=4).contains(&area.height) && used <= 2 {
+            draw_rates(canvas, line(2), model);
+        }
+        return;
+    }
     draw_node(canvas, line(0), model);
     match area.height {
         1 => {}
@@ -29,26 +41,35 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect, model: &Model) {
     }
 }
 
-fn draw_node(canvas: &mut Canvas, area: Rect, model: &Model) {
+/// Why what is shown is not how things stand now.
+fn trouble(model: &Model) -> Option<String> {
     if let Some(error) = &model.gone {
-        return canvas.strong(area, &format!("The daemon is gone; waiting for it: {}", name(error.message.as_bytes())));
+        return Some(format!("The daemon is gone; waiting for it: {}", name(error.message.as_bytes())));
     }
-    if let Some(silent) = model.silent_for {
-        return canvas.strong(area, &format!("The daemon has not answered for {}", span(silent.as_secs())));
-    }
+    model.silent_for.map(|silent| format!("The daemon has not answered for {}", span(silent.as_secs())))
+}
+
+fn draw_node(canvas: &mut Canvas, area: Rect, model: &Model) {
     let Some(metrics) = &model.metrics else { return };
     let status = &metrics.status;
     let listen = status.listen.map_or_else(|| "bootstrap node only".into(), |listen| listen.to_string());
-    let mut text = format!(
-        "Pyrate {}  {listen}  up {}  {}  sharing {}, {}",
-        name(status.version.as_bytes()),
-        span(status.uptime_s),
-        count(status.peers, "peer"),
-        count(status.shared_files, "file"),
-        size(status.shared_bytes),
-    );
-    if status.commands_queued > 0 {
-        text += &format!("  {} waiting", count(status.commands_queued, "command"));
+    let mut text = format!("Pyrate {}  {listen}", name(status.version.as_bytes()));
+    let waiting = match status.commands_queued {
+        0 => String::new(),
+        queued => format!("  {} waiting", count(queued, "command")),
+    };
+    let parts = [
+        format!("  up {}", span(status.uptime_s)),
+        format!("  {}", count(status.peers, "peer")),
+        waiting,
+        format!("  sharing {}", count(status.shared_files, "file")),
+        format!(", {}", size(status.shared_bytes)),
+    ];
+    // What has no room is left out as a whole.
+    for part in parts {
+        if measure_text_width(&text) + measure_text_width(&part) <= usize::from(area.width) {
+            text += &part;
+        }
     }
     canvas.line(area, 0, &text);
 }
@@ -89,7 +110,10 @@ fn draw_turns(canvas: &mut Canvas, area: Rect, metrics: &MetricsReply) {
     let after = used.saturating_add(width).min(area.width);
     let legend = metrics.turns.less_than.first().zip(metrics.turns.less_than.last());
     let legend = legend.map(|(first, last)| format!("  from under {} to over {}", span_us(first.us), span_us(last.us)));
-    canvas.line(Rect { x: area.x + after, width: area.width - after, ..area }, 0, &legend.unwrap_or_default());
+    let rest = Rect { x: area.x + after, width: area.width - after, ..area };
+    if let Some(legend) = legend.filter(|legend| legend.len() <= usize::from(rest.width)) {
+        canvas.line(rest, 0, &legend);
+    }
 }
 
 /// How many values are in each span, by orders of magnitude: most turns are short, and the few long ones matter.

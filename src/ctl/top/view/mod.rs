@@ -13,6 +13,7 @@ mod panes;
 use super::model::{Mode, Model, Pane};
 use crate::ctl::table::Look;
 use crate::ctl::text::name;
+use crate::ctl::wrap::wrapped;
 use canvas::Canvas;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -30,13 +31,16 @@ const KEYS: [(&str, &str); 13] = [
     ("p", "pause the selected transfer"),
     ("r", "resume it"),
     ("t", "try it again: all its sources are asked at once"),
-    ("c", "cancel it and remove its data; asks first; what is done stays"),
+    ("c", "cancel it and remove its data, after a question"),
     ("/", "search the network"),
     ("Enter", "in Hits: download the selected one"),
     ("Esc", "give up what is being typed; remove the last message"),
     ("Ctrl-L", "draw the screen again"),
     ("Ctrl-Z", "back to the shell; fg returns"),
 ];
+
+/// Lines of what was told last, on a screen that has room for them.
+const MESSAGE_LINES_MAX: u16 = 3;
 
 /// How many lines the parts around the panes have.
 struct Lines {
@@ -62,7 +66,12 @@ impl Lines {
 pub(super) fn draw(frame: &mut Frame, model: &Model, look: Look, now: Duration) {
     let area = frame.area();
     let canvas = &mut Canvas::new(frame.buffer_mut(), look);
-    let lines = Lines::of(area.height);
+    let mut lines = Lines::of(area.height);
+    let told = model.remark.as_ref().filter(|_| matches!(model.mode, Mode::Watching | Mode::Help));
+    let told = told.map(|remark| wrapped(remark, Some(usize::from(area.width))));
+    if let (Some(told), 15..) = (&told, area.height) {
+        lines.message = u16::try_from(told.lines().count()).unwrap_or(u16::MAX).clamp(lines.message, MESSAGE_LINES_MAX);
+    }
     let (mut rest, above) = (area, |rest: &mut Rect, height: u16| {
         let part = Rect { height: height.min(rest.height), ..*rest };
         rest.y += part.height;
@@ -83,7 +92,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, look: Look, now: Duration) 
         _ if is_wide => draw_all(canvas, body, model, now),
         _ => panes::draw(canvas, body, model, model.pane, now),
     }
-    let at = draw_message(canvas, message, model);
+    let at = draw_message(canvas, message, model, told.as_deref().unwrap_or_default());
     draw_keys(canvas, keys, model);
     if let Some(x) = at {
         frame.set_cursor_position((x, message.y));
@@ -136,7 +145,7 @@ fn draw_help(canvas: &mut Canvas, area: Rect) {
 }
 
 /// The question, what is being typed, or what was told last. Tells where the cursor belongs, if anywhere.
-fn draw_message(canvas: &mut Canvas, area: Rect, model: &Model) -> Option<u16> {
+fn draw_message(canvas: &mut Canvas, area: Rect, model: &Model, told: &str) -> Option<u16> {
     match &model.mode {
         Mode::Typing(text) => {
             let shown = format!("Search: {}", name(text.as_bytes()));
@@ -147,8 +156,8 @@ fn draw_message(canvas: &mut Canvas, area: Rect, model: &Model) -> Option<u16> {
             canvas.strong(area, &format!("Cancel {id} and remove its data? y/n  {named}"));
         }
         Mode::Watching | Mode::Help => {
-            if let Some(remark) = &model.remark {
-                canvas.line(area, 0, remark);
+            for (below, line) in (0..area.height).zip(told.lines()) {
+                canvas.line(area, below, line);
             }
         }
     }

@@ -3,6 +3,7 @@ use crate::control::{CallError, Notice, SearchStarted};
 use crate::ctl::top::keys::Key;
 use crate::ctl::top::model::News;
 use crate::ctl::top::model::tests::{at, download, hit, metrics, notice, page, press, upload_page};
+use crate::ctl::wording::Remark;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Modifier;
@@ -157,6 +158,24 @@ fn a_search_a_question_a_remark_and_the_help_have_their_places() {
 }
 
 #[test]
+fn nothing_that_is_told_is_cut_on_a_usual_terminal() {
+    let mut model = busy();
+    let first = lines(&mut model, 80, 24);
+    assert!(first[3].contains("longest 4.3 ms") && !first[3].contains("from"), "{}", first[3]);
+    assert!(lines(&mut model, 120, 24)[3].ends_with("from under 64 us to over 1.0 ms"));
+    // Who has a long address does without the number of bytes.
+    let narrow = lines(&mut model, 74, 24);
+    assert_eq!(narrow[0], "Pyrate 0.1.0  192.0.2.9:63339  up 3 min 5 s  2 peers  sharing 3 files");
+    model.remark = Some(Remark::NothingToCancel { download: 4711 }.to_string());
+    shows(&lines(&mut model, 80, 24), &["`pyratectl forget 4711`"]);
+    press(&mut model, &[Key::Char('?')]);
+    let help = lines(&mut model, 80, 24);
+    for (keys, meaning) in KEYS {
+        shows(&help, &[&format!("  {keys:<23}{meaning}")]);
+    }
+}
+
+#[test]
 fn a_daemon_that_is_gone_or_silent_is_told_in_the_first_line() {
     let mut model = busy();
     model.silent_for = Some(at(7));
@@ -165,6 +184,18 @@ fn a_daemon_that_is_gone_or_silent_is_told_in_the_first_line() {
     model.hear(at(9), News::Gone(CallError { code: 69, message: "it hung up".into() }));
     assert_eq!(lines(&mut model, 80, 24)[0], "The daemon is gone; waiting for it: it hung up");
     shows(&lines(&mut model, 80, 24), &["plain.iso"]);
+    let long = "no daemon answers at /home/anne/.local/state/pyrate/control.sock (nothing listens), /run/pyrate/control.sock (no such socket); \
+                start one with `pyrated`, or `systemctl start pyrated`";
+    model.hear(at(9), News::Gone(CallError { code: 69, message: long.into() }));
+    assert_eq!(
+        lines(&mut model, 80, 24)[..4],
+        [
+            "The daemon is gone; waiting for it: no daemon answers at",
+            "  /home/anne/.local/state/pyrate/control.sock (nothing listens),",
+            "  /run/pyrate/control.sock (no such socket); start one with `pyrated`, or",
+            "  `systemctl start pyrated`",
+        ]
+    );
     model.hear(at(10), News::Back);
     assert!(lines(&mut model, 80, 24)[0].starts_with("Pyrate"));
 }

@@ -9,7 +9,7 @@
 //! | `found` | hits and searches: their order, and why there are none |
 //! | `query` | commands that need one call, or all pages of one |
 //! | `work` | searches and scans: commands that follow what the daemon reports |
-//! | `listing` | the list of a peer, shown while it comes |
+//! | `listing` | the list of a peer, shown while it arrives |
 //! | `download` | downloads: begun, followed, and given orders |
 //! | `event_log`, `hooks` | following the event log; running a program for each of its events |
 //! | `history` | downloads that are over, from the event log |
@@ -68,6 +68,9 @@ use serde::de::DeserializeOwned;
 use std::process;
 use std::time::Duration;
 use wording::{Failure, Remark};
+
+/// Columns of help, also where it goes to a file or a pipe.
+const HELP_WIDTH_MAX: usize = 80;
 
 /// Runs `pyratectl` with the arguments of this process, and gives the code to exit with.
 pub fn main() -> process::ExitCode {
@@ -191,7 +194,10 @@ fn fail(failure: Failure, json: bool) -> ExitCode {
 
 /// Prints what was asked for instead of a command.
 fn tell(text: &str) -> ExitCode {
-    Output::new(Form::Text).write_lines(text).map_or_else(|error| exit_code(error.code), |_| ExitCode::Done)
+    let output = Output::new(Form::Text);
+    let width = output.look().width.map_or(HELP_WIDTH_MAX, |width| width.min(HELP_WIDTH_MAX));
+    let written = output.write(&wrap::wrapped(text, Some(width)));
+    written.map_or_else(|error| exit_code(error.code), |_| ExitCode::Done)
 }
 
 /// The exit code for an error of the daemon: its own, or for one of JSON-RPC what it means for the user.

@@ -124,6 +124,10 @@ fn piece_end(text: &str) -> usize {
         let end = quoted.match_indices(mark).map(|(at, _)| at).find(closes);
         return end.map_or_else(|| word_end(0), |at| word_end(start + 1 + at));
     }
+    if start > 0 && inner.starts_with("--") {
+        // An option and its value, as in a line of usage.
+        return inner.find(']').map_or_else(|| word_end(0), |at| word_end(start + at));
+    }
     if inner.starts_with('/') {
         // It may have spaces in it: it ends where the sentence goes on.
         let ends = [": ", "; ", ", ", " ("].iter().filter_map(|end| text.find(end));
@@ -190,6 +194,12 @@ mod tests {
         assert_eq!(beside("    Path  ", "/a b/c", Some(15)), "    Path\n         /a b/c");
         assert_eq!(beside("    Path  ", "/a b/c", Some(5)), "    Path  /a b/c");
         assert_eq!(beside("    Path  ", "/a b/c", None), "    Path  /a b/c");
+    }
+
+    #[test]
+    fn an_option_stands_beside_its_value() {
+        shown("Usage: x [--wait <time>] [--all]", 20, &["Usage: x", "  [--wait <time>]", "  [--all]"]);
+        shown("[--wait <time>] y", 12, &["[--wait", "  <time>] y"]);
     }
 
     #[test]

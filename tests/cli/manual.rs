@@ -99,6 +99,32 @@ fn help_is_the_same_however_it_is_asked_for() {
 }
 
 #[test]
+fn no_line_of_help_is_wider_than_a_usual_terminal() {
+    for command in commands().iter().map(String::as_str).chain(["help"]) {
+        let help = run_alone(&["help", command]).out;
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{command}: {wide:#?}");
+    }
+}
+
+#[test]
+fn the_help_of_what_follows_downloads_has_their_codes() {
+    let codes_in = |text: &str, begin: &str| -> BTreeSet<u8> {
+        let (_, section) = text.split_once(begin).unwrap();
+        section.lines().map_while(|line| line.trim().split(' ').next()?.parse().ok()).collect()
+    };
+    let general = codes_in(&run_alone(&["help"]).out, "Error codes:\n");
+    for command in ["download", "follow", "wait"] {
+        let codes = codes_in(&run_alone(&["help", command]).out, "Error codes:\n");
+        assert_eq!(
+            codes,
+            general.iter().copied().filter(|code| *code != 28).collect(),
+            "{command}: that of usage is general"
+        );
+    }
+}
+
+#[test]
 fn a_misspelt_word_is_an_error_of_usage_with_a_suggestion() {
     run_alone(&["dowload", "3"]).says(28, "pyratectl: no command \"dowload\"; did you mean \"download\"?\n");
     let run = run_alone(&["--json", "download", "3", "--detahc"]);

@@ -8,21 +8,22 @@ use crate::link::ContentLink;
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
-/// fetch files; interrupting leaves them running in the daemon
-#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "download", help_triggers("-h", "--help"))]
-pub(in crate::ctl) struct Download {
-    /// ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, b3=HASH, or links (pyrate:b3=...)
-    #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
-    pub(in crate::ctl) what: Vec<Selector>,
+follows_downloads! {
+    /// fetch files; interrupting leaves them running in the daemon
+    argh(name = "download")
+    struct Download {
+        /// ids of hits (7, 2,4-6, all), PEER/NAME, PEER/DIR/, b3=HASH, or links (pyrate:b3=...)
+        #[argh(positional, arg_name = "WHAT", from_str_fn(selector))]
+        pub(in crate::ctl) what: Vec<Selector>,
 
-    /// file or directory to save to; dir/ is made if it is missing, and - is the standard output
-    #[argh(option, short = 'o', arg_name = "path")]
-    pub(in crate::ctl) output: Option<PathArg>,
+        /// file or directory to save to; dir/ is made if it is missing, and - is the standard output
+        #[argh(option, short = 'o', arg_name = "path")]
+        pub(in crate::ctl) output: Option<PathArg>,
 
-    /// print the ids of the downloads and return
-    #[argh(switch)]
-    pub(in crate::ctl) detach: bool,
+        /// print the ids of the downloads and return
+        #[argh(switch)]
+        pub(in crate::ctl) detach: bool,
+    }
 }
 
 /// Reads what is to be downloaded.
@@ -97,7 +98,7 @@ pub(in crate::ctl) struct Downloads {
 
 /// stop downloads and keep their data
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "pause", help_triggers("-h", "--help"))]
+#[argh(subcommand, name = "pause", help_triggers("-h", "--help"), error_code(3, "no such id"))]
 pub(in crate::ctl) struct Pause {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
@@ -106,7 +107,7 @@ pub(in crate::ctl) struct Pause {
 
 /// resume paused downloads
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "resume", help_triggers("-h", "--help"))]
+#[argh(subcommand, name = "resume", help_triggers("-h", "--help"), error_code(3, "no such id"))]
 pub(in crate::ctl) struct Resume {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
@@ -115,7 +116,7 @@ pub(in crate::ctl) struct Resume {
 
 /// ask all sources again at once, also for downloads that failed
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
+#[argh(subcommand, name = "retry", help_triggers("-h", "--help"), error_code(3, "no such id"))]
 pub(in crate::ctl) struct Retry {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]
@@ -124,7 +125,7 @@ pub(in crate::ctl) struct Retry {
 
 /// stop downloads and remove their data
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
+#[argh(subcommand, name = "cancel", help_triggers("-h", "--help"), error_code(3, "no such id"))]
 pub(in crate::ctl) struct Cancel {
     /// ids of downloads: 7, 2,4-6, all
     #[argh(positional, arg_name = "ID")]

@@ -3,7 +3,7 @@
 use crate::ctl::values::{Since, positive, since};
 use argh::{ArgsInfo, FromArgs};
 
-/// what was downloaded, failed or was cancelled, the newest last; also what the list has forgotten
+/// downloads that are over, the newest last; also those that have left the list
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     subcommand,
@@ -13,17 +13,17 @@ use argh::{ArgsInfo, FromArgs};
   FINISHED    when it ended, by the clock of this machine
   RESULT      done, failed or cancelled
   SIZE        - where no source gave it
-  RATE        bytes a second from its beginning to its end, also while it waited
+  RATE        bytes a second from its beginning to its end, waiting included
   FROM        the peer that most came from; (+2) counts further ones
   HASH        the beginning of its BLAKE3
-  FILE        where it was saved; the name that it had at its source where it was not"
+  FILE        where it was saved; else its name at the source"
 )]
 pub(in crate::ctl) struct History {
     /// what ended since then: 2026-11-27, 2026-11-27T18:00, or so long ago, as 7d or 12h
     #[argh(option, arg_name = "time", from_str_fn(since))]
     pub(in crate::ctl) since: Option<Since>,
 
-    /// the newest ones, so many at most
+    /// show at most this many, the newest
     #[argh(option, short = 'n', arg_name = "count", from_str_fn(positive))]
     pub(in crate::ctl) number: Option<u32>,
 }

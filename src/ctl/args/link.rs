@@ -3,7 +3,7 @@
 use crate::ctl::values::BytesArg;
 use argh::{ArgsInfo, FromArgs};
 
-/// links to contents, for others to download: pyrate:b3=...&size=...&name=...&peer=...
+/// links to contents, for others to download: pyrate:b3=...
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     subcommand,

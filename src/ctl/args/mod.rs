@@ -1,5 +1,32 @@
 //! The commands of `pyratectl` with their options, as the parser reads them and `--help` shows them (pyratectl(1)).
 
+/// A command that follows downloads: what it exits with is explained alike.
+macro_rules! follows_downloads {
+    ($(#[$doc:meta])* argh($($argh:tt)*) struct $name:ident { $($fields:tt)* }) => {
+        $(#[$doc])*
+        #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+        #[argh(
+            subcommand,
+            help_triggers("-h", "--help"),
+            note = "Of several downloads, the first that did not end well gives the code.",
+            error_code(0, "done"),
+            error_code(1, "cancelled, or failed for another reason"),
+            error_code(2, "not over in the time of --timeout; it continues in the daemon"),
+            error_code(3, "no such id, or no such file"),
+            error_code(6, "no peer could be reached"),
+            error_code(7, "interrupted, or paused by the user"),
+            error_code(9, "disk full"),
+            error_code(13, "the file exists"),
+            error_code(17, "a file could not be read or written"),
+            error_code(29, "every source is busy or gone"),
+            error_code(32, "the content does not match its hash"),
+            error_code(69, "no daemon there"),
+            $($argh)*
+        )]
+        pub(in crate::ctl) struct $name { $($fields)* }
+    };
+}
+
 mod downloads;
 mod history;
 mod link;
@@ -30,9 +57,11 @@ use std::time::Duration;
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help"),
-    note = "`pyratectl help COMMAND` explains a command. Without a command: status. Options of the program may also stand after the command.",
-    note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that answers of
-control_socket in ~/.config/pyrate/pyrated.toml or /etc/pyrate/pyrated.toml, $XDG_RUNTIME_DIR/pyrate/control.sock,
+    note = "`pyratectl help COMMAND` explains a command. Without a command: status.
+Options of the program may also stand after the command.",
+    note = "The socket is --socket, else $PYRATE_CONTROL_SOCKET, else the first that
+answers of control_socket in ~/.config/pyrate/pyrated.toml or
+/etc/pyrate/pyrated.toml, $XDG_RUNTIME_DIR/pyrate/control.sock,
 ~/.local/state/pyrate/control.sock and /run/pyrate/control.sock.",
     error_code(0, "done"),
     error_code(1, "anything else"),

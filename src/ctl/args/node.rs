@@ -13,22 +13,22 @@ use std::time::Duration;
     note = "Lines:
   Listening   the address where other peers reach this node
   Bootstrap   a bootstrap node, and whether this node is registered with it
-  Serving     the bootstrap node that this daemon serves, and how many peers are registered there
+  Serving     the bootstrap node that this daemon is, and the peers registered there
   Peers       how many are known
   Sharing     files and bytes in the share
   Left out    what is in the shared directory and not shared, by reason
-  Downloads   those in progress, those waiting for a turn, and what was received since start
+  Downloads   those in progress, those waiting for a turn, and bytes received since start
   Orphans     part files that no download of this daemon names
   Wishes      searches that repeat, if there are any
   Watching    the directory where links are looked for, and what became of the files there
   Uploads     those in progress, and what was sent since start
-  Limits      bytes a second that all downloads and all uploads keep to, if there is a limit
+  Limits      bytes a second of all downloads and of all uploads, if limited
   Waiting     commands that wait for a free worker (max_workers)
   Sandbox     whether the daemon is restricted to its directories
   Refused     messages of others that were malformed, too long or unsuitable
   Limited     with -v: what met a limit, and how often
   Turns       with -v: turns of the loop, and how long half, 99%, 99.9% and all of them took at most
-  Job waits   with -v: the same for jobs that waited for a disk or a name server"
+  Job waits   with -v: the same for jobs that waited for a disk or name server"
 )]
 pub(in crate::ctl) struct Status {
     /// also show what met a limit, and how long turns of the loop took and jobs waited
@@ -44,7 +44,7 @@ pub(in crate::ctl) struct Status {
     help_triggers("-h", "--help"),
     note = "Columns:
   SOURCE      how the peer became known: from a bootstrap node, memory (an earlier run), a hit, a search or the user
-  STATE       new (not asked yet), alive, or failing (did not answer the last time)
+  STATE       new (not asked yet), alive, or failing (gave no answer last time)
   LAST SEEN   when it last answered or spoke
   P1          whether it speaks p1, the newer part of the protocol (hashes, parts of files); - while that is not known
   SEARCHED    whether the searches of this node go to it"
@@ -151,7 +151,7 @@ pub(in crate::ctl) struct LogLevel {
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub(in crate::ctl) struct Stop {}
 
-/// print what makes a shell complete command lines of pyratectl; pyratectl(1) says where to put it
+/// print code for a shell that completes command lines; see pyratectl(1)
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "completions", help_triggers("-h", "--help"))]
 pub(in crate::ctl) struct Completions {

@@ -5,22 +5,24 @@ use crate::ctl::values::{Forgettable, forgettable, interval, move_to, rate};
 use argh::{ArgsInfo, FromArgs};
 use std::time::Duration;
 
-/// follow downloads that run in the daemon, as download does; interrupting leaves them running
-#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "follow", help_triggers("-h", "--help"), error_code(3, "no such id"))]
-pub(in crate::ctl) struct Follow {
-    /// ids of downloads: 7, 2,4-6, all
-    #[argh(positional, arg_name = "ID")]
-    pub(in crate::ctl) ids: Vec<String>,
+follows_downloads! {
+    /// follow downloads as download does; interrupting leaves them running
+    argh(name = "follow")
+    struct Follow {
+        /// ids of downloads: 7, 2,4-6, all
+        #[argh(positional, arg_name = "ID")]
+        pub(in crate::ctl) ids: Vec<String>,
+    }
 }
 
-/// wait in silence until downloads are over or paused; the exit code is that of download
-#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "wait", help_triggers("-h", "--help"), error_code(3, "no such id"))]
-pub(in crate::ctl) struct Wait {
-    /// ids of downloads: 7, 2,4-6, all
-    #[argh(positional, arg_name = "ID")]
-    pub(in crate::ctl) ids: Vec<String>,
+follows_downloads! {
+    /// wait silently until downloads are over or paused; exits as download does
+    argh(name = "wait")
+    struct Wait {
+        /// ids of downloads: 7, 2,4-6, all
+        #[argh(positional, arg_name = "ID")]
+        pub(in crate::ctl) ids: Vec<String>,
+    }
 }
 
 /// change when a queued download gets its turn
@@ -36,9 +38,15 @@ pub(in crate::ctl) struct Move {
     pub(in crate::ctl) to: MoveTo,
 }
 
-/// forget downloads that are over, or a mistyped peer, which comes back if a peer list names it
+/// forget downloads that are over, or a mistyped peer
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
-#[argh(subcommand, name = "forget", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "forget",
+    help_triggers("-h", "--help"),
+    error_code(3, "no such id"),
+    error_code(7, "a download is not over, or has failed and keeps its data")
+)]
 pub(in crate::ctl) struct Forget {
     /// ids of downloads (7, 2,4-6, all), or a peer, with address and port as peers shows it
     #[argh(positional, arg_name = "WHAT", from_str_fn(forgettable))]
@@ -74,8 +82,7 @@ pub(in crate::ctl) struct Limit {
     help_triggers("-h", "--help"),
     note = "Columns:
   TO          the peer that fetches the file
-  STATE       sending; waiting for its turn (upload_limit) or for a worker (max_workers); idle between two parts of
-              the file; or connecting, to an old peer that is called back
+  STATE       sending; waiting for its turn (upload_limit) or for a worker (max_workers); idle between two parts of the file; or connecting, to an old peer that is called back
   SENT        bytes sent so far, in all
   RATE        bytes a second
   TIME        since it began, or began to wait"

@@ -14,7 +14,7 @@ macro_rules! shows_hits {
             subcommand,
             help_triggers("-h", "--help"),
             note = "Columns:
-  ID          for download; ids are valid until the hits are forgotten or the daemon stops
+  ID          for download; valid until forgotten or until the daemon stops
   NAME        the name at the first source; (+2 names) counts further ones
   SIZE        - where no source gave it; of a directory, that of the files found in it
   SOURCES     how many peers have it
@@ -29,8 +29,9 @@ shows_hits! {
     /// ask the network for files and print the hits, grouped by content
     argh(
         name = "search",
-        note = "Filters in the text: size:>10MiB, size:<1G, size:1M..2M; type:audio, video, image, text, document, archive, iso or program;
-path:WORD for a directory; each with a - before it for the opposite. Quote < and > from the shell.",
+        note = "Filters in the text: size:>10MiB, size:<1G, size:1M..2M; path:WORD for a
+directory; type:audio, video, image, text, document, archive, iso or program.
+A - before one means the opposite. Quote < and > from the shell.",
         error_code(3, "no hit")
     )
     struct Search {
@@ -109,7 +110,7 @@ pub(in crate::ctl) struct Searches {}
     name = "list",
     help_triggers("-h", "--help"),
     note = "Columns:
-  ID          for download; ids are valid until the hits are forgotten or the daemon stops
+  ID          for download; valid until forgotten or until the daemon stops
   NAME        the name in the peer's share
   SIZE        - where the peer gave none
   HASH        the beginning of its BLAKE3; unverified where the peer gave none"

@@ -9,8 +9,8 @@ use argh::{ArgsInfo, FromArgs};
     subcommand,
     name = "wish",
     help_triggers("-h", "--help"),
-    note = "The daemon asks one peer at a time, also after a restart. `wishes` shows what was found; `events` tells it.
-The text is that of search, filters included.",
+    note = "The daemon asks one peer at a time, also after a restart. `wishes` shows what was
+found; `events` reports it. The text is that of search, filters included.",
     error_code(13, "there is such a wish")
 )]
 pub(in crate::ctl) struct Wish {
@@ -22,7 +22,7 @@ pub(in crate::ctl) struct Wish {
     #[argh(switch)]
     pub(in crate::ctl) download: bool,
 
-    /// end the search when so many contents were found, or downloaded with --download (then 1, unless given)
+    /// stop after this many contents are found, or downloaded with --download (then 1, else 500)
     #[argh(option, arg_name = "contents", from_str_fn(positive))]
     pub(in crate::ctl) limit: Option<u32>,
 }

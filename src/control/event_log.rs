@@ -56,7 +56,7 @@ pub struct EventRow {
     pub state: Option<DownloadState>,
     /// Why it failed.
     pub error: Option<CallError>,
-    /// Of whom its bytes came, most first; in the event of an end. Or who offers what a wish has found.
+    /// The peers that sent its bytes, most first, in the event of an end; or the peer that offers what a wish has found.
     #[serde(default)]
     pub peers: Vec<SocketAddr>,
     /// The wish that has found it. Omitted if it is none.

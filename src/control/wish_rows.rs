@@ -1,6 +1,6 @@
 //! Wishes: searches that repeat. Their rows, and the answers to `wishes` and `unwish`.
 
-use super::{CallError, RawText};
+use super::{CallError, RawText, WholeNames};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,6 +33,9 @@ pub struct WishRow {
     pub limit: Option<u32>,
     /// Why it is not on the disk as it is, or a download of it cannot begin.
     pub error: Option<CallError>,
+    /// Set if it finds files of exactly this name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_names: Option<WholeNames>,
 }
 
 /// Whether a wish is searched for.

@@ -166,12 +166,6 @@ problems! {
     NamesLeftOut { files: u64, example: RawText }: FileIo,
         ("{files} names of the peer cannot be those of files beneath a directory (\"{}\"); all others are there",
             Escaped(.example.as_bytes()));
-    DirectoriesNotMade { directories: u64, place: PathBuf }: Exists,
-        ("{directories} of its empty directories cannot be made: something else is at '{}', or in the place of a directory above it; \
-            move that away and `pyratectl retry`", Escaped::path(.place));
-    AwaitsHashes { peer: SocketAddr, s: u64 }: NoSource,
-        ("waits for the hashes of {peer}, which is computing them; after {s} s its list is taken instead, without empty \
-            directories and what may be executed");
     NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
 
     NotShared { name: RawText }: NotFound,
@@ -207,7 +201,10 @@ problems! {
     NoSourceLeft: NoSource, ("no source is known; the content is looked for until cancelled");
     OutOfReach { blamed: Option<Blamed> }: NoSource,
         ("no source is in reach{}; it is tried again until cancelled", of_source(.blamed));
-    NotThere(SocketAddr): NotFound, ("no such file at {0}");
+    NotThere { peer: SocketAddr, name: Option<FileName> }: NotFound,
+        ("no such file at {peer}{}", .name.as_ref().map_or_else(String::new, |name| {
+            format!("; if it is a directory, name it {}/{}/", .peer, Escaped(name.as_bytes()))
+        }));
     AllCorrupt: Checksum, ("every source sent wrong bytes or refused; others are looked for");
     Refused { blamed: Option<Blamed> }: NoSource, ("refused by every source{}; others are looked for", of_source(.blamed));
     RefusedForGood { blamed: Option<Blamed> }: NotFound,

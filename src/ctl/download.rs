@@ -6,13 +6,13 @@ use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{complain, remark};
 use super::progress::{Progress, Standing};
-use super::query::{all_hits, downloads_of};
+use super::query::{chosen_hits, downloads_of};
 use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, LAST_SEARCH, MoveTo, Notice,
-    PAGE_ROWS_MAX, RawText, Request, Selector, SourceRow, SourceState, parse_ids_of_files,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, MoveTo, Notice, PAGE_ROWS_MAX, RawText,
+    Request, Selector, SourceRow, SourceState,
 };
 use crate::link::ContentLink;
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,16 +174,8 @@ fn hits_are_several(session: &mut Session, ids: &str) -> Result<bool, CallError>
             return Ok(hit.directory.is_some());
         }
     }
-    let is_all = |part: &str| part.trim() == "all";
-    let last = if ids.split(',').any(is_all) { all_hits(session, Some(LAST_SEARCH))?.0 } else { Vec::new() };
-    // `all` alone needs no other hits than those that it stands for.
-    let others = if ids.split(',').all(is_all) { Vec::new() } else { all_hits(session, None)?.0 };
-    let known = || last.iter().chain(&others);
-    let directories: BTreeSet<u32> = known().filter(|hit| hit.directory.is_some()).map(|hit| hit.id).collect();
-    let is_directory = |id| directories.contains(&id);
-    let chosen =
-        parse_ids_of_files(ids, &known().map(|hit| hit.id).collect(), last.iter().map(|hit| hit.id), is_directory);
-    Ok(chosen.is_ok_and(|chosen| chosen.len() > 1 || chosen.into_iter().any(is_directory)))
+    let chosen = chosen_hits(session, ids)?;
+    Ok(chosen.is_ok_and(|chosen| chosen.len() > 1 || chosen.iter().any(|hit| hit.is_directory)))
 }
 
 fn rows_of(downloads: &BTreeMap<u32, DownloadRow>) -> Vec<DownloadRow> {

@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::Hits;
 use super::output::remark;
-use super::query::{all_hits, is_all_of_nothing, picked};
+use super::query::{all_hits, is_all_of_nothing, pages, picked};
 use super::rows::{Details, bytes_of, is_unverified};
 use super::text::name;
 use super::values::SortKey;
@@ -77,11 +77,16 @@ pub(super) fn hits(session: &mut Session, asked: &Hits) -> Result<ExitCode, Call
         }
         return Ok(ExitCode::NotFound);
     }
+    remark_on(session, &hits, truncated, search.is_some());
+    Ok(ExitCode::Done)
+}
+
+/// What is remarked on hits that are shown, of one search or of several.
+pub(super) fn remark_on(session: &Session, hits: &[HitRow], truncated: bool, is_of_one: bool) {
     session.remark_unverified(hits.iter().any(is_unverified));
     if truncated {
-        remark(if search.is_some() { Remark::HitsOfOneForgotten } else { Remark::HitsForgotten });
+        remark(if is_of_one { Remark::HitsOfOneForgotten } else { Remark::HitsForgotten });
     }
-    Ok(ExitCode::Done)
 }
 
 /// `searches`: those that are remembered.
@@ -92,15 +97,7 @@ pub(super) fn searches(session: &mut Session) -> Result<ExitCode, CallError> {
 }
 
 fn all_searches(session: &mut Session) -> Result<Vec<SearchRow>, CallError> {
-    let (mut rows, mut after) = (Vec::new(), 0);
-    loop {
-        let page: SearchesReply = session.call(&Request::Searches { after })?;
-        rows.extend(page.searches);
-        match page.next {
-            Some(next) if next > after => after = next,
-            _ => return Ok(rows),
-        }
-    }
+    pages(session, 0, |after| Request::Searches { after }, |page: SearchesReply| (page.searches, page.next))
 }
 
 /// The row of a search, or of the last one.

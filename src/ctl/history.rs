@@ -3,6 +3,7 @@
 use super::Session;
 use super::args::History;
 use super::output::remark;
+use super::query::pages;
 use super::rows::HistoryRow;
 use super::wording::Remark;
 use crate::control::{CallError, EventKind, EventLogReply, EventRow, ExitCode, Request};
@@ -10,13 +11,14 @@ use std::collections::HashMap;
 
 pub(super) fn history(session: &mut Session, wanted: &History) -> Result<ExitCode, CallError> {
     let mut past = Past::default();
-    let (mut next, mut is_cut) = (Some(0), false);
-    while next.is_some() {
-        let page: EventLogReply = session.call(&Request::EventLog { since: next })?;
+    let mut is_cut = false;
+    let since = |since| Request::EventLog { since: Some(since) };
+    pages(session, 0, since, |page: EventLogReply| {
         is_cut |= page.gone.is_some();
-        page.events.into_iter().for_each(|event| past.take(event));
-        next = page.next;
-    }
+        (page.events, page.next)
+    })?
+    .into_iter()
+    .for_each(|event| past.take(event));
     let mut rows = past.rows;
     let oldest = rows.first().map(|row| row.finished);
     let since = wanted.since.map(|since| since.epoch_s());
@@ -27,7 +29,7 @@ pub(super) fn history(session: &mut Session, wanted: &History) -> Result<ExitCod
     if session.output.is_text() {
         let reaches_end = surplus == 0 && since.is_none_or(|since| oldest.is_none_or(|oldest| since < oldest));
         match rows.is_empty() {
-            true => remark(Remark::NoHistory),
+            true => remark(Remark::NoHistory { is_since: since.is_some() }),
             false if is_cut && reaches_end => remark(Remark::HistoryCut),
             false => {}
         }

@@ -3,14 +3,13 @@
 use super::Session;
 use super::args::Link;
 use super::output::{complain, remark};
-use super::query::{all_hits, downloads_after, files_until};
+use super::query::{all_hits, chosen_hits, downloads_after, files_until};
 use super::usage::no_lookup;
 use super::values::{as_shown, is_ids, peer};
 use super::wording::{Failure, Remark};
 use super::{exit_code, listing, text};
 use crate::control::{
-    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, LAST_SEARCH, Linkable, Problem, RawText, Request, parse_ids,
-    parse_ids_of_files,
+    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, Linkable, Problem, RawText, Request, parse_ids,
 };
 use crate::id::ContentHash;
 use crate::name::Escaped;
@@ -48,8 +47,13 @@ pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, Cal
         ),
         false => session.output.show(&links)?,
     }
-    if links.iter().any(|row| row.peers.is_empty()) {
+    let (directories, files): (Vec<_>, Vec<_>) =
+        links.iter().filter(|row| row.peers.is_empty()).partition(|row| row.name.as_bytes().ends_with(b"/"));
+    if !files.is_empty() {
         remark(Remark::LinkWithoutPeer);
+    }
+    if !directories.is_empty() {
+        remark(Remark::DirectoryLinkWithoutPeer);
     }
     tell(&failures, FAILURES_TOLD_MAX);
     Ok(code)
@@ -79,19 +83,11 @@ fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Ve
         return Ok(ids.into_iter().map(|id| call(session, Linkable::Download { id })).collect());
     }
     if is_ids(&shown) {
-        let all = match shown.split(',').any(|part| part.trim() == "all") {
-            true => all_hits(session, Some(LAST_SEARCH))?.0,
-            false => Vec::new(),
-        };
-        let known = all_hits(session, None)?.0;
-        let directories: BTreeSet<u32> = known.iter().filter(|hit| hit.directory.is_some()).map(|hit| hit.id).collect();
-        let (known, all) = (known.iter().map(|hit| hit.id).collect(), all.into_iter().map(|hit| hit.id));
-        let ids = parse_ids_of_files(&shown, &known, all, |id| directories.contains(&id));
-        let ids = ids.map_err(Problem::of_hits)?;
+        let ids = chosen_hits(session, &shown)?.map_err(Problem::of_hits)?;
         if ids.is_empty() {
             return Err(Problem::NoHits.into());
         }
-        return Ok(ids.into_iter().map(|id| call(session, Linkable::Hit { id, peer: None })).collect());
+        return Ok(ids.into_iter().map(|hit| call(session, Linkable::Hit { id: hit.id, peer: None })).collect());
     }
     if let Some(hash) = shown.strip_prefix("b3=") {
         let b3 = ContentHash::from_hex(hash.as_bytes()).ok_or(Failure::NotAHash)?;

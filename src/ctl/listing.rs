@@ -52,7 +52,7 @@ pub(super) fn list(session: &mut Session, peer: SocketAddr) -> Result<ExitCode, 
         last = next.unwrap_or(last);
         Ok(Read::Page(page.hits, next.map(page_after)))
     };
-    let reader = show_pages(session, page_after(0), None, read)?;
+    let reader = show_pages(session, page_after(0), read)?;
     let end = listing.end.take().unwrap_or_default();
     drop(listing);
     if let Some(error) = end.error {

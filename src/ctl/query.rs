@@ -11,8 +11,8 @@ use super::watch;
 use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
-    LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, ReloadReply, Request, StatusReply,
-    UploadRow, UploadsReply, parse_ids,
+    LAST_SEARCH, LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, Problem, ReloadReply, Request,
+    StatusReply, UploadRow, UploadsReply, parse_ids, parse_ids_of_files,
 };
 use crate::left_out::LeftOutReason;
 use serde::Serialize;
@@ -42,15 +42,13 @@ pub(super) enum Read<R> {
     Gone,
 }
 
-/// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes an answer apart. Where
-/// there is no row, `none` is what people are told.
+/// Shows a result page by page as it comes: the next page is on its way while one is shown. `read` takes an answer apart.
 ///
 /// Tells whether the reader has gone before all was shown. Where a later page cannot be had, a document of JSON stays without
 /// its end, so that nobody takes it for the whole.
 pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
     session: &mut Session,
     first: Request,
-    none: Option<Remark>,
     mut read: impl FnMut(&mut Connection, P) -> Result<Read<R>, CallError>,
 ) -> Result<Reader, CallError> {
     let (timeout, output) = (session.timeout, session.output);
@@ -75,9 +73,6 @@ pub(super) fn show_pages<P: DeserializeOwned, R: Row + Serialize>(
         let next = next.map(|request| session.connection.begin(&request, timeout));
         let is_last = next.is_none();
         let reader = output.show_page(Page { rows: &rows, columns: &mut columns, is_first, is_last })?;
-        if let (true, Some(none)) = (is_first && is_last && rows.is_empty() && output.is_text(), &none) {
-            remark(none);
-        }
         if is_first && output.is_pipe() {
             // A pager has what to show: Ctrl-C is meant for it, and ends this program as well if it ends the pager.
             session.connection.ignore_interrupts();
@@ -102,44 +97,65 @@ pub(super) fn picked<T>(rows: Vec<T>, ids: &[u32], id_of: impl Fn(&T) -> u32) ->
     ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
 
-/// The hits of one search, or all, page by page; and whether more were found than are remembered.
+/// All rows of a result, page by page. `request` makes the call for what follows a row, and `read` takes its answer apart, into rows
+/// and where to go on. An answer that says to go on at the same place again is the last.
+pub(super) fn pages<P: DeserializeOwned, R, K: Clone + PartialEq>(
+    session: &mut Session,
+    first: K,
+    request: impl Fn(K) -> Request,
+    mut read: impl FnMut(P) -> (Vec<R>, Option<K>),
+) -> Result<Vec<R>, CallError> {
+    let (mut rows, mut after) = (Vec::new(), first);
+    loop {
+        let (page, next) = read(session.call(&request(after.clone()))?);
+        rows.extend(page);
+        match next {
+            Some(next) if next != after => after = next,
+            _ => return Ok(rows),
+        }
+    }
+}
+
+/// The hits of one search, or all; and whether more were found than are remembered.
 pub(super) fn all_hits(session: &mut Session, search: Option<u32>) -> Result<(Vec<HitRow>, bool), CallError> {
-    let (mut hits, mut truncated, mut after) = (Vec::new(), false, 0);
-    loop {
-        let page: HitsReply = session.call(&Request::Hits { search, after })?;
-        hits.extend(page.hits);
+    let mut truncated = false;
+    let request = |after| Request::Hits { search, after };
+    let hits = pages(session, 0, request, |page: HitsReply| {
         truncated |= page.truncated;
-        match page.next {
-            Some(next) if next > after => after = next,
-            _ => return Ok((hits, truncated)),
-        }
-    }
+        (page.hits, page.next)
+    })?;
+    Ok((hits, truncated))
 }
 
-/// The downloads of the files of a directory, page by page.
+/// A hit that a text names.
+pub(super) struct Chosen {
+    pub(super) id: u32,
+    pub(super) is_directory: bool,
+}
+
+/// The hits that a text names, in which `all` stands for those of the last search or list.
+pub(super) fn chosen_hits(session: &mut Session, text: &str) -> Result<Result<Vec<Chosen>, Problem>, CallError> {
+    let is_all = |part: &str| part.trim() == "all";
+    let last = if text.split(',').any(is_all) { all_hits(session, Some(LAST_SEARCH))?.0 } else { Vec::new() };
+    // `all` alone needs no other hits than those that it stands for.
+    let others = if text.split(',').all(is_all) { Vec::new() } else { all_hits(session, None)?.0 };
+    let known = || last.iter().chain(&others);
+    let directories: BTreeSet<u32> = known().filter(|hit| hit.directory.is_some()).map(|hit| hit.id).collect();
+    let is_directory = |id| directories.contains(&id);
+    let all = last.iter().map(|hit| hit.id);
+    let ids = parse_ids_of_files(text, &known().map(|hit| hit.id).collect(), all, is_directory);
+    Ok(ids.map(|ids| ids.into_iter().map(|id| Chosen { id, is_directory: is_directory(id) }).collect()))
+}
+
+/// The downloads of the files of a directory.
 pub(super) fn directory_files(session: &mut Session, id: u32) -> Result<Vec<DownloadRow>, CallError> {
-    let (mut rows, mut after) = (Vec::new(), 0);
-    loop {
-        let page: DownloadsReply = session.call(&Request::DirectoryFiles { id, after })?;
-        rows.extend(page.downloads);
-        match page.next {
-            Some(next) if next > after => after = next,
-            _ => return Ok(rows),
-        }
-    }
+    let request = |after| Request::DirectoryFiles { id, after };
+    pages(session, 0, request, |page: DownloadsReply| (page.downloads, page.next))
 }
 
-/// The downloads with a greater id than this, page by page.
-pub(super) fn downloads_after(session: &mut Session, mut after: u32) -> Result<Vec<DownloadRow>, CallError> {
-    let mut rows = Vec::new();
-    loop {
-        let page: DownloadsReply = session.call(&Request::Downloads { after })?;
-        rows.extend(page.downloads);
-        match page.next {
-            Some(next) if next > after => after = next,
-            _ => return Ok(rows),
-        }
-    }
+/// The downloads with a greater id than this.
+pub(super) fn downloads_after(session: &mut Session, after: u32) -> Result<Vec<DownloadRow>, CallError> {
+    pages(session, after, |after| Request::Downloads { after }, |page: DownloadsReply| (page.downloads, page.next))
 }
 
 /// The downloads that a call concerned, and no other: those of its answer, and those for which the answer had no place,
@@ -162,22 +178,14 @@ pub(super) fn uploads(session: &mut Session, asked: &Uploads) -> Result<ExitCode
     watch::show(session, asked.watch, Remark::NoUpload, all_uploads)
 }
 
-/// The uploads in progress, page by page.
+/// The uploads in progress.
 fn all_uploads(session: &mut Session) -> Result<Vec<UploadRow>, CallError> {
-    let (mut rows, mut after) = (Vec::new(), None);
-    loop {
-        let page: UploadsReply = session.call(&Request::Uploads { after: after.clone() })?;
-        rows.extend(page.uploads);
-        match page.next {
-            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
-            _ => return Ok(rows),
-        }
-    }
+    pages(session, None, |after| Request::Uploads { after }, |page: UploadsReply| (page.uploads, page.next.map(Some)))
 }
 
 pub(super) fn files(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut last, mut is_empty) = (None, None, true);
-    let shown = show_pages(session, Request::Files { after: None }, None, |_, page: FilesReply| {
+    let shown = show_pages(session, Request::Files { after: None }, |_, page: FilesReply| {
         share_error = page.share_error;
         is_empty &= page.files.is_empty();
         let next = page.next.filter(|next| Some(next) != last.as_ref());
@@ -205,27 +213,27 @@ pub(super) fn files_until(
     session: &mut Session,
     is_wanted: impl Fn(&FileRow) -> bool,
 ) -> Result<Option<FileRow>, CallError> {
-    let mut after = None;
-    loop {
-        let page: FilesReply = session.call(&Request::Files { after: after.clone() })?;
-        if let Some(found) = page.files.into_iter().find(&is_wanted) {
-            return Ok(Some(found));
-        }
-        match page.next {
-            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
-            _ => return Ok(None),
-        }
-    }
+    let mut found = pages(
+        session,
+        None,
+        |after| Request::Files { after },
+        |page: FilesReply| {
+            let found: Vec<FileRow> = page.files.into_iter().find(&is_wanted).into_iter().collect();
+            let next = page.next.filter(|_| found.is_empty());
+            (found, next.map(Some))
+        },
+    )?;
+    Ok(found.pop())
 }
 
 /// `files --left-out`.
 pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     let (mut share_error, mut unnamed, mut last) = (None, LeftOutCounts::new(), None);
-    let (mut any_link, mut any_outside) = (false, false);
-    let first = Request::LeftOut { after: None };
-    let shown = show_pages(session, first, Some(Remark::NothingLeftOut), |_, page: LeftOutReply| {
+    let (mut any_link, mut any_outside, mut is_empty) = (false, false, true);
+    let shown = show_pages(session, Request::LeftOut { after: None }, |_, page: LeftOutReply| {
         share_error = page.share_error;
         unnamed = page.unnamed;
+        is_empty &= page.left_out.is_empty();
         any_link |= page.left_out.iter().any(|row| row.reason == LeftOutReason::Symlink);
         any_outside |= page.left_out.iter().any(|row| row.reason == LeftOutReason::OutsideSandbox);
         let next = page.next.filter(|next| Some(next) != last.as_ref());
@@ -235,7 +243,11 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     if shown == Reader::Gone {
         return Ok(ExitCode::Done);
     }
-    let advice = [(any_link, Remark::LinksNotFollowed), (any_outside, Remark::OutsideSandbox)];
+    let advice = [
+        (is_empty, Remark::NothingLeftOut),
+        (any_link, Remark::LinksNotFollowed),
+        (any_outside, Remark::OutsideSandbox),
+    ];
     advice.into_iter().filter(|(is_due, _)| *is_due && session.output.is_text()).for_each(|(_, advice)| remark(advice));
     if !unnamed.is_empty() {
         remark(Remark::Unnamed(by_reason(&unnamed)));

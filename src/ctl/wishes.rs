@@ -2,9 +2,11 @@
 
 use super::Session;
 use super::args::{Unwish, Wish, Wishes};
+use super::found::remark_on;
 use super::output::remark;
-use super::query::all_hits;
-use super::values::{BytesArg, as_shown};
+use super::query::{all_hits, pages};
+use super::text;
+use super::values::{BytesArg, as_shown, is_ids};
 use super::wording::Remark;
 use crate::control::{CallError, ExitCode, RawText, Request, SearchStarted, UnwishedReply, WishRow, WishesReply};
 
@@ -12,6 +14,9 @@ use crate::control::{CallError, ExitCode, RawText, Request, SearchStarted, Unwis
 pub(super) fn wish(session: &mut Session, wish: &Wish) -> Result<ExitCode, CallError> {
     let text = RawText::new(as_shown(joined(&wish.text, b" ")));
     let row: WishRow = session.call(&Request::Wish { text, download: wish.download, limit: wish.limit })?;
+    if let Some(why) = row.whole_names {
+        remark(Remark::WholeNames { words: text::name(row.text.as_bytes()), why });
+    }
     session.output.show(&row)?;
     Ok(ExitCode::Done)
 }
@@ -38,32 +43,18 @@ fn hits(session: &mut Session, id: u32) -> Result<ExitCode, CallError> {
         }
         return Ok(ExitCode::NotFound);
     }
-    session.remark_unverified(hits.iter().any(|hit| hit.b3.is_none()));
-    if truncated {
-        remark(Remark::HitsOfOneForgotten);
-    }
+    remark_on(session, &hits, truncated, true);
     Ok(ExitCode::Done)
 }
 
 pub(super) fn all_wishes(session: &mut Session) -> Result<Vec<WishRow>, CallError> {
-    let (mut rows, mut after) = (Vec::new(), 0);
-    loop {
-        let page: WishesReply = session.call(&Request::Wishes { after })?;
-        rows.extend(page.wishes);
-        match page.next {
-            Some(next) if next > after => after = next,
-            _ => return Ok(rows),
-        }
-    }
+    pages(session, 0, |after| Request::Wishes { after }, |page: WishesReply| (page.wishes, page.next))
 }
 
 /// `unwish`: ends some.
 pub(super) fn unwish(session: &mut Session, unwish: &Unwish) -> Result<ExitCode, CallError> {
-    let is_ids = |word: &BytesArg| {
-        let of_ids = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b',' | b'-');
-        word.0 == b"all" || word.0.iter().all(of_ids)
-    };
-    let between: &[u8] = if unwish.which.iter().all(is_ids) { b"," } else { b" " };
+    let are_ids = unwish.which.iter().all(|word| str::from_utf8(&word.0).is_ok_and(is_ids));
+    let between: &[u8] = if are_ids { b"," } else { b" " };
     let which = RawText::new(as_shown(joined(&unwish.which, between)));
     let done: UnwishedReply = session.call(&Request::Unwish { which })?;
     if done.unwished.is_empty() && session.output.is_text() {

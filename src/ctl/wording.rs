@@ -254,9 +254,9 @@ pub(crate) enum Remark {
         "nothing to forget: no download is over, or those that are keep their data; `pyratectl cancel` removes that"
     )]
     NothingToForget,
-    #[error("no download has ended in that time; `pyratectl downloads` shows those that go on")]
-    NoHistory,
-    #[error("earlier ones are not kept any more")]
+    #[error("no download has ended{}; `pyratectl downloads` shows those in progress", if *.is_since { " since then" } else { "" })]
+    NoHistory { is_since: bool },
+    #[error("older downloads are no longer in the event log")]
     HistoryCut,
     #[error("no peer fetches anything now; `pyratectl files` shows what is shared")]
     NoUpload,
@@ -271,6 +271,11 @@ pub(crate) enum Remark {
          searches for its hash (`advertise_addr` in the configuration says where this node is reached)"
     )]
     LinkWithoutPeer,
+    #[error(
+        "a link to a directory needs a peer: no address of this node is known to others yet; set `advertise_addr` in the \
+         configuration"
+    )]
+    DirectoryLinkWithoutPeer,
     #[error("nothing in the shared directory is left out")]
     NothingLeftOut,
     #[error("{} of the shared directory left out; `pyratectl files --left-out` says why", match count {

@@ -229,7 +229,7 @@ keys! {
     download_limit: Size, "0", "", Peer, Reload,
         "bytes a second of all downloads together, as in 10MiB; 0 is no limit";
     limit: Tables<TimedLimit>, "", "none", Peer, Reload,
-        "rate limits for times of the week, which precede the others: a list of tables, each with when and a limit";
+        "rate limits for times of the week, which override the others: a list of tables, each with when and a limit";
     control_socket: Maybe<Path>, "", "in $RUNTIME_DIRECTORY or $XDG_RUNTIME_DIR", AnyNode, NextStart,
         "the Unix socket for pyratectl";
     state_directory: Maybe<Path>, "", "$STATE_DIRECTORY or one below $XDG_STATE_HOME", AnyNode, NextStart,

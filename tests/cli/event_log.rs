@@ -1,6 +1,6 @@
 //! The event log as lines, and a program that is run for each event.
 
-use super::fake::{Fake, Run, finish, run, run_alone, wait_for};
+use super::fake::{Fake, Run, finish, run, run_alone, wait_for, with};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -133,6 +133,28 @@ fn a_program_is_run_for_each_new_event_until_it_succeeds_and_the_next_run_goes_o
     let client = command.current_dir(fake.directory()).env("PATH", "/usr/bin:/bin").spawn().unwrap();
     until("it is done", || position(&state) == done(9));
     end(client, daemon).says(0, "the events 7 to 8 are not kept any more: the program was not run for them");
+}
+
+#[test]
+fn a_program_is_run_for_what_a_wish_has_found() {
+    let fake = Fake::new();
+    let state = fake.directory().join("state");
+    let variables =
+        ["KIND", "WISH", "PEERS", "NAME", "DOWNLOAD", "STATE"].map(|name| format!("[$PYRATE_EVENT_{name}]"));
+    let hook = program(fake.directory(), &format!("echo \"{}\" >>runs", variables.join(" ")));
+    let arguments = ["events", "--exec", &hook, "--state", state.to_str().unwrap()];
+    let daemon = fake.serve(|talk| {
+        talk.answer("event_log", page(&[], Value::Null, Value::Null, 4));
+        let peers = json!(["192.0.2.1:63339", "[2001:db8::1]:5"]);
+        let found = json!({"wish": 9, "peers": peers, "download": null, "state": null});
+        talk.notice(with(event(5, "wish", "blue train.ogg"), found));
+        talk.until_gone();
+    });
+    let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    until("it is done", || position(&state) == done(5));
+    end(client, daemon).says(0, "");
+    let runs = fs::read_to_string(fake.directory().join("runs")).unwrap();
+    assert_eq!(runs, "[wish] [9] [192.0.2.1:63339 [2001:db8::1]:5] [blue train.ogg] [] []\n");
 }
 
 #[test]

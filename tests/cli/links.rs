@@ -63,6 +63,12 @@ fn a_link_without_a_peer_is_remarked() {
         talk.reply(row("a", &[]));
     });
     alone.says(0, "no peer is named in a link");
+    let directory = run(&["link", "a/"], |talk| {
+        talk.expect("link");
+        talk.reply(row("a/", &[]));
+    });
+    directory.says(0, "a link to a directory needs a peer: ");
+    assert!(!directory.err.contains("no peer is named"), "{directory:?}");
 }
 
 #[test]
@@ -88,7 +94,7 @@ fn ids_are_those_of_hits_or_with_an_option_of_downloads() {
     none.says(28, "not an id: 'a'");
     let none = |talk: &mut Talk| drop(talk.answer("downloads", json!({"downloads": [], "next": null})));
     run(&["link", "--downloads", "all"], none).says(3, "'all' selects nothing: no download is remembered");
-    run(&["link", "all"], |talk| (0..2).for_each(|_| hits(talk, json!([])))).says(3, "'all' selects nothing");
+    run(&["link", "all"], |talk| hits(talk, json!([]))).says(3, "'all' selects nothing");
 }
 
 #[test]

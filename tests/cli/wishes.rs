@@ -26,6 +26,11 @@ fn a_wish_is_made() {
         talk.fail(13, "'a b' is wish 7 already");
     })
     .says(13, "pyratectl: 'a b' is wish 7 already\n");
+    let short = run(&["wish", "ab"], |talk| {
+        talk.answer("wish", with(wish(8, "ab"), json!({"whole_names": "too_short"})));
+    });
+    short.gives(0, "wish 8: ab\n");
+    short.says(0, "'ab' is too short to be looked for in names, which takes words of 3 bytes together: only files");
     run_alone(&["wish", "--download"]).says(28, "wish needs a TEXT");
     run_alone(&["wish", "a", "--limit", "0"]).says(28, "a whole number from 1 on");
 }

@@ -78,9 +78,8 @@ impl World {
         let part =
             OpenPart { key, target: spec.target, b3, size, stage, fate, fetches: Default::default(), checked: None };
         disk.parts.insert(download, part);
-        // What one source says of a name may change with its file, and without a hash any content is taken.
-        let is_of_name = |record: &DownloadRecord| record.learnt_from.is_some() || record.b3.is_none();
-        let is_learnt = disk.downloads.get(&download).is_some_and(is_of_name);
+        // What one source says of a name may change with its file.
+        let is_learnt = disk.downloads.get(&download).is_some_and(|record| record.learnt_from.is_some());
         if let Some(b3) = b3
             && !is_learnt
             && *disk.wanted.entry(download).or_insert(b3) != b3

@@ -201,7 +201,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Other,
         "the names of its files take more than 8 MiB; name directories beneath it"
     );
-    FilesMissing { missing: 2, files: 9, name: Some(text(b"a\n")), error: Some(Box::new(Problem::NotThere(peer()))) } => (
+    FilesMissing { missing: 2, files: 9, name: Some(text(b"a\n")), error: Some(Box::new(Problem::NotThere { peer: peer(), name: None })) } => (
         NotFound,
         r#"2 of 9 files cannot be had ("a\n": no such file at [2001:db8::1]:9); the peer is asked again until cancelled"#
     );
@@ -214,16 +214,6 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NamesLeftOut { files: 2, example: text(b"a/../\x1b") } => (
         FileIo,
         r#"2 names of the peer cannot be those of files beneath a directory ("a/../\x1b"); all others are there"#
-    );
-    DirectoriesNotMade { directories: 1, place: "/d/\u{1b}".into() } => (
-        Exists,
-        "1 of its empty directories cannot be made: something else is at '/d/\\x1b', or in the place of a directory above it; \
-         move that away and `pyratectl retry`"
-    );
-    AwaitsHashes { peer: peer(), s: 120 } => (
-        NoSource,
-        "waits for the hashes of [2001:db8::1]:9, which is computing them; after 120 s its list is taken instead, without empty \
-         directories and what may be executed"
     );
     NameLeftOut => (FileIo, "this cannot be the name of a file beneath the directory");
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
@@ -294,7 +284,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
     OutOfReach { blamed: Some((peer(), DialFault::Refused.into())) } => (
         NoSource, "no source is in reach ([2001:db8::1]:9: connection refused); it is tried again until cancelled"
     );
-    NotThere(peer()) => (NotFound, "no such file at [2001:db8::1]:9");
+    NotThere { peer: peer(), name: None } => (NotFound, "no such file at [2001:db8::1]:9");
+    NotThere { peer: peer(), name: Some(file_name(b"a\xff/d")) } => (
+        NotFound, "no such file at [2001:db8::1]:9; if it is a directory, name it [2001:db8::1]:9/a\\xff/d/"
+    );
     AllCorrupt => (Checksum, "every source sent wrong bytes or refused; others are looked for");
     Refused { blamed: None } => (NoSource, "refused by every source; others are looked for");
     Refused { blamed: Some((peer(), SourceFault::Refuses)) } => (

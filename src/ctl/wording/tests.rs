@@ -214,8 +214,9 @@ list!(remarks: Remark as &'static str {
         that";
     NothingToFollow => "nothing to follow: no download is unfinished; `pyratectl downloads` shows all";
     Queued { number: 30, ids: "4-33".into() } => "30 downloads queued: 4-33";
-    NoHistory => "no download has ended in that time; `pyratectl downloads` shows those that go on";
-    HistoryCut => "earlier ones are not kept any more";
+    NoHistory { is_since: true } => "no download has ended since then; `pyratectl downloads` shows those in progress";
+    NoHistory { is_since: false } => "no download has ended; `pyratectl downloads` shows those in progress";
+    HistoryCut => "older downloads are no longer in the event log";
     NoUpload => "no peer fetches anything now; `pyratectl files` shows what is shared";
     NoFile => "no file is shared; put files into the shared directory, then `pyratectl rescan`";
     SharesNothing =>
@@ -223,6 +224,9 @@ list!(remarks: Remark as &'static str {
     LinkWithoutPeer =>
         "no peer is named in a link: no address of this node is known to others yet, or no source is; whoever downloads it \
          searches for its hash (`advertise_addr` in the configuration says where this node is reached)";
+    DirectoryLinkWithoutPeer =>
+        "a link to a directory needs a peer: no address of this node is known to others yet; set `advertise_addr` in the \
+         configuration";
     NothingLeftOut => "nothing in the shared directory is left out";
     LeftOut { count: 1 } => "1 entry of the shared directory left out; `pyratectl files --left-out` says why";
     LeftOut { count: 2 } => "2 entries of the shared directory left out; `pyratectl files --left-out` says why";

@@ -54,15 +54,14 @@ impl PartFiles {
     }
 
     /// The next order for a part file, unless something that works on it must end first. `is_unwritten`: its download is to be
-    /// recorded, before anything of the part file is removed or gets its final name: whatever happens, what is cancelled does
-    /// not come back, and what is complete is known as such.
+    /// recorded, before anything of the part file is removed: whatever happens, what is cancelled does not come back.
     pub(super) fn next_order(&mut self, download: TransferId, is_unwritten: bool) -> Option<PartOrder> {
         let is_written = self.open.get(download).is_some_and(OpenPart::is_written);
         if is_written || self.busy.contains_key(&download) {
             return None;
         }
         let orders = self.waiting.get_mut(&download)?;
-        if is_unwritten && matches!(orders.front(), Some(PartOrder::Commit | PartOrder::Drop(_))) {
+        if is_unwritten && matches!(orders.front(), Some(PartOrder::Drop(_))) {
             return None;
         }
         let order = orders.pop_front();
@@ -147,21 +146,5 @@ impl PartFiles {
             open.and_then(OpenPart::into_file).into_iter().for_each(PartFile::close);
             request.remove()
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is complete must be known as such before it has its final name: nothing else tells it from a file of the user's.
-    #[test]
-    fn a_part_file_gets_its_final_name_after_its_record_is_written() {
-        let (mut parts, download) = (PartFiles::default(), TransferId(1));
-        parts.queue(download, PartOrder::Commit);
-        assert!(parts.next_order(download, true).is_none());
-        assert!(matches!(parts.next_order(download, false), Some(PartOrder::Commit)));
-        parts.queue(download, PartOrder::Close);
-        assert!(matches!(parts.next_order(download, true), Some(PartOrder::Close)), "nothing else waits");
     }
 }

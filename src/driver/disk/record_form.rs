@@ -61,8 +61,6 @@ struct Form {
     member_of: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<DoneForm>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    complete: Option<CompleteForm>,
     /// Of the part file; earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     filesystem: Option<String>,
@@ -105,12 +103,6 @@ struct FailedForm {
 #[derive(Serialize, Deserialize)]
 struct DoneForm {
     verified: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct CompleteForm {
-    b3: String,
-    size: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,7 +171,6 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
             RecordState::Done { verified } => Some(DoneForm { verified }),
             _ => None,
         },
-        complete: record.complete.map(|(b3, size)| CompleteForm { b3: b3.to_string(), size }),
         filesystem: record.spec.filesystem.map(|id| id.to_string()),
         sources: record.sources.iter().filter_map(source).collect(),
         events: event_values(&record.events),
@@ -262,7 +253,6 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         },
         error: form.error,
         bytes_done: form.bytes_done,
-        complete: form.complete.and_then(|form| Some((ContentHash::from_hex(form.b3.as_bytes())?, form.size))),
         place: form.turn.unwrap_or(i64::from(id)),
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
         events: read_events(form.events),
@@ -336,7 +326,6 @@ mod tests {
                     state,
                     error,
                     bytes_done: u64::MAX,
-                    complete: b3.is_none().then_some((ContentHash([8; 32]), 7)),
                     place: if b3.is_some() { 9 } else { -5 },
                     sources: sources.clone(),
                     events: b3.map(|_| event(7)).into_iter().collect(),
@@ -396,7 +385,6 @@ mod tests {
             state: RecordState::Waiting,
             error: None,
             bytes_done: 0,
-            complete: None,
             place: 1,
             sources: (0..64).map(source).collect(),
             events: Vec::new(),

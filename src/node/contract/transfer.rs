@@ -88,9 +88,6 @@ pub struct DownloadRecord {
     pub error: Option<CallError>,
     /// Bytes on the disk, as last known.
     pub bytes_done: u64,
-    /// All bytes are there, have this hash and are so many: from before the file gets its final name, unless `b3` and `size`
-    /// say the same.
-    pub complete: Option<(ContentHash, u64)>,
     /// Its place in the order of turns, among those of all downloads: its id, unless it was moved.
     pub place: i64,
     /// At most 64.

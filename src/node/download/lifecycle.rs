@@ -1,14 +1,17 @@
 //! How a download moves: its turn, its part file, from opening to the final name, and its end.
+//!
+//! A disk that fails stops one download and no other: it is paused, with its cause, and resumes automatically when its
+//! part file can be opened again.
 
 use super::DownloadMachine;
-use super::part::{Found, Known, Open, PartFile, Stop};
+use super::part::{Found, Known, Open, PartFile};
 use super::state::{Download, Life, Outgoing, Progress, Want};
 use crate::control::{Notice, Problem, SourceFault};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
-use crate::node::contract::{Action, CheckedPart, CommittedPart, DiskOutcome, OpenedPart};
+use crate::node::contract::{Action, CheckedPart, CommittedPart, DiskOutcome, OpenedPart, Target};
 use crate::node::cx::{Cx, NodeTimer, Step, Topic};
-use crate::node::limits::CHECKS_FAILED_MAX;
+use crate::node::limits::{CHECKS_FAILED_MAX, PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 use crate::time::Instant;
 use std::net::SocketAddr;
 
@@ -135,10 +138,7 @@ impl DownloadMachine {
             return;
         }
         download.change_part(id, |part| PartFile::Opening(part.into_held()));
-        let complete = download.complete();
-        // Its file may have its final name since before a crash, or after a commit that failed at its end.
-        let b3 = download.want.b3().or(complete.map(|found| found.b3));
-        let (spec, size) = (download.spec.clone(), complete.map(|found| found.size).or(download.size()));
+        let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
 
@@ -190,7 +190,7 @@ impl DownloadMachine {
         if !matches!(download.part(), PartFile::Opening(_)) {
             return;
         }
-        let (received, is_named, complete) = (download.received, download.want == Want::Name, download.complete());
+        let (received, is_named) = (download.received, download.want == Want::Name);
         download.change_part(id, |part| match &outcome {
             // What was known of it before is replaced by what is there.
             Ok(OpenedPart::Ready { resumed, .. }) => {
@@ -204,32 +204,29 @@ impl DownloadMachine {
         });
         let probed = matches!(download.life(), Life::Blocked { .. });
         match (download.life(), outcome) {
-            (Life::Active, Ok(part)) => self.take_part(cx, id, part, complete),
+            (Life::Active, Ok(part)) => self.take_part(cx, id, part),
             // Nobody has proved the size for which there is no room, and others claim less.
             (_, Err(DiskFault::Full)) if download.doubts_size() => {
                 download.claimed_size = None;
                 self.open_part(cx, id);
             }
             (life, Err(fault)) if probed || matches!(life, Life::Active) => self.on_disk_fault(cx, id, fault),
-            (_, Ok(part)) if probed && has_place => self.take_part(cx, id, part, complete),
+            (_, Ok(part)) if probed && has_place => self.take_part(cx, id, part),
             // Its turn is over, or has not come.
             _ if probed => self.requeue_download(cx, id),
             _ => drop(self.settle_part(cx, id)),
         }
     }
 
-    /// Begins with what is there, or resumes. `complete`: what was in the part file before.
-    fn take_part(&mut self, cx: &mut Cx, id: TransferId, part: OpenedPart, complete: Option<Found>) {
+    /// Begins with what is there, or resumes.
+    fn take_part(&mut self, cx: &mut Cx, id: TransferId, part: OpenedPart) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        match (part, complete) {
-            (OpenedPart::AlreadyThere { path }, Some(Found { b3, size, verified })) => {
-                self.finish_download(cx, id, Life::Done { path, size, found: Some(b3), verified, already: false });
-            }
-            (OpenedPart::AlreadyThere { path }, None) => {
+        match part {
+            OpenedPart::AlreadyThere { path } => {
                 let size = download.size().unwrap_or_default();
                 self.finish_download(cx, id, Life::Done { path, size, found: None, verified: true, already: true });
             }
-            (OpenedPart::Ready { path, filesystem, .. }, _) => {
+            OpenedPart::Ready { path, filesystem, .. } => {
                 download.path = Some(path);
                 let moved = filesystem.is_some() && download.spec.filesystem != filesystem;
                 if moved {
@@ -264,6 +261,13 @@ impl DownloadMachine {
         }
         self.open_part(cx, id);
         self.tell_download(cx, id);
+    }
+
+    pub(in crate::node) fn on_part_failed(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        if let Some(open) = self.downloads.get_mut(id).and_then(Download::open_mut) {
+            open.known = Known::default();
+            self.on_disk_fault(cx, id, fault);
+        }
     }
 
     /// Everything is there: it is checked before it counts. `streamer`: who sent it, if nothing but
@@ -309,15 +313,7 @@ impl DownloadMachine {
         if let Finding::Good { verified } = finding {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
-            download.change_part(id, |part| PartFile::Committing {
-                known: part.into_known(),
-                found,
-                if_it_fails: None,
-            });
-            if download.recorded.content != Some((found.b3, found.size)) {
-                // After a crash the next run recognizes by it a file that has its final name.
-                self.remember_download(cx, id);
-            }
+            download.change_part(id, |part| PartFile::Committing { known: part.into_known(), found });
             cx.out.act(Action::CommitPart { download: id });
             return self.tell_download(cx, id);
         }
@@ -368,8 +364,8 @@ impl DownloadMachine {
         outcome: DiskOutcome<CommittedPart>,
     ) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let PartFile::Committing { found, if_it_fails, .. } = download.part() else { return };
-        let (Found { b3, size, verified }, if_it_fails) = (*found, *if_it_fails);
+        let PartFile::Committing { found, .. } = download.part() else { return };
+        let Found { b3, size, verified } = *found;
         match outcome {
             Ok(CommittedPart { path, already }) => {
                 download.change_part(id, |_| PartFile::Absent);
@@ -377,15 +373,48 @@ impl DownloadMachine {
             }
             Err(fault) => {
                 download.close(id);
-                match (download.life(), if_it_fails) {
-                    (Life::Active, None) => self.on_disk_fault(cx, id, fault),
-                    (Life::Active, Some(Stop::Pause)) => self.set_life(cx, id, Life::Paused),
-                    (Life::Active, Some(Stop::Cancel)) => self.end_download(cx, id, |shown| Life::Cancelled { shown }),
-                    // It was stopped meanwhile.
-                    _ => drop(self.settle_part(cx, id)),
+                self.on_disk_fault(cx, id, fault);
+            }
+        }
+    }
+
+    /// The disk does not do what this download needs.
+    pub(super) fn on_disk_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        match fault {
+            DiskFault::Exists => {
+                if let Some(place) = self.downloads.get(id).map(Download::place) {
+                    self.fail_download(cx, id, Problem::CannotSave { place, fault });
                 }
+            }
+            DiskFault::NoDescriptor => {
+                let Some(download) = self.downloads.get_mut(id) else { return };
+                download.disk_failures = download.disk_failures.saturating_add(1);
+                let wait = cx.rng.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
+                self.set_waiting(cx, id, cx.now + wait, Problem::NoDescriptor);
                 self.start_downloads(cx);
             }
+            _ => self.pause_for_disk(cx, id, fault),
+        }
+    }
+
+    fn pause_for_disk(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let (Target::Suggested { directory: at, .. }
+        | Target::Within { directory: at, .. }
+        | Target::Exact { path: at, .. }) = &download.spec.target;
+        let why = Problem::DiskStopped { at: at.clone(), fault };
+        let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
+        download.disk_failures = download.disk_failures.saturating_add(1);
+        let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Probe(id));
+        self.set_life(cx, id, Life::Blocked { timer, fault, why });
+        self.start_downloads(cx);
+    }
+
+    /// Tests whether a download that the disk has stopped can resume. It stays paused until that is known.
+    pub(in crate::node) fn probe_disk(&mut self, cx: &mut Cx, id: TransferId) {
+        if self.downloads.get(id).is_some_and(|row| matches!(row.life(), Life::Blocked { .. })) {
+            // If one is under way already, its answer tells as much.
+            self.open_part(cx, id);
         }
     }
 

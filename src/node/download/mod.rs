@@ -19,7 +19,6 @@ mod copying;
 mod crawling;
 mod directories;
 mod discovery;
-mod disk_faults;
 mod endgame;
 mod fetch;
 mod finding;

@@ -5,7 +5,6 @@
 
 use super::DownloadMachine;
 use super::begin::{Wanted, read_output};
-use super::part::Stop;
 use super::remembering::{Answering, Outcome};
 use super::source::Source;
 use super::state::{Download, Life};
@@ -238,16 +237,15 @@ impl DownloadMachine {
 
     /// Stops a download and keeps what it has. One that is about to get its final name ends well.
     pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
-        let is_stopped = download.life().is_over() || matches!(download.life(), Life::Paused);
-        if !is_stopped && !download.if_commit_fails(Some(Stop::Pause)) {
+        let may_stop =
+            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
+        if self.downloads.get(id).is_some_and(may_stop) {
             self.set_life(cx, id, Life::Paused);
         }
     }
 
     pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.if_commit_fails(None);
         match download.life() {
             Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
             Life::Blocked { fault, .. } => {
@@ -286,11 +284,11 @@ impl DownloadMachine {
     }
 
     /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
-    /// final name, unless the disk fails then.
+    /// final name.
     pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
+        let Some(download) = self.downloads.get(id) else { return };
         let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
-        if !is_over && !download.if_commit_fails(Some(Stop::Cancel)) {
+        if !is_over && !download.is_committing() {
             self.end_download(cx, id, |shown| Life::Cancelled { shown });
         }
     }

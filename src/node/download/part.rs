@@ -25,24 +25,14 @@ pub(super) enum PartFile {
     /// The same, but its download was stopped meanwhile, and takes no notice of the answer.
     Ending(Known),
     /// [`CommitPart`](crate::node::Action::CommitPart) is to be answered.
-    Committing { known: Known, found: Found, if_it_fails: Option<Stop> },
-}
-
-/// What the user has ordered while a file was about to get its final name: it is executed if that fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    Pause,
-    Cancel,
+    Committing { known: Known, found: Found },
 }
 
 /// What a part file that is not open is known to hold.
 #[derive(Debug)]
 pub(super) enum Held {
-    /// So many bytes when an earlier run remembered it, or all and of this content; it was not opened since.
-    Recalled {
-        bytes: u64,
-        found: Option<Found>,
-    },
+    /// So many bytes when an earlier run remembered it; it was not opened since.
+    Recalled(u64),
     Known(Known),
     /// All of it, and it was checked; it could not get its final name.
     Checked(Known, Found),
@@ -97,7 +87,7 @@ impl PartFile {
     /// What is known of it; `None` if it was not opened since an earlier run.
     pub(super) fn known(&self) -> Option<&Known> {
         match self {
-            Self::Absent | Self::Kept(Held::Recalled { .. }) | Self::Opening(Held::Recalled { .. }) => None,
+            Self::Absent | Self::Kept(Held::Recalled(_)) | Self::Opening(Held::Recalled(_)) => None,
             Self::Kept(Held::Known(known) | Held::Checked(known, _)) => Some(known),
             Self::Opening(Held::Known(known) | Held::Checked(known, _)) => Some(known),
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Some(known),
@@ -112,14 +102,14 @@ impl PartFile {
             Self::Kept(held) | Self::Opening(held) => held,
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Held::Known(known),
             Self::Ending(known) => Held::Known(known),
-            Self::Committing { known, found, .. } => Held::Checked(known, found),
+            Self::Committing { known, found } => Held::Checked(known, found),
         }
     }
 
     pub(super) fn into_known(self) -> Known {
         match self.into_held() {
             Held::Known(known) | Held::Checked(known, _) => known,
-            Held::Recalled { .. } => Known::default(),
+            Held::Recalled(_) => Known::default(),
         }
     }
 
@@ -128,7 +118,6 @@ impl PartFile {
         match self {
             Self::Committing { found, .. } => Some(found),
             Self::Kept(Held::Checked(_, found)) | Self::Opening(Held::Checked(_, found)) => Some(found),
-            Self::Kept(Held::Recalled { found, .. }) | Self::Opening(Held::Recalled { found, .. }) => found.as_ref(),
             _ => None,
         }
     }

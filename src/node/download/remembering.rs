@@ -316,17 +316,14 @@ impl Download {
     pub(super) fn record(&mut self, id: TransferId, events: Vec<Rc<EventRow>>) -> DownloadRecord {
         let (state, error) = self.state_to_record();
         self.recorded.state = Some((state, error.clone()));
-        let (size, b3) = (self.progress().1.or(self.size()), self.want.b3());
-        let complete = self.complete().map(|found| (found.b3, found.size)).filter(|_| b3.is_none() || size.is_none());
-        self.recorded.content = complete.or(b3.zip(size));
         let mut bytes_left = RECORD_NAMES_BYTES_MAX;
         let sources = self.sources.iter().map(|source| source.record(&mut bytes_left)).collect();
         DownloadRecord {
             id,
             spec: self.spec.clone(),
             name: self.name.clone(),
-            size,
-            b3,
+            size: self.progress().1.or(self.size()),
+            b3: self.want.b3(),
             learnt_from: match self.want {
                 Want::NamedContent { from, .. } => Some(from),
                 Want::Name | Want::Content(_) => None,
@@ -334,7 +331,6 @@ impl Download {
             state,
             error,
             bytes_done: self.progress().0,
-            complete,
             place: self.place,
             sources,
             events,

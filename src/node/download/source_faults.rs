@@ -355,6 +355,8 @@ impl Download {
         let has_none =
             matches!(source.standing, Standing::Refused) && source.fault == Some(RefusalReason::NoSuchFile.into());
         let is_mistyped = self.want == Want::Name && has_none && source.received == 0;
-        is_mistyped.then_some(Problem::NotThere(source.addr))
+        // Who names a directory may forget the slash; a file of a directory was listed by the peer.
+        let name = self.directory.is_none().then(|| self.name.clone());
+        is_mistyped.then_some(Problem::NotThere { peer: source.addr, name })
     }
 }

@@ -7,7 +7,7 @@
 //! | cancelled | gone, or busy, and goes when its order is answered |
 //! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
-use super::part::{Content, Found, Held, Known, Open, PartFile, Stop};
+use super::part::{Content, Held, Known, Open, PartFile};
 use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
 use crate::fault::DiskFault;
@@ -130,8 +130,6 @@ pub(super) struct Recorded {
     pub(super) problem: Option<Problem>,
     /// What the last record says.
     pub(super) state: Option<(RecordState, Option<CallError>)>,
-    /// The hash and size by which the next run recognizes the file under its final name.
-    pub(super) content: Option<(ContentHash, u64)>,
 }
 
 impl Recorded {
@@ -258,13 +256,9 @@ impl Download {
         let shown = (record.bytes_done, size.filter(|size| *size >= record.bytes_done));
         let part = match record.state {
             RecordState::Failed { keeps_part: false } | RecordState::Done { .. } => PartFile::Absent,
-            _ => {
-                let found = record.complete.map(|(b3, size)| Found { b3, size, verified: want.b3() == Some(b3) });
-                PartFile::Kept(Held::Recalled { bytes: record.bytes_done, found })
-            }
+            _ => PartFile::Kept(Held::Recalled(record.bytes_done)),
         };
-        let content = record.complete.or(record.b3.zip(size));
-        let recorded = Recorded { content, ..Recorded::recalled(record.state, record.error.clone()) };
+        let recorded = Recorded::recalled(record.state, record.error.clone());
         let problem = record.error.map(|error| Problem::Recalled { error });
         let life = match record.state {
             RecordState::Waiting => Life::Queued { waited: problem },
@@ -316,18 +310,9 @@ impl Download {
         self.change_part(id, |part| PartFile::Kept(part.into_held()));
     }
 
-    /// If it is about to get its final name, notes what is to be done should that fail. Says whether it is.
-    pub(super) fn if_commit_fails(&mut self, order: Option<Stop>) -> bool {
-        let PartFile::Committing { if_it_fails, .. } = &mut self.part else { return false };
-        *if_it_fails = order;
-        true
-    }
-
-    /// What a check has found in its part file, if all of that is there and is what is wanted.
-    pub(super) fn complete(&self) -> Option<Found> {
-        let wanted = self.want.b3();
-        let found = self.part.found().filter(|found| wanted.is_none_or(|b3| b3 == found.b3))?;
-        Some(Found { verified: found.verified && wanted.is_some(), ..*found })
+    /// Whether it is about to get its final name.
+    pub(super) fn is_committing(&self) -> bool {
+        matches!(self.part, PartFile::Committing { .. })
     }
 
     /// Whether all of it is there, and is being checked or synced.
@@ -387,9 +372,7 @@ impl Download {
             (Life::Failed { shown, .. } | Life::Cancelled { shown }, _) => return *shown,
             (Life::Done { size, .. }, _) => return (*size, Some(*size)),
             (_, PartFile::Absent) => 0,
-            (_, PartFile::Kept(Held::Recalled { bytes, .. }) | PartFile::Opening(Held::Recalled { bytes, .. })) => {
-                *bytes
-            }
+            (_, PartFile::Kept(Held::Recalled(bytes)) | PartFile::Opening(Held::Recalled(bytes))) => *bytes,
             (_, part) => match (part.known().and_then(Known::content), part) {
                 (Some(content), _) => return (content.bytes_verified(), Some(content.size())),
                 // While it is copied.

@@ -25,12 +25,6 @@ pub(in crate::node) const DIRECTORY_NAMES_SHOWN: usize = 100;
 pub(in crate::node) const DIRECTORY_RETRY_MIN: Duration = Duration::from_secs(60);
 /// Longest such wait.
 pub(in crate::node) const DIRECTORY_RETRY_MAX: Duration = Duration::from_secs(60 * 60);
-/// First wait before a peer is asked again for a manifest of which it has not all hashes yet; doubles.
-pub(in crate::node) const HASHES_ASKED_MIN: Duration = Duration::from_secs(1);
-/// Longest such wait.
-pub(in crate::node) const HASHES_ASKED_MAX: Duration = Duration::from_secs(15);
-/// After so long its list is taken.
-pub(in crate::node) const HASHES_AWAITED_MAX: Duration = Duration::from_secs(120);
 /// The bytes of the names of all files of a directory.
 pub(in crate::node) const DIRECTORY_LIST_BYTES_MAX: usize = 8 << 20;
 

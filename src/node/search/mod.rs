@@ -36,7 +36,7 @@ mod wished;
 
 pub(super) use hit::Hit;
 pub(super) use listings::{HitRef, ListedFile};
-pub(super) use remembered::query_of_user;
+pub(super) use remembered::{query_of_user, whole_names_of};
 
 use super::cx::Cx;
 use crate::control::LimitedReply;

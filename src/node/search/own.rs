@@ -9,12 +9,12 @@ use super::SearchMachine;
 use super::hit::{Hit, NotTaken};
 use super::hits::Hits;
 use super::open::Found;
-use super::remembered::{Wanted, query_of_user};
+use super::remembered::{Wanted, query_of_user, whole_names_of};
 use super::row_shares::senders;
-use crate::control::{Notice, PeerSource, Problem, RawText, SearchStarted, WholeNames};
+use crate::control::{Notice, PeerSource, Problem, RawText, SearchStarted};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
-use crate::library::{Fit, Query, Reach};
+use crate::library::{Fit, Query};
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
 use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
@@ -139,11 +139,7 @@ impl SearchMachine {
         if query.finds_nothing() {
             return Err(Problem::TooShortForType);
         }
-        let whole_names = match query.reach {
-            Reach::Parts => None,
-            Reach::TooShort => Some(WholeNames::TooShort),
-            Reach::TooLong => Some(WholeNames::TooLong),
-        };
+        let whole_names = whole_names_of(&query);
         let rows_max = rows_max.unwrap_or(SEARCH_ROWS_DEFAULT).clamp(1, SEARCH_ROWS_MAX);
         let widest = ttl.unwrap_or(net.cx.config.max_ttl).min(net.cx.config.max_ttl);
         if net.advertised().is_none() && !net.network.is_registering() {

@@ -2,9 +2,9 @@
 //! what filters have dropped.
 
 use super::SearchMachine;
-use crate::control::{Problem, RawText, SearchRow};
+use crate::control::{Problem, RawText, SearchRow, WholeNames};
 use crate::id::SearchId;
-use crate::library::{FILTERS_MAX, FilterFault, Query, types};
+use crate::library::{FILTERS_MAX, FilterFault, Query, Reach, types};
 use crate::node::answer::Answer;
 use crate::node::cx::Cx;
 use crate::node::limits::{FILTERED_COUNTED_MAX, SEARCHES_REMEMBERED_MAX};
@@ -80,6 +80,15 @@ impl SearchMachine {
                 filtered: record.filtered.len() as u64,
             }
         })
+    }
+}
+
+/// Why a search finds files of exactly its name alone, if it does.
+pub(in crate::node) fn whole_names_of(query: &Query) -> Option<WholeNames> {
+    match query.reach {
+        Reach::Parts => None,
+        Reach::TooShort => Some(WholeNames::TooShort),
+        Reach::TooLong => Some(WholeNames::TooLong),
     }
 }
 

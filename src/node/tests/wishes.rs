@@ -3,7 +3,7 @@
 mod records;
 
 use super::rig::*;
-use crate::control::{CallError, EventKind, HitRow, RawText, Reply, Request, WishRow, WishState};
+use crate::control::{CallError, EventKind, HitRow, RawText, Reply, Request, WholeNames, WishRow, WishState};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, QueryId, TransferId};
 use crate::node::Node;
@@ -25,6 +25,15 @@ fn made(answer: Result<Reply, CallError>) -> u32 {
     match answer {
         Ok(Reply::Wish(row)) => row.id,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_wish_of_few_letters_finds_whole_names_alone_and_says_so() {
+    let mut rig = Rig::new(config());
+    for (text, why) in [("ab", Some(WholeNames::TooShort)), ("abc", None)] {
+        wish(&mut rig, text);
+        assert_eq!(rows(&mut rig).last().unwrap().whole_names, why, "{text}");
     }
 }
 

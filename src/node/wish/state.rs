@@ -7,6 +7,7 @@ use crate::network::Network;
 use crate::node::contract::{FoundFile, FoundState, WishRecord};
 use crate::node::cx::Cx;
 use crate::node::limits::{WISH_FOUND_BYTES_MAX, WISH_FOUND_MAX, WISH_FOUND_OF_NETWORK_MAX};
+use crate::node::search::whole_names_of;
 use crate::time::Instant;
 use std::net::SocketAddr;
 
@@ -135,6 +136,7 @@ impl Wish {
             download: self.download,
             limit: self.limit,
             error: self.problem.clone().map(Into::into),
+            whole_names: whole_names_of(&self.query),
         }
     }
 

@@ -1,28 +1,26 @@
 //! The manifest of a directory, which a `p1` peer is asked for before its list (PROTOCOL, part 2, Directories). A peer that has
 //! none for it is asked for its list.
 
-use super::plan::{Members, Plan};
+use super::plan::Plan;
 use super::state::{Asked, Attempt, Described, Stage};
 use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
 use crate::control::Problem;
-use crate::fault::{DialFault, RefusalReason};
+use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::exchanges::Purpose;
 use crate::node::download::DownloadMachine;
-use crate::node::limits::{HASHES_ASKED_MAX, HASHES_ASKED_MIN, HASHES_AWAITED_MAX, ORDER_DOWNLOADS_PER_SLICE};
+use crate::node::limits::ORDER_DOWNLOADS_PER_SLICE;
 use crate::node::network::Net;
 use crate::node::speech::{Evidence, Speech};
-use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message};
-use std::net::SocketAddr;
 
 impl DownloadMachine {
     /// Asks the peers of a directory in turn what is beneath it: all of them, however far an earlier attempt has come.
     pub(super) fn begin_attempt(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        directory.attempt = Attempt { peers_left: directory.others.len(), ..Attempt::default() };
+        directory.attempt = Attempt { peers_left: directory.others.len(), may_come: None };
         self.ask_what_is_beneath(net, id);
     }
 
@@ -137,15 +135,6 @@ impl DownloadMachine {
             (Asked::Manifest, Ok((_, Dialled { response: Response::Manifest(manifest), .. }))) => {
                 self.on_manifest(net, id, *manifest);
             }
-            (Asked::Manifest, Err(fault)) if !self.is_manifest_repeated(id) => {
-                log::debug!(id = id.0, peer:%, error:% = fault; "the manifest broke off; it is asked for again");
-                self.ask_for_manifest_info(net, id);
-            }
-            (Asked::Info, Err(DialFault::Declined(RefusalReason::NotHashed)))
-                if wanted.is_none() && self.may_await_hashes(net.cx.now, id) =>
-            {
-                self.await_hashes(net, id, peer);
-            }
             (Asked::Info, Err(DialFault::Reset)) => {
                 net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
                 self.go_without_manifest(net, id, Some(DialFault::Reset));
@@ -163,27 +152,6 @@ impl DownloadMachine {
         }
     }
 
-    /// Whether the manifest has been asked for again, of this peer and in this attempt. From now on it has.
-    fn is_manifest_repeated(&mut self, id: TransferId) -> bool {
-        let directory = self.directories.get_mut(id);
-        directory.is_none_or(|row| std::mem::replace(&mut row.attempt.is_repeated, true))
-    }
-
-    fn may_await_hashes(&mut self, now: Instant, id: TransferId) -> bool {
-        let Some(directory) = self.directories.get_mut(id) else { return false };
-        let since = *directory.hashes_awaited_since.get_or_insert(now);
-        now.saturating_since(since) < HASHES_AWAITED_MAX
-    }
-
-    /// The peer is still hashing, what it was asked for first: it is asked again.
-    fn await_hashes(&mut self, net: &mut Net, id: TransferId, peer: SocketAddr) {
-        let Some(directory) = self.directories.get_mut(id) else { return };
-        directory.waits = directory.waits.saturating_add(1);
-        let wait = net.cx.rng.back_off(directory.waits, HASHES_ASKED_MIN, HASHES_ASKED_MAX);
-        let why = Problem::AwaitsHashes { peer, s: HASHES_AWAITED_MAX.as_secs() };
-        self.set_directory_waiting(net.cx, id, wait, why);
-    }
-
     fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         let Manifest { entries, files, bytes, b3 } = manifest;
@@ -193,7 +161,7 @@ impl DownloadMachine {
         if entries.is_empty() {
             directory.to_make.push(directory.root.clone());
         }
-        let plan = Plan::new(directory.name.clone(), directory.root.clone());
+        let plan = Plan::new(directory.name.clone(), directory.root.clone(), directory.members.keys());
         let entries = entries.into_iter();
         self.directories.at_work.insert(id);
         self.set_stage(net.cx, id, Stage::Planning { plan: Box::new(plan), entries });
@@ -203,14 +171,14 @@ impl DownloadMachine {
     pub(super) fn plan_manifest(&mut self, net: &mut Net, id: TransferId) -> bool {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             let Some(directory) = self.directories.get_mut(id) else { return false };
-            let Some((plan, entries, members)) = directory.planning_mut() else { return false };
+            let Some((plan, entries)) = directory.planning_mut() else { return false };
             let Some(entry) = entries.next() else { break };
-            if let Some(directory_path) = take_entry(plan, entry, members) {
+            if let Some(directory_path) = take_entry(plan, entry) {
                 directory.to_make.push(directory_path);
             }
         }
         let Some(directory) = self.directories.get_mut(id) else { return false };
-        if directory.planning_mut().is_none_or(|(_, entries, _)| entries.len() > 0) {
+        if directory.planning_mut().is_none_or(|(_, entries)| entries.len() > 0) {
             return true;
         }
         let Stage::Planning { plan, .. } = directory.replace_stage(Stage::Queued) else { return false };
@@ -219,7 +187,7 @@ impl DownloadMachine {
 }
 
 /// The path of an empty directory, if the entry is one that can be made.
-fn take_entry(plan: &mut Plan, entry: ManifestEntry, members: Members) -> Option<FileName> {
+fn take_entry(plan: &mut Plan, entry: ManifestEntry) -> Option<FileName> {
     let ManifestEntry { path, kind } = entry;
     let Some(name) = plan.name_of(&path) else {
         plan.left_out.add(path);
@@ -232,7 +200,7 @@ fn take_entry(plan: &mut Plan, entry: ManifestEntry, members: Members) -> Option
         }
         return path;
     };
-    plan.take(Listed { name, attributes: Some(attributes(size, b3)) }, executable, members);
+    plan.take(Listed { name, attributes: Some(attributes(size, b3)) }, executable);
     None
 }
 

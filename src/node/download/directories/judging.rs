@@ -49,16 +49,13 @@ impl DownloadMachine {
         let (files, done) = (directory.files(), count(Doing::Done));
         let (refused, unsavable) = (count(Doing::Refused), count(Doing::Unsavable));
         let stage = directory.stage();
-        if done == files && directory.unsaved() == 0 {
+        if done == files && directory.left_out.count == 0 {
             let summary = self.summary(cx, id);
             return self.set_stage(cx, id, Stage::Done(summary));
         }
         if done + unsavable == files && !matches!(stage, Stage::Paused) {
             let why = if unsavable > 0 {
                 self.unsavable_problem(id, unsavable, files)
-            } else if let Some(path) = directory.obstructed.first.first() {
-                let place = directory.place_of(path);
-                Problem::DirectoriesNotMade { directories: directory.obstructed.count, place }
             } else {
                 Problem::NamesLeftOut { files: directory.left_out.count, example: directory.left_out.example() }
             };

@@ -1,6 +1,6 @@
 //! The list of the peer, of which a directory is a part.
 
-use super::plan::{LeftOut, Plan};
+use super::plan::Plan;
 use super::state::Stage;
 use crate::control::Problem;
 use crate::id::{ExchangeId, TransferId};
@@ -18,7 +18,7 @@ impl DownloadMachine {
     /// Asks the peer of a directory for its list.
     pub(super) fn ask_for_list(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
-        let plan = Plan::new(directory.name.clone(), directory.root.clone());
+        let plan = Plan::new(directory.name.clone(), directory.root.clone(), directory.members.keys());
         // Base programs ignore what follows `5:`.
         let messages = vec![Message::ListFiles { p1: true }];
         match net.cx.dial_peer(directory.peer, messages, Expect::FileList, Purpose::Directory(id)) {
@@ -37,13 +37,13 @@ impl DownloadMachine {
         let room = self.downloads.room();
         let Some(directory) = self.directories.get_mut(id) else { return };
         let peer = directory.peer;
-        let Some((plan, members)) = directory.plan_mut(exchange) else { return };
+        let Some(plan) = directory.plan_mut(exchange) else { return };
         let evidence = match files.iter().any(|file| file.attributes.is_some()) {
             true => Evidence::Attributes,
             false => Evidence::PlainList,
         };
         for file in files {
-            plan.take(file, false, members);
+            plan.take(file, false);
         }
         let (files, names_bytes) = (plan.added(), plan.names_bytes());
         net.network.note_evidence(net.cx, peer, evidence);
@@ -75,7 +75,7 @@ impl DownloadMachine {
         }
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
         directory.to_make.clear();
-        if plan.is_empty() && directory.members.is_empty() {
+        if plan.is_empty() {
             let name = directory.name.clone();
             return self.set_stage(net.cx, id, Stage::Failed { why: Problem::NothingBeneath { name, peer } });
         }
@@ -97,8 +97,7 @@ impl DownloadMachine {
         }
         let Some(directory) = self.directories.get_mut(id) else { return false };
         let (files, left_out) = plan.into_added();
-        (directory.left_out, directory.obstructed) = (left_out, LeftOut::default());
-        directory.hashes_awaited_since = None;
+        directory.left_out = left_out;
         // Until these are members, a restart asks for the list again.
         let is_more = !files.is_empty() || !directory.to_make.is_empty();
         if is_more && std::mem::take(&mut directory.is_listed) {

@@ -41,7 +41,7 @@ impl DownloadMachine {
         }
         match outcome {
             Ok(in_the_way) => {
-                in_the_way.into_iter().for_each(|path| directory.obstructed.add(path));
+                in_the_way.into_iter().for_each(|path| directory.left_out.add(path));
                 if !self.make_directories(net, id) {
                     self.on_members_added(net.cx, id);
                 }

@@ -27,7 +27,6 @@ impl DownloadMachine {
         let goes_on = match directory.stage() {
             Stage::Planning { .. } => self.plan_manifest(net, id),
             Stage::Adding(_) => self.add_members(net, id),
-            Stage::Retrying { .. } => self.retry_some_members(net.cx, id),
             Stage::Done(_) => self.release_members(net.cx, id),
             _ => false,
         };
@@ -63,7 +62,6 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(id) else { return true };
         let (peer, base, is_fixed) = (directory.peer, directory.base.clone(), directory.wanted.is_some());
         let token = (net.cx.rng.number() >> 32) as u32;
-        let path = file.path.clone();
         let spec = PartSpec {
             target: Target::Within { directory: base, path: file.path, executable: file.executable },
             token,
@@ -83,10 +81,7 @@ impl DownloadMachine {
         let inserted = self.insert_download(net, download);
         let Some(directory) = self.directories.get_mut(id) else { return true };
         match inserted {
-            Some(member) => {
-                directory.members.insert(file.name, member);
-                directory.paths.insert(path);
-            }
+            Some(member) => drop(directory.members.insert(file.name, member)),
             None => directory.tally.remove(&Tally::of(&Life::Queued { waited: None })),
         }
         inserted.is_some()
@@ -96,37 +91,15 @@ impl DownloadMachine {
     pub(super) fn on_members_added(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_listed = true;
-        let has_refused = directory.tally.count(Doing::Refused) > 0;
+        let members: Vec<TransferId> = directory.members.values().copied().collect();
         self.remember_directory(cx, id);
-        if has_refused {
-            self.retry_members(cx, id);
-        } else {
-            self.set_stage(cx, id, Stage::Fetching);
-        }
-    }
-
-    /// Begins to have members fetched again that were refused, or that the disk has stopped.
-    pub(super) fn retry_members(&mut self, cx: &mut Cx, id: TransferId) {
-        self.set_stage(cx, id, Stage::Retrying { after: None });
-        self.directories.at_work.insert(id);
-    }
-
-    /// One slice of that. Says whether there are more.
-    fn retry_some_members(&mut self, cx: &mut Cx, id: TransferId) -> bool {
-        for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
-            let Some(directory) = self.directories.get_mut(id) else { return false };
-            let Some(member) = directory.next_to_retry() else {
-                self.set_stage(cx, id, Stage::Fetching);
-                return false;
-            };
-            match self.downloads.get(member).map(|row| Doing::of(row.life())) {
-                Some(Doing::Refused) => self.retry_download(cx, member),
-                // It is seen to be under way until the disk has answered.
-                Some(Doing::Blocked) => self.set_life(cx, member, Life::Queued { waited: None }),
-                _ => {}
+        self.set_stage(cx, id, Stage::Fetching);
+        for member in members {
+            let is_refused = |row: &Download| Doing::of(row.life()) == Doing::Refused;
+            if self.downloads.get(member).is_some_and(is_refused) {
+                self.retry_download(cx, member);
             }
         }
-        true
     }
 
     /// Forgets the members of a directory that is done. Says whether there are more.

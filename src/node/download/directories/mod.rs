@@ -6,9 +6,8 @@
 //! | describing | the peer is asked for the manifest, if it speaks `p1` (`describing`) | planning, listing, waiting |
 //! | planning | the manifest becomes a plan (`plan`), a slice at a time | adding, waiting, failed |
 //! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, waiting, failed |
-//! | adding | each file of the plan becomes a member, a slice at a time (`members`) | making, retrying, fetching |
-//! | making | the empty directories of the manifest are made (`making`) | retrying, fetching, waiting, failed |
-//! | retrying | the members that were refused are to be fetched again, a slice at a time | fetching |
+//! | adding | each file of the plan becomes a member, a slice at a time (`members`) | making, fetching |
+//! | making | the empty directories of the manifest are made (`making`) | fetching, waiting, failed |
 //! | fetching | the members are fetched like all downloads; only they do so | done, waiting, failed |
 //! | waiting | the list was not to be had, or files were refused: it is asked for again (`judging`) | queued |
 //! | paused | by the user; so are its members | fetching, queued |

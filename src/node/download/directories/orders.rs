@@ -39,7 +39,6 @@ impl DownloadMachine {
         let DirectoryRequest { name, peer, others, manifest } = request;
         let base = output.map_or_else(|| net.cx.config.download_directory.clone(), Path::to_path_buf);
         if let Some(id) = self.directories.same((&name, peer, manifest), &base) {
-            self.try_directory_again(net.cx, id);
             return Ok(id);
         }
         self.make_room_for_directory(net.cx)?;
@@ -55,20 +54,6 @@ impl DownloadMachine {
             self.probe_directory(net.cx, id);
         }
         Ok(id)
-    }
-
-    /// A directory is ordered that is there: what has stopped it may be gone.
-    fn try_directory_again(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(directory) = self.directories.get_mut(id) else { return };
-        let is_blocked = directory.tally.count(Doing::Blocked) > 0;
-        match directory.stage() {
-            Stage::Waiting { .. } => {
-                directory.waits = 0;
-                self.set_stage(cx, id, Stage::Queued);
-            }
-            Stage::Fetching if is_blocked => self.retry_members(cx, id),
-            _ => {}
-        }
     }
 
     fn probe_directory(&mut self, cx: &mut Cx, id: TransferId) {

@@ -4,11 +4,11 @@
 //! another file nor that of a directory on the way to one. A name for which there is no such path is left out, and counted.
 
 use crate::control::RawText;
-use crate::id::{ContentHash, TransferId};
+use crate::id::ContentHash;
 use crate::name::FileName;
 use crate::node::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_NAMES_SHOWN};
 use crate::wire::Listed;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// A file that is to become a member.
@@ -45,31 +45,33 @@ impl LeftOut {
     }
 }
 
-/// The members that are there, which stay where they are: by their names in the share of the peer, and their paths.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Members<'a> {
-    pub(super) names: &'a BTreeMap<FileName, TransferId>,
-    pub(super) paths: &'a BTreeSet<FileName>,
-}
-
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Ends in `/`.
     prefix: FileName,
     root: FileName,
-    /// By path.
-    files: BTreeMap<FileName, Planned>,
+    /// By path; `None` for members that are there already.
+    files: BTreeMap<FileName, (FileName, Option<Planned>)>,
     pub(super) left_out: LeftOut,
+    added: usize,
     names_bytes: usize,
 }
 
 impl Plan {
-    pub(super) fn new(prefix: FileName, root: FileName) -> Self {
-        Self { prefix, root, files: BTreeMap::new(), left_out: LeftOut::default(), names_bytes: 0 }
+    /// `members`: the names of those that are there.
+    pub(super) fn new<'a>(prefix: FileName, root: FileName, members: impl Iterator<Item = &'a FileName>) -> Self {
+        let mut plan =
+            Self { prefix, root, files: BTreeMap::new(), left_out: LeftOut::default(), added: 0, names_bytes: 0 };
+        for name in members {
+            if let Some(path) = plan.path_of(name) {
+                plan.files.insert(path, (name.clone(), None));
+            }
+        }
+        plan
     }
 
     /// Takes a line of the list. Says whether it is beneath the directory.
-    pub(super) fn take(&mut self, file: Listed, executable: bool, members: Members) -> bool {
+    pub(super) fn take(&mut self, file: Listed, executable: bool) -> bool {
         if !file.name.as_bytes().starts_with(self.prefix.as_bytes()) {
             return false;
         }
@@ -77,23 +79,25 @@ impl Plan {
             self.left_out.add(file.name);
             return true;
         };
-        let same = self.files.get(&path).is_some_and(|planned| planned.name == file.name);
-        if same || members.names.contains_key(&file.name) {
-            return true;
+        match self.files.get(&path) {
+            // The same line again.
+            Some((name, _)) if *name == file.name => {}
+            None if self.is_free(path.as_bytes()) => {
+                let (size, b3) = file.attributes.map_or((None, None), |told| (told.size, told.b3));
+                let path_bytes = path.as_bytes().len();
+                let planned = Planned { name: file.name.clone(), path: path.clone(), size, b3, executable };
+                self.files.insert(path, (file.name, Some(planned)));
+                self.added += 1;
+                self.names_bytes += path_bytes;
+            }
+            _ => self.left_out.add(file.name),
         }
-        if !self.is_free(path.as_bytes(), members) {
-            self.left_out.add(file.name);
-            return true;
-        }
-        let (size, b3) = file.attributes.map_or((None, None), |told| (told.size, told.b3));
-        self.names_bytes += path.as_bytes().len();
-        self.files.insert(path.clone(), Planned { name: file.name, path, size, b3, executable });
         true
     }
 
     /// Files that are to become members.
     pub(super) fn added(&self) -> usize {
-        self.files.len()
+        self.added
     }
 
     /// What their names take.
@@ -101,14 +105,14 @@ impl Plan {
         self.names_bytes
     }
 
-    /// Nothing of the list is beneath the directory that is not there.
+    /// Nothing of the list is beneath the directory, nor was before.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.left_out.count == 0
     }
 
     /// The files that are to become members, the last first.
     pub(super) fn into_added(self) -> (Vec<Planned>, LeftOut) {
-        (self.files.into_values().rev().collect(), self.left_out)
+        (self.files.into_values().rev().filter_map(|(_, planned)| planned).collect(), self.left_out)
     }
 
     /// The name in the share of the peer of a path beneath the directory; `None` if that is too long.
@@ -130,20 +134,15 @@ impl Plan {
         FileName::from_bytes(&path)
     }
 
-    /// Whether a path is neither that of another file nor that of a directory on the way to one, and no file is on the way to it.
-    fn is_free(&self, path: &[u8], members: Members) -> bool {
-        let is_file = |at: usize| {
-            path.get(..at).is_some_and(|path| self.files.contains_key(path) || members.paths.contains(path))
-        };
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        if ends.chain([path.len()]).any(is_file) {
+    /// Whether a path is not that of a directory on the way to another file, and no file is on the way to it.
+    fn is_free(&self, path: &[u8]) -> bool {
+        let above = |at: usize| path.get(..at).is_some_and(|above| self.files.contains_key(above));
+        if path.iter().enumerate().any(|(at, &byte)| byte == b'/' && above(at)) {
             return false;
         }
         let beneath = [path, b"/"].concat();
-        let from = (Bound::Included(&beneath[..]), Bound::Unbounded);
-        let planned = self.files.range::<[u8], _>(from).next().map(|(path, _)| path);
-        let next = [planned, members.paths.range::<[u8], _>(from).next()];
-        !next.into_iter().flatten().any(|other| other.as_bytes().starts_with(&beneath))
+        let next = self.files.range::<[u8], _>((Bound::Included(&beneath[..]), Bound::Unbounded)).next();
+        next.is_none_or(|(other, _)| !other.as_bytes().starts_with(&beneath))
     }
 }
 
@@ -156,11 +155,9 @@ mod tests {
     }
 
     fn planned(names: &[&[u8]]) -> (Vec<String>, Vec<String>) {
-        let mut plan = Plan::new(name(b"x/d/"), name(b"d"));
-        let (names_there, paths) = (BTreeMap::new(), BTreeSet::new());
+        let mut plan = Plan::new(name(b"x/d/"), name(b"d"), std::iter::empty());
         for bytes in names {
-            let members = Members { names: &names_there, paths: &paths };
-            plan.take(Listed { name: name(bytes), attributes: None }, false, members);
+            plan.take(Listed { name: name(bytes), attributes: None }, false);
         }
         let (added, left_out) = plan.into_added();
         assert_eq!(left_out.count, left_out.first.len() as u64);
@@ -206,13 +203,11 @@ mod tests {
 
     #[test]
     fn members_keep_their_paths() {
-        let names = BTreeMap::from([(name(b"x/d/a"), TransferId(2)), (name(b"x/d/e/f"), TransferId(3))]);
-        let paths = BTreeSet::from([name(b"d/a"), name(b"d/e/f")]);
-        let mut plan = Plan::new(name(b"x/d/"), name(b"d"));
-        for listed in [&b"x/d/a"[..], b"x/d/a/b", "x/d/\u{202e}a".as_bytes(), b"x/d/e", b"x/d/c", b"x/d/e/f"] {
-            let members = Members { names: &names, paths: &paths };
-            assert!(plan.take(Listed { name: name(listed), attributes: None }, false, members));
+        let members = [name(b"x/d/a")];
+        let mut plan = Plan::new(name(b"x/d/"), name(b"d"), members.iter());
+        for listed in [&b"x/d/a"[..], b"x/d/a/b", b"x/d/c"] {
+            assert!(plan.take(Listed { name: name(listed), attributes: None }, false));
         }
-        assert_eq!((plan.added(), plan.left_out.count), (2, 2));
+        assert_eq!((plan.added(), plan.left_out.count), (1, 1));
     }
 }

@@ -31,7 +31,6 @@ impl DownloadMachine {
             state,
             error,
             bytes_done: 0,
-            complete: None,
             sources: [directory.peer]
                 .iter()
                 .chain(&directory.others)
@@ -41,7 +40,7 @@ impl DownloadMachine {
             events: cx.event_log.of(id),
             // What was left out is in no record: the next run asks for the list again.
             kind: RecordKind::Directory {
-                files: (directory.is_listed && directory.unsaved() == 0).then(|| directory.files()),
+                files: (directory.is_listed && directory.left_out.count == 0).then(|| directory.files()),
             },
         };
         cx.event_log.on_record_ordered(id, revision);
@@ -89,9 +88,6 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(of) else { return };
         directory.tally.add(&Tally::of(row.life()));
         directory.members.insert(row.name.clone(), member);
-        if let Target::Within { path, .. } = &row.spec.target {
-            directory.paths.insert(path.clone());
-        }
     }
 
     /// All members are there: the directories go on.

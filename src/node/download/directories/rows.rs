@@ -156,12 +156,7 @@ impl DownloadMachine {
             name: RawText::new(name.as_bytes()),
             error: Some(Problem::NameLeftOut.into()),
         };
-        let obstructed = |path: &FileName| MissingRow {
-            name: RawText::new(path.as_bytes()),
-            error: Some(Problem::DirectoriesNotMade { directories: 1, place: directory.place_of(path) }.into()),
-        };
         sum.missing.extend(directory.left_out.first.iter().map(left_out));
-        sum.missing.extend(directory.obstructed.first.iter().map(obstructed));
         sum.missing.truncate(DIRECTORY_NAMES_SHOWN);
         let mut left = DIRECTORY_NAMES_BYTES_MAX;
         sum.missing.retain(|row| {
@@ -178,7 +173,7 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get(id) else { return Summary::default() };
         let (sum, files_done) = (self.sum(directory, cx.now), directory.tally.count(Doing::Done));
         Summary {
-            files: directory.files() + directory.unsaved(),
+            files: directory.files() + directory.left_out.count,
             files_done,
             bytes_done: sum.bytes,
             size: sum.size,
@@ -213,10 +208,10 @@ impl DownloadMachine {
         let part = DirectoryPart {
             manifest: row.described.map(|described| described.b3.to_string()),
             files: over
-                .map_or(row.files() + row.unsaved(), |over| over.files)
+                .map_or(row.files() + row.left_out.count, |over| over.files)
                 .max(described.map_or(0, |described| described.files)),
             files_done: over.map_or(count(Doing::Done), |over| over.files_done),
-            files_missing: over.map_or(missing + row.unsaved(), |_| 0),
+            files_missing: over.map_or(missing + row.left_out.count, |_| 0),
             missing: sum.missing,
         };
         let path = (row.named_place == NamedPlace::Good).then(|| RawText::new(row.path().as_os_str().as_bytes()));

@@ -1,6 +1,6 @@
 //! One directory: what it is, what is done for it, and what is known of its records.
 
-use super::plan::{LeftOut, Members, Plan, Planned};
+use super::plan::{LeftOut, Plan, Planned};
 use super::tally::{Doing, Tally};
 use crate::content::ManifestEntry;
 use crate::control::{CallError, DownloadState, Problem};
@@ -10,11 +10,8 @@ use crate::node::contract::{PartSpec, RecordState, Target};
 use crate::node::download::state::{NamedPlace, Recorded};
 use crate::time::Instant;
 use crate::timer::TimerId;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::Bound;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 #[derive(Debug)]
@@ -34,15 +31,9 @@ pub(in crate::node::download) struct Directory {
     stage: Stage,
     /// Its files, by their names in the share of the peer.
     pub(super) members: BTreeMap<FileName, TransferId>,
-    /// The paths of these beneath the directory of downloads.
-    pub(super) paths: BTreeSet<FileName>,
     pub(super) tally: Tally,
     /// Of the last list.
     pub(super) left_out: LeftOut,
-    /// Empty directories of the last manifest, beneath the directory of downloads, whose paths something else has.
-    pub(super) obstructed: LeftOut,
-    /// Since when the peer, which is still hashing, is asked for the manifest again and again.
-    pub(super) hashes_awaited_since: Option<Instant>,
     /// `None` as long as the peer has sent no manifest.
     pub(super) described: Option<Described>,
     /// Directories of the last manifest that are still to be made. The last is next.
@@ -79,10 +70,6 @@ pub(super) enum Stage {
     /// The last is next.
     Adding(Vec<Planned>),
     Making,
-    /// The members that were refused are to be fetched again: those behind this name.
-    Retrying {
-        after: Option<FileName>,
-    },
     Fetching,
     Waiting {
         until: Instant,
@@ -114,8 +101,6 @@ pub(super) struct Attempt {
     pub(super) peers_left: usize,
     /// Why the last of those that may give the manifest later does not give it now.
     pub(super) may_come: Option<Problem>,
-    /// The manifest of this peer broke off, and was asked for once more.
-    pub(super) is_repeated: bool,
 }
 
 /// What the last manifest says.
@@ -160,11 +145,8 @@ impl Directory {
             named_place: NamedPlace::Good,
             stage: Stage::Queued,
             members: BTreeMap::new(),
-            paths: BTreeSet::new(),
             tally: Tally::default(),
             left_out: LeftOut::default(),
-            obstructed: LeftOut::default(),
-            hashes_awaited_since: None,
             described: None,
             to_make: Vec::new(),
             making: 0,
@@ -195,33 +177,21 @@ impl Directory {
             return false;
         }
         self.attempt.peers_left -= 1;
-        self.attempt.is_repeated = false;
         let next = self.others.remove(0);
         let last = std::mem::replace(&mut self.peer, next);
         self.others.push(last);
         true
     }
 
-    pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<(&mut Plan, Members<'_>)> {
-        let members = Members { names: &self.members, paths: &self.paths };
+    pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<&mut Plan> {
         match &mut self.stage {
-            Stage::Listing { exchange, plan } if *exchange == of => Some((plan, members)),
+            Stage::Listing { exchange, plan } if *exchange == of => Some(plan),
             _ => None,
         }
     }
 
-    pub(super) fn planning_mut(&mut self) -> Option<(&mut Plan, &mut std::vec::IntoIter<ManifestEntry>, Members<'_>)> {
-        let members = Members { names: &self.members, paths: &self.paths };
-        if let Stage::Planning { plan, entries } = &mut self.stage { Some((plan, entries, members)) } else { None }
-    }
-
-    /// The next member that may have to be fetched again.
-    pub(super) fn next_to_retry(&mut self) -> Option<TransferId> {
-        let Stage::Retrying { after } = &mut self.stage else { return None };
-        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let (name, member) = self.members.range::<FileName, _>((from, Bound::Unbounded)).next()?;
-        *after = Some(name.clone());
-        Some(*member)
+    pub(super) fn planning_mut(&mut self) -> Option<(&mut Box<Plan>, &mut std::vec::IntoIter<ManifestEntry>)> {
+        if let Stage::Planning { plan, entries } = &mut self.stage { Some((plan, entries)) } else { None }
     }
 
     pub(super) fn adding_mut(&mut self) -> Option<&mut Vec<Planned>> {
@@ -238,18 +208,8 @@ impl Directory {
         self.spec().target.path()
     }
 
-    /// A path beneath the directory of downloads.
-    pub(super) fn place_of(&self, path: &FileName) -> PathBuf {
-        self.base.join(OsStr::from_bytes(path.as_bytes()))
-    }
-
     pub(super) fn files(&self) -> u64 {
         self.members.len() as u64
-    }
-
-    /// Names of the last list or manifest that cannot be saved.
-    pub(super) fn unsaved(&self) -> u64 {
-        self.left_out.count + self.obstructed.count
     }
 
     /// How it stands, as users see it.
@@ -263,7 +223,7 @@ impl Directory {
             _ if has(Doing::Active) => DownloadState::Active,
             Stage::Queued => DownloadState::Queued,
             Stage::Describing { .. } | Stage::Planning { .. } => DownloadState::Active,
-            Stage::Listing { .. } | Stage::Adding(_) | Stage::Making | Stage::Retrying { .. } => DownloadState::Active,
+            Stage::Listing { .. } | Stage::Adding(_) | Stage::Making => DownloadState::Active,
             _ if has(Doing::Queued) => DownloadState::Queued,
             Stage::Waiting { .. } => DownloadState::Retrying,
             Stage::Fetching if has(Doing::Waiting) => DownloadState::Retrying,

@@ -150,7 +150,6 @@ fn which_sources_were_chosen_is_known_after_a_restart() {
             error: None,
             place: 1,
             bytes_done: 0,
-            complete: None,
             sources: vec![source(1, first_is_chosen), source(2, !first_is_chosen)],
             events: Vec::new(),
             kind: RecordKind::File,

@@ -140,6 +140,7 @@ fn each_directory_that_is_ordered_while_a_peer_is_first_asked_has_its_manifest()
 fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
     let faults = [
         DialFault::Declined(RefusalReason::NoSuchFile),
+        DialFault::Declined(RefusalReason::NotHashed),
         DialFault::Declined(RefusalReason::TooLarge),
         DialFault::Reset,
         DialFault::Malformed,
@@ -156,7 +157,6 @@ fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
     rig.succeed(exchange, Response::FileInfo { b3: B3, size: 100 });
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::Corrupt);
-    break_off(&mut rig, DialFault::Corrupt);
     assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
     let mut rig = asked(true);
     let (exchange, ..) = rig.dial();
@@ -168,62 +168,6 @@ fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
     assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
     rig.pass(Duration::from_secs(15));
     describe(&mut rig, tree());
-}
-
-/// The manifest breaks off while it comes.
-fn break_off(rig: &mut Rig, fault: DialFault) {
-    let (exchange, _, message) = rig.dial();
-    assert_eq!(message, Message::MetadataRequest { name: name("x/d/") });
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 100 });
-    let (exchange, ..) = rig.dial();
-    rig.fail(exchange, fault);
-}
-
-#[test]
-fn a_manifest_that_breaks_off_is_asked_for_once_more() {
-    let mut rig = asked(true);
-    break_off(&mut rig, DialFault::Reset);
-    describe(&mut rig, tree());
-    answer_made(&mut rig, Ok(vec![]));
-    all_there(&mut rig);
-    assert_eq!(state(&mut rig, 1), DownloadState::Done);
-    let mut rig = asked(true);
-    for _ in 0..2 {
-        break_off(&mut rig, DialFault::Reset);
-    }
-    assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
-}
-
-#[test]
-fn a_peer_that_is_still_hashing_is_asked_again_for_a_while() {
-    let not_hashed = DialFault::Declined(RefusalReason::NotHashed);
-    let mut rig = asked(true);
-    for _ in 0..2 {
-        let (exchange, ..) = rig.dial();
-        rig.fail(exchange, not_hashed);
-        let waits = row(&mut rig, 1);
-        let told = waits.error.unwrap().message;
-        assert_eq!(waits.state, DownloadState::Retrying);
-        assert!(told.starts_with("waits for the hashes of 10.0.1.1:63339"), "{told}");
-        assert!(waits.retry_in_s.is_some_and(|s| s <= 4), "{:?}", waits.retry_in_s);
-        rig.pass(Duration::from_secs(4));
-    }
-    describe(&mut rig, tree());
-    // One that takes longer is asked for its list.
-    let mut rig = asked(true);
-    let began = rig.now;
-    loop {
-        let (exchange, _, message) = rig.dial();
-        if message == (Message::ListFiles { p1: true }) {
-            break;
-        }
-        rig.fail(exchange, not_hashed);
-        if rig.orders.iter().all(|order| !matches!(order, Action::Dial { .. })) {
-            rig.pass(Duration::from_secs(20));
-        }
-    }
-    let waited = rig.now.saturating_since(began).as_secs();
-    assert!((120..=160).contains(&waited), "{waited} s");
 }
 
 #[test]
@@ -250,16 +194,8 @@ fn what_is_in_the_way_of_a_directory_is_told_and_a_full_disk_is_waited_for() {
     assert_eq!(made(&mut rig), ["d/e/f"]);
     answer_made(&mut rig, Ok(vec![name("d/e/f")]));
     let failed = row(&mut rig, 1);
-    let told = failed.error.unwrap();
-    assert_eq!((failed.state, told.code), (DownloadState::Failed, ExitCode::Exists as i32));
-    assert!(told.message.contains("something else is at '/downloads/d/e/f'"), "{}", told.message);
-    let missing = &failed.directory.unwrap().missing[0];
-    assert_eq!((missing.name.as_bytes(), missing.error.as_ref().unwrap().code), (&b"d/e/f"[..], told.code));
-    // The user has moved it away, and orders the directory again, or has it tried again.
-    order(&mut rig, Request::Retry { ids: "1".into() });
-    describe(&mut rig, tree());
-    answer_made(&mut rig, Ok(vec![]));
-    assert_eq!(state(&mut rig, 1), DownloadState::Done);
+    assert_eq!(failed.state, DownloadState::Failed);
+    assert_eq!(failed.directory.unwrap().missing[0].name.as_bytes(), b"d/e/f");
 }
 
 #[test]

@@ -3,7 +3,6 @@
 mod chaos;
 mod chosen;
 mod claims;
-mod completed;
 mod contacts;
 mod contents;
 mod copying;
@@ -13,7 +12,6 @@ mod described;
 mod directories;
 mod directory_hits;
 mod directory_links;
-mod directory_members;
 mod disks;
 mod events;
 mod forgetting;

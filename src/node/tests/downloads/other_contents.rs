@@ -176,7 +176,6 @@ fn recalled(learnt_from: Option<SocketAddr>) -> Rig {
         error: None,
         place: 1,
         bytes_done: 7 * MIB,
-        complete: None,
         sources,
         events: Vec::new(),
         kind: RecordKind::File,

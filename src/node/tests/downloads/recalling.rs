@@ -19,7 +19,6 @@ pub(super) fn record(id: u32, b3: Option<ContentHash>, state: RecordState) -> Do
         state,
         error: None,
         bytes_done: 0,
-        complete: None,
         place: i64::from(id),
         sources: vec![source(1, true), source(2, false)],
         events: Vec::new(),

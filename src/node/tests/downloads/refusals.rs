@@ -21,7 +21,8 @@ fn a_mistyped_name_fails_at_once_and_names_the_peer() {
     let row = row(&mut rig, 1);
     assert_eq!(row.state, DownloadState::Failed);
     let error = row.error.unwrap();
-    assert_eq!((error.code, error.message.as_str()), (ExitCode::NotFound as i32, "no such file at 10.0.1.1:63339"));
+    let told = "no such file at 10.0.1.1:63339; if it is a directory, name it 10.0.1.1:63339/dir/aa.txt/";
+    assert_eq!((error.code, error.message.as_str()), (ExitCode::NotFound as i32, told));
 }
 
 #[test]

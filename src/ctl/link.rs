@@ -13,7 +13,6 @@ use crate::control::{
 };
 use crate::id::ContentHash;
 use crate::name::Escaped;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Lines about files for which there is no link; all others are counted.

@@ -142,7 +142,7 @@ fn it_takes_a_place_of_several_files() {
 
 #[test]
 fn links_to_all_and_ranges_are_those_to_files() {
-    for (what, ids, pages) in [("3", &[3][..], 1), ("1-4", &[1, 2], 1), ("all", &[1, 2], 2), ("1-3,4", &[1, 2, 4], 1)] {
+    for (what, ids, pages) in [("3", &[3][..], 1), ("1-4", &[1, 2], 1), ("all", &[1, 2], 1), ("1-3,4", &[1, 2, 4], 1)] {
         let links = run(&["link", what], move |talk| {
             (0..pages).for_each(|_| page(talk));
             for id in ids {

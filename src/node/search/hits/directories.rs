@@ -108,19 +108,17 @@ impl Hits {
         let file = Listed { name: path, attributes: None };
         let hit = Hit::new(search, Grouping::Directory, Answer { file, responder: source, from });
         let HitKey::Directory { name, .. } = hit.key() else { return None };
-        let known = self.keys.get(&hit.key()).copied();
-        if known.is_none() && self.files_in.of(search, source, &name).count < FILES_MIN {
-            return None;
-        }
-        match known {
+        let has_files = self.files_in.of(search, source, &name).count >= FILES_MIN;
+        match self.keys.get(&hit.key()).copied() {
             Some(id) => {
-                if self.files_in.of(search, source, &name).count >= FILES_MIN {
+                if has_files {
                     self.grow(now, id, &hit, rows_max);
                 }
                 Some(id)
             }
-            // What has no place is shown by its files, which no row is missing for.
-            None => self.insert(now, hit, rows_max).ok()?.rows().last(),
+            // Without a place it is left out, and the search is not cut by that: its files are rows.
+            None if has_files => self.insert(now, hit, rows_max).ok()?.rows().last(),
+            None => None,
         }
     }
 

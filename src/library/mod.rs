@@ -1,8 +1,10 @@
 //! The index of the shared files: names, sizes and hashes, updated by scans, searched and listed in slices.
 //!
+//! What is shared is looked up in what a requester sees of it ([`View`]).
+//!
 //! Does no I/O: the driver passes [`ScannedFile`]s and hashes to it, and `store` opens the files.
 //!
-//! A share may have a million files, so no call walks the whole index: `Library::sweep`, `Library::search_step` and
+//! A share may have a million files, so no call walks the whole index: `Library::sweep`, `View::search_step` and
 //! `Library::gather_step` process a number of entries and return, and no table grows by copying itself.
 
 mod directory;

@@ -55,7 +55,7 @@ impl UploadMachine {
         self.uploads.check_invariants();
         self.call_backs.check_invariants();
         self.turns.check_invariants();
-        for exchange in self.exchanges() {
+        for exchange in self.exchanges().chain(self.uploads.lists.keys().copied()) {
             assert!(cx.exchanges.workers().is_active(exchange), "{exchange:?} sends with a worker");
         }
     }

@@ -1,7 +1,8 @@
 //! Links: what they say of shared files, hits and downloads, and downloads that they begin.
 
 use super::*;
-use crate::control::{ContentLinkRow, ExitCode, Linkable};
+use crate::control::{ContentLinkRow, EventKind, EventRow, ExitCode, Linkable};
+use crate::node::Node;
 use crate::node::tests::hashing::hash_all;
 
 fn link(rig: &mut Rig, what: Linkable) -> Result<ContentLinkRow, (i32, String)> {
@@ -122,4 +123,22 @@ fn a_new_link_begins_nothing_where_its_content_is_a_download_or_was_one_since() 
     let bad = vec![Selector::NewLink { link: "x".into(), since: 0 }];
     let error = rig.call(Request::Download { what: bad, output: None }).unwrap_err();
     assert_eq!(error.code, ExitCode::Usage as i32);
+}
+
+/// The clock was set back between two downloads of one content.
+#[test]
+fn a_content_was_a_download_since_if_the_latest_of_its_downloads_was() {
+    let begun = |download: u32, time: u64| {
+        let event = EventRow::blank(EventKind::Begun, download.into(), "log".into(), time);
+        let row = EventRow { download: Some(download), b3: Some(B3.to_string()), ..event };
+        (TransferId(download), vec![std::rc::Rc::new(row)])
+    };
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let mut rig = Rig::new(config.clone());
+    let (peers, events) = (remembered_peers(Vec::new()), vec![begun(1, 2_000), begun(2, 1_000)]);
+    let remembered = Remembered { peers, events, download_last: 2, ..Remembered::default() };
+    rig.node = Node::new(rig.now, config, [5; 32], remembered);
+    let new = |since| vec![Selector::NewLink { link: format!("pyrate:b3={B3}&name=a&peer={}", peer(3)), since }];
+    assert_eq!(download(&mut rig, new(1_500)).ids, [0u32; 0]);
+    assert_eq!(download(&mut rig, new(2_001)).ids, [3]);
 }

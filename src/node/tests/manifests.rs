@@ -203,6 +203,10 @@ fn a_network_that_asks_for_many_manifests_neither_delays_another_nor_keeps_it_ou
 fn a_manifest_that_nobody_awaits_any_more_is_not_made() {
     let mut rig = directories(3);
     let gone = ask_only(&mut rig, 900, "192.0.2.1:40000", 0);
+    assert!(rig.node.has_work());
+    rig.node.handle(rig.now, Event::RequestGone { exchange: gone });
+    assert!(!rig.node.has_work(), "it is not made");
+    let gone = ask_only(&mut rig, 900, "192.0.2.1:40000", 0);
     let one_of_two = ask_only(&mut rig, 901, "192.0.2.1:40000", 1);
     let other = ask_only(&mut rig, 902, "192.0.2.2:40000", 1);
     ask_only(&mut rig, 903, "192.0.2.1:40000", 2);

@@ -129,14 +129,26 @@ impl<'a> Escaped<'a> {
     pub(crate) fn path(path: &'a Path) -> Self {
         Self(path.as_os_str().as_bytes())
     }
+
+    /// The same as `to_string`, in one piece if nothing is escaped, as of nearly all names: listings have a million of them.
+    pub(crate) fn to_text(self) -> String {
+        match std::str::from_utf8(self.0) {
+            Ok(text) if stands_as_it_is(text) => text.to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// Whether a text is printable ASCII without `\\`. Looks at all of it: that takes less time than to stop.
+fn stands_as_it_is(text: &str) -> bool {
+    text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~') & (byte != b'\\'))
 }
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             let valid = chunk.valid();
-            // Nearly all names, and each as one piece: listings have a million of them.
-            if valid.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+            if stands_as_it_is(valid) {
                 f.write_str(valid)?;
             } else {
                 valid.chars().try_for_each(|c| match c {
@@ -242,6 +254,14 @@ mod tests {
 
     fn name(bytes: &[u8]) -> FileName {
         FileName::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_text_that_stands_as_it_is_is_no_other_than_the_escaped_one() {
+        for bytes in [&b""[..], b"a name", b"a\\b", b"a\tb", b"\x7f", b"\xff", "na\u{ef}ve \u{202e}".as_bytes()] {
+            assert_eq!(Escaped(bytes).to_text(), Escaped(bytes).to_string());
+        }
+        assert_eq!(Escaped(b"a\\b\x7f").to_text(), "a\\\\b\\x7f");
     }
 
     #[test]

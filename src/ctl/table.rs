@@ -192,42 +192,62 @@ impl Columns {
 
     pub(super) fn header(&self, look: Look) -> String {
         let titles: Vec<&str> = self.titles.iter().map(|title| shown_title(title)).collect();
-        styled(&self.side_by_side(&titles, look), TITLES_STYLE, look)
+        styled(self.side_by_side(&titles, look), TITLES_STYLE, look)
     }
 
     /// One row; the cells hold no control character. What makes it too wide is cut.
     pub(super) fn row(&self, tone: Tone, cells: &[String], look: Look) -> String {
-        styled(&self.side_by_side(cells, look), tone.style(), look)
+        styled(self.side_by_side(cells, look), tone.style(), look)
     }
 
     fn side_by_side<C: AsRef<str>>(&self, cells: &[C], look: Look) -> String {
-        let mut line = String::new();
+        let mut line =
+            String::with_capacity(cells.iter().map(|cell| cell.as_ref().len()).sum::<usize>() + total_of(&self.widths));
         for ((cell, title), &width) in cells.iter().zip(&self.titles).zip(&self.widths) {
             let is_cut = look.width.is_some() && may_be_cut(title);
             let cell = if is_cut { cut_cell(cell.as_ref(), width, title, look) } else { cell.as_ref().into() };
             let fill = width.saturating_sub(width_of(&cell));
             let (before, after) = if title.starts_with('>') { (fill, GAP) } else { (0, fill + GAP) };
-            line.extend(std::iter::repeat_n(' ', before));
+            pad(&mut line, before);
             line.push_str(&cell);
-            line.extend(std::iter::repeat_n(' ', after));
+            pad(&mut line, after);
         }
         line
     }
 }
 
+/// Appends so many spaces.
+fn pad(line: &mut String, mut count: usize) {
+    const SPACES: &str = "                                ";
+    while count > 0 {
+        let piece = count.min(SPACES.len());
+        line.push_str(&SPACES[..piece]);
+        count -= piece;
+    }
+}
+
 /// How many columns of the terminal a text takes.
 fn width_of(text: &str) -> usize {
-    // Nearly all texts are printable ASCII, where nothing has to be looked up.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) { text.len() } else { measure_text_width(text) }
+    // Nearly all texts are printable ASCII, where nothing has to be looked up, and hashes are, up to where they are cut.
+    let (plain, cut) = text.strip_suffix('…').map_or((text, 0), |plain| (plain, 1));
+    let is_plain = plain.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'));
+    if is_plain { plain.len() + cut } else { measure_text_width(text) }
 }
 
 /// The graphic rendition (ECMA-48) of the line of titles.
 const TITLES_STYLE: &str = "1";
 
 /// A line, cut at the width of the terminal, with its end.
-fn styled(line: &str, style: &str, look: Look) -> String {
-    let line = clip(line.trim_end(), look);
-    if look.colour && !style.is_empty() { format!("\x1b[{style}m{line}\x1b[0m\n") } else { line.into_owned() + "\n" }
+fn styled(mut line: String, style: &str, look: Look) -> String {
+    line.truncate(line.trim_end().len());
+    if let Cow::Owned(clipped) = clip(&line, look) {
+        line = clipped;
+    }
+    if look.colour && !style.is_empty() {
+        return format!("\x1b[{style}m{line}\x1b[0m\n");
+    }
+    line.push('\n');
+    line
 }
 
 fn shown_title(title: &str) -> &str {

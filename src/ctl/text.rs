@@ -15,7 +15,7 @@ const HASH_CHARS: usize = 10;
 
 /// A name or path from the network, escaped.
 pub(super) fn name(bytes: &[u8]) -> String {
-    Escaped(bytes).to_string()
+    Escaped(bytes).to_text()
 }
 
 /// Bytes as `1.2 MiB`.
@@ -84,7 +84,9 @@ pub(super) fn word(value: &impl Serialize) -> String {
 
 /// The beginning of a hash, enough for the eye.
 pub(super) fn short_hash(b3: &str, look: Look) -> String {
-    let shown = name(b3.as_bytes());
+    // What is escaped is not shorter than it was.
+    let head = b3.char_indices().nth(HASH_CHARS).map_or(b3, |(end, _)| &b3[..end]);
+    let shown = name(head.as_bytes());
     let ellipsis = look.ellipsis();
     match shown.char_indices().nth(HASH_CHARS - ellipsis.chars().count()) {
         Some((end, _)) => format!("{}{ellipsis}", &shown[..end]),

@@ -116,10 +116,33 @@ impl Audience {
     /// Whether a peer with this address belongs to it.
     pub fn has(&self, peer: IpAddr) -> bool {
         let Some(ranges) = &self.0 else { return true };
-        let peer = peer.to_canonical();
-        let at = ranges.partition_point(|range| range.first <= peer);
-        at.checked_sub(1).is_some_and(|at| ranges[at].has(peer))
+        range_with(ranges, peer.to_canonical()).is_some()
     }
+
+    /// The peers that belong to both; nobody, if no peer does.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        let (ranges, others) = match (&self.0, &other.0) {
+            (None, _) => return other.clone(),
+            (_, None) => return self.clone(),
+            (Some(ranges), Some(others)) => (ranges, others),
+        };
+        // Of two ranges that have an address in common, one lies within the other.
+        let within = |inner: &[Range], outer: &[Range]| -> Vec<Range> {
+            let lies_within =
+                |range: &&Range| range_with(outer, range.first).is_some_and(|other| other.prefix <= range.prefix);
+            inner.iter().filter(lies_within).copied().collect()
+        };
+        let mut common = [within(ranges, others), within(others, ranges)].concat();
+        common.sort_unstable();
+        common.dedup();
+        Self(Some(common))
+    }
+}
+
+/// The range that has this address.
+fn range_with(ranges: &[Range], address: IpAddr) -> Option<&Range> {
+    let at = ranges.partition_point(|range| range.first <= address);
+    ranges[..at].last().filter(|range| range.has(address))
 }
 
 impl Range {

@@ -136,3 +136,21 @@ proptest! {
         prop_assert!(hidden <= 3 * (shares.len() + 1), "{} steps over what is hidden", hidden);
     }
 }
+
+#[test]
+fn what_two_audiences_have_in_common_is_for_those_who_belong_to_both() {
+    let of = |ranges: &[&str]| Audience::of(ranges).unwrap_or_default();
+    for (one, other, common) in [
+        (&["10.0.0.0/8"][..], &["10.1.0.0/16", "11.0.0.0/8"][..], &["10.1.0.0/16"][..]),
+        (&["10.0.0.0/8", "fd00::/8"], &["fd12::/16", "10.0.0.0/8", "::1"], &["10.0.0.0/8", "fd12::/16"]),
+        (&["10.0.0.0/8"], &["10.0.0.0/16"], &["10.0.0.0/16"]),
+        (&["0.0.0.0/0"], &["10.0.0.7", "192.0.2.0/24"], &["10.0.0.7", "192.0.2.0/24"]),
+        (&[], &["10.0.0.7"], &["10.0.0.7"]),
+    ] {
+        assert_eq!(of(one).common(&of(other)), of(common), "{one:?} {other:?}");
+        assert_eq!(of(other).common(&of(one)), of(common), "{one:?} {other:?}");
+    }
+    let nobody = of(&["10.0.0.0/8"]).common(&of(&["::/0"]));
+    assert!(!nobody.has("10.0.0.1".parse().unwrap()) && !nobody.has("::1".parse().unwrap()));
+    assert_eq!(Audience::all().common(&Audience::all()), Audience::all());
+}

@@ -2,7 +2,6 @@
 
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key, UsedBy};
-use super::shares::NamedShare;
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
 use crate::driver::{Facts, RateTimes, Reload};
 use serde_json::Value;
@@ -101,7 +100,11 @@ impl Running {
         for key in KEYS.iter().filter(waits) {
             (key.copy)(&mut merged, &running);
         }
-        merged.share = running.share.iter().map(|share| for_whom_next(share, next)).collect();
+        merged.share = running.share.iter().map(|share| share.until_next_start(&next.share)).collect();
+        if (&merged.local_directory, merged.follow_symlinks) != (&next.local_directory, next.follow_symlinks) {
+            // The next audience is meant for what is shared then.
+            merged.audience = running.audience.common(&next.audience);
+        }
         let uses: Vec<bool> = KEYS.iter().map(|key| merged.uses(key)).collect();
         for (key, _) in KEYS.iter().zip(uses).filter(|(_, uses)| !uses) {
             (key.copy)(&mut merged, &running);
@@ -150,11 +153,6 @@ impl Running {
         let in_force = if self.uses(key) { value(&(key.show)(&bound)) } else { Value::Null };
         waits.then(|| WaitingKey { key: key.name.to_owned(), in_force, next_start: value(&(key.show)(&configured)) })
     }
-}
-
-/// A share that stays as it is until the next start, for those for whom the configuration has it, which may change before.
-fn for_whom_next(share: &NamedShare, next: &Config) -> NamedShare {
-    next.share.iter().find_map(|other| share.for_whom_is(other)).unwrap_or_else(|| share.clone())
 }
 
 fn changed(key: &Key, before: &Config, after: &Config) -> Option<ChangedKey> {

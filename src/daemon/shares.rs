@@ -20,10 +20,16 @@ pub struct NamedShare {
 }
 
 impl NamedShare {
-    /// As the share is, for those for whom this other one is, if nothing else differs.
-    pub(super) fn for_whom_is(&self, other: &Self) -> Option<Self> {
-        let changed = Self { audience: other.audience.clone(), ..self.clone() };
-        (changed == *other).then_some(changed)
+    /// As the share is until the next start, for those for whom it is in this configuration: who gives a share that is another one
+    /// from the next start an audience too does not mean that one for what is shared now, so both audiences must have them.
+    pub(super) fn until_next_start(&self, next: &[Self]) -> Self {
+        let same_path = next.iter().find(|other| other.path == self.path);
+        let Some(next) = same_path.or_else(|| next.iter().find(|other| other.name == self.name)) else {
+            return self.clone();
+        };
+        let changed = Self { audience: next.audience.clone(), ..self.clone() };
+        let audience = if changed == *next { changed.audience } else { self.audience.common(&next.audience) };
+        Self { audience, ..self.clone() }
     }
 }
 

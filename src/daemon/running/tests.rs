@@ -1,5 +1,6 @@
 use super::*;
 use crate::audience::Audience;
+use crate::daemon::shares::NamedShare;
 use crate::node::contract::BootstrapAddr;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -36,6 +37,28 @@ fn what_waits_is_what_differs_from_what_runs() {
 }
 
 #[test]
+fn the_audience_of_what_is_shared_next_is_not_that_of_what_is_shared_now() {
+    let of = |ranges: &[&str]| Audience::of(ranges).unwrap_or_default();
+    let main = |path: &str, follow_symlinks, ranges: &[&str]| Config {
+        local_directory: path.into(),
+        download_directory: Some("/d".into()),
+        follow_symlinks,
+        audience: of(ranges),
+        ..joined()
+    };
+    let mut running = Running::new(main("/private", true, &["10.0.0.0/8"]));
+    for next in [main("/public", true, &[]), main("/private", false, &[])] {
+        let report = running.apply(&next);
+        assert!(rows(&report).1.contains(&"audience"), "{report:?}");
+        assert_eq!(running.config().audience, of(&["10.0.0.0/8"]), "the next start puts it in force");
+    }
+    running.apply(&main("/public", true, &["10.1.0.0/16", "::1"]));
+    assert_eq!(running.config().audience, of(&["10.1.0.0/16"]), "nobody gains, and who loses it loses it at once");
+    running.apply(&main("/private", true, &["::1"]));
+    assert_eq!(running.config().audience, of(&["::1"]), "the same as now, for others");
+}
+
+#[test]
 fn the_audience_of_a_share_changes_at_once_if_the_share_stays_as_it_is() {
     let share = |path: &str, name: &str, audience: &[&str]| NamedShare {
         path: path.into(),
@@ -50,11 +73,16 @@ fn the_audience_of_a_share_changes_at_once_if_the_share_stays_as_it_is() {
     assert_eq!(rows(&running.apply(&with(&next))), (vec!["share"], vec!["share"]), "the order is that of the start");
     assert_eq!(running.config().share, [next[1].clone(), next[0].clone()]);
     assert_eq!(rows(&running.apply(&with(&before))), (vec!["share"], vec![]));
-    // Of one with another path or name, and one that is not there any more, what was in force stays so.
+    // One that is wider, of a share with another path or name, waits. One that is narrower does not.
     for other in [vec![share("/c", "a", &[]), share("/b", "c", &[])], vec![]] {
         assert_eq!(rows(&running.apply(&with(&other))), (vec![], vec!["share"]));
         assert_eq!(running.config().share, before);
     }
+    let other = [share("/c", "a", &["10.1.0.0/16"]), share("/b", "c", &["10.2.0.0/16", "::1"])];
+    assert_eq!(rows(&running.apply(&with(&other))), (vec!["share"], vec!["share"]));
+    let narrow = [share("/a", "a", &["10.1.0.0/16"]), share("/b", "b", &["10.2.0.0/16"])];
+    assert_eq!(running.config().share, narrow);
+    running.apply(&with(&before));
     let wide = [share("/a", "a", &[]), share("/b", "b", &["10.0.0.0/8"]), share("/new", "new", &[])];
     assert_eq!(rows(&running.apply(&with(&wide))), (vec!["share"], vec!["share"]));
     assert_eq!(running.config().share, wide[..2]);

@@ -43,6 +43,12 @@ impl Queued {
     pub(crate) fn new(exchange: ExchangeId, messages: &[Message], now: Instant) -> Self {
         Self { exchange, bytes: encode_stream(messages), since: now }
     }
+
+    /// Drops the messages of which nothing is sent. The one of whose bytes `at` ends the sent ones stays whole.
+    fn keep_begun(&mut self, at: usize) {
+        let line = self.bytes[at - 1..].iter().position(|byte| *byte == b'\n');
+        self.bytes.truncate(line.map_or(self.bytes.len(), |length| at + length));
+    }
 }
 
 #[derive(Debug)]
@@ -119,9 +125,12 @@ impl StreamLink {
         Ok(())
     }
 
-    /// Removes the messages of an exchange, unless sending them has begun. Returns whether it did.
+    /// Removes the messages of an exchange, but for those of which sending has begun. Returns whether it has removed all.
     pub(crate) fn withdraw(&mut self, exchange: ExchangeId) -> bool {
         let begun = usize::from(self.at > 0);
+        if let Some(first) = self.queue.front_mut().filter(|first| begun > 0 && first.exchange == exchange) {
+            first.keep_begun(self.at);
+        }
         let place = self.queue.iter().skip(begun).position(|queued| queued.exchange == exchange);
         place.and_then(|place| self.queue.remove(place + begun)).is_some()
     }
@@ -277,6 +286,26 @@ mod tests {
         let sent = [ExchangeId::Outbound(2), ExchangeId::Outbound(4)];
         assert!(matches!(rig.next(), Step::Report(Report::Sent(reported)) if reported == sent));
         rig.expect_received(&[line(1), line(2), line(4)].concat());
+    }
+
+    #[test]
+    fn of_withdrawn_messages_the_one_that_has_begun_is_sent_whole() {
+        let search = |n| {
+            let Queued { bytes, .. } = queued(n);
+            bytes
+        };
+        for (sent, rest) in [(line(2).len() + 3, line(3)[3..].to_owned()), (line(2).len(), String::new())] {
+            let mut rig = Rig::open();
+            rig.next();
+            rig.expect_received(&line(1));
+            rig.link.push(Queued { bytes: [search(2), search(3), search(4)].concat(), ..queued(9) }).unwrap();
+            rig.link.at = sent;
+            assert!(!rig.link.withdraw(ExchangeId::Outbound(9)));
+            rig.link.push(queued(5)).unwrap();
+            let both = [ExchangeId::Outbound(9), ExchangeId::Outbound(5)];
+            assert!(matches!(rig.next(), Step::Report(Report::Sent(reported)) if reported == both));
+            rig.expect_received(&[rest, line(5)].concat());
+        }
     }
 
     #[test]

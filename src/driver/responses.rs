@@ -153,10 +153,14 @@ impl Driver {
     /// The file of an order, as the library or the order knows it. A name that is not in the library is not served.
     fn expected(&self, order: &Action) -> Result<(FileName, FileMeta), DiskFault> {
         match order {
-            Action::SendRange { exchange, file, .. } => {
-                Ok((file.name.clone(), self.net.begun_of(*exchange).unwrap_or(file.meta)))
+            Action::SendRange { exchange, file, .. } | Action::SendMetadata { exchange, file, .. } => {
+                let requester = self.requester_of(order).ok_or(DiskFault::Missing)?.addr;
+                if !self.node.library().seen_by(requester).admits(file.name.as_bytes()) {
+                    return Err(DiskFault::Missing);
+                }
+                let begun = matches!(order, Action::SendRange { .. }).then(|| self.net.begun_of(*exchange)).flatten();
+                Ok((file.name.clone(), begun.unwrap_or(file.meta)))
             }
-            Action::SendMetadata { file, .. } => Ok((file.name.clone(), file.meta)),
             Action::SendFile { to, name, .. } | Action::CallBack { to, name, .. } => {
                 let known = self.node.library().seen_by(*to).get(name.as_bytes()).ok_or(DiskFault::Missing)?;
                 Ok((name.clone(), known.meta))

@@ -6,7 +6,7 @@ use crate::left_out::LeftOutReason;
 use crate::name::FileName;
 use nix::sys::stat::{FileStat, fstat, stat};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Device and inode.
 pub(super) type Identity = (u64, u64);
@@ -18,6 +18,8 @@ pub(crate) struct OwnFiles {
     files: Vec<Identity>,
     /// Other shares, with everything beneath them: they have names of their own.
     shares: Vec<Identity>,
+    /// Their paths, without links where that is known: a share that cannot be examined now is recognised by it.
+    share_paths: Vec<PathBuf>,
     /// What the names of files in other shares begin with.
     names: Vec<FileName>,
     /// The directory and the name of each log. Rotated logs have longer names in the same directory.
@@ -30,8 +32,9 @@ impl OwnFiles {
         self.directories.extend(stat(path).ok().map(|found| identity(&found)));
     }
 
-    /// Excludes another share, if it exists.
+    /// Excludes another share.
     pub(crate) fn share(&mut self, path: &Path) {
+        self.share_paths.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
         self.shares.extend(stat(path).ok().map(|found| identity(&found)));
     }
 
@@ -64,8 +67,11 @@ impl OwnFiles {
 
     /// Why a path, which has no links, is left out, if it leads into one of the directories, or to it.
     pub(super) fn of_path(&self, path: &Path) -> Option<LeftOutReason> {
-        if self.directories.is_empty() && self.shares.is_empty() {
+        if self.directories.is_empty() && self.share_paths.is_empty() {
             return None;
+        }
+        if self.share_paths.iter().any(|share| path.starts_with(share)) {
+            return Some(LeftOutReason::SharedAlready);
         }
         path.ancestors().find_map(|path| self.of_directory(&stat(path).ok()?))
     }

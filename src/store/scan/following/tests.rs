@@ -259,6 +259,17 @@ fn what_cannot_be_followed_is_named_with_the_reason() {
 }
 
 #[test]
+fn what_another_share_has_is_left_out_though_that_share_could_not_be_examined() {
+    let disk =
+        Disk::new(&[], &[("share/all", "../later"), ("share/deep", "../later/a"), ("share/file", "../later/a/x")]);
+    let mut own = OwnFiles::default();
+    own.share(&disk.path("later"));
+    disk.add("later/a/x");
+    let expected = ["all: SharedAlready", "deep: SharedAlready", "file: SharedAlready"];
+    assert_eq!(disk.scan_without(own), (vec![], expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
 fn links_and_directories_are_followed_up_to_a_number() {
     let disk = Disk::new(&[], &[]);
     for n in 0..17 {

@@ -68,10 +68,12 @@ impl<'a> View<'a> {
         files.filter_map(|(name, shared)| Some((FileName::from_bytes(name)?, shared))).collect()
     }
 
-    /// The directories by name, from the first one after `after`, in which nothing is shared.
-    pub(crate) fn empty_after(self, after: &[u8]) -> impl Iterator<Item = &'a FileName> {
+    /// The directories by name beneath a directory, which ends in `/`, in which nothing is shared: from the first one after
+    /// `after`. What is beneath a directory has one audience, so that none of others are passed over one by one.
+    pub(crate) fn empty_beneath(self, prefix: &'a [u8], after: &[u8]) -> impl Iterator<Item = &'a [u8]> {
         let from = self.empty.partition_point(|name| name.as_bytes() <= after);
-        self.empty[from..].iter().filter(move |name| self.admits(name.as_bytes()))
+        let after = if self.admits(prefix) { &self.empty[from..] } else { &[] };
+        after.iter().map(FileName::as_bytes).take_while(move |name| name.starts_with(prefix))
     }
 
     /// Whether nothing is shared in this directory, which is shared itself.

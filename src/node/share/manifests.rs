@@ -242,17 +242,16 @@ impl Writing {
 
 /// The files and empty directories beneath a directory after a path, in the order of their paths.
 fn beneath<'a>(view: View<'a>, prefix: &'a [u8], after: &'a [u8]) -> impl Iterator<Item = Next<'a>> {
-    let is_beneath = |path: &[u8]| path.starts_with(prefix);
-    let files = view.files_after(after).take_while(move |(path, _)| is_beneath(path)).map(|(path, file)| Next {
-        path,
-        kind: file.b3.ok_or(Refusal::NotHashed).map(|b3| EntryKind::File {
-            size: file.meta.size,
-            b3,
-            executable: file.executable,
-        }),
-    });
-    let empty = view.empty_after(after).map(FileName::as_bytes).take_while(move |path| is_beneath(path));
-    let empty = empty.map(|path| Next { path, kind: Ok(EntryKind::EmptyDirectory) });
+    let files =
+        view.files_after(after).take_while(move |(path, _)| path.starts_with(prefix)).map(|(path, file)| Next {
+            path,
+            kind: file.b3.ok_or(Refusal::NotHashed).map(|b3| EntryKind::File {
+                size: file.meta.size,
+                b3,
+                executable: file.executable,
+            }),
+        });
+    let empty = view.empty_beneath(prefix, after).map(|path| Next { path, kind: Ok(EntryKind::EmptyDirectory) });
     let (mut files, mut empty) = (files.peekable(), empty.peekable());
     std::iter::from_fn(move || match (files.peek(), empty.peek()) {
         (Some(file), Some(directory)) if directory.path < file.path => empty.next(),

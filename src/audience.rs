@@ -24,6 +24,8 @@ pub enum Requester {
     Owner,
     /// A peer with this address.
     Peer(IpAddr),
+    /// Any peer, whatever its address: sees what is for all.
+    Anybody,
 }
 
 impl From<SocketAddr> for Requester {
@@ -117,6 +119,14 @@ impl Audience {
     pub fn has(&self, peer: IpAddr) -> bool {
         let Some(ranges) = &self.0 else { return true };
         range_with(ranges, peer.to_canonical()).is_some()
+    }
+
+    pub(crate) fn is_for(&self, requester: Requester) -> bool {
+        match requester {
+            Requester::Owner => true,
+            Requester::Peer(peer) => self.has(peer),
+            Requester::Anybody => self.0.is_none(),
+        }
     }
 
     /// The peers that belong to both; nobody, if no peer does.
@@ -246,9 +256,9 @@ impl Audiences {
         self.main.has(peer) && !next.main.has(peer) || names.map(|name| &**name).any(is_lost)
     }
 
-    /// Whether a peer sees the file of this name, or from where on it may see one.
-    pub(crate) fn sight(&self, peer: IpAddr, name: &[u8]) -> Sight {
-        if self.of(name).has(peer) {
+    /// Whether a requester sees the file of this name, or from where on it may see one.
+    pub(crate) fn sight(&self, requester: Requester, name: &[u8]) -> Sight {
+        if self.of(name).is_for(requester) {
             return Sight::Seen;
         }
         let first = first_component(name);
@@ -256,7 +266,7 @@ impl Audiences {
             // The whole name of a share, and what is beneath it, are not side by side: `a!` is between `a` and `a/`.
             let starts =
                 |share: &[u8]| [share.to_vec(), [share, b"/"].concat()].into_iter().find(|start| **start > *name);
-            let seen = self.named.iter().filter(|(_, audience)| audience.has(peer));
+            let seen = self.named.iter().filter(|(_, audience)| audience.is_for(requester));
             return Sight::HiddenUpTo(seen.filter_map(|(share, _)| starts(share)).min().map(Bound::Included));
         }
         Sight::HiddenUpTo(Some(match first.len() < name.len() {

@@ -120,7 +120,7 @@ proptest! {
         let seen: Vec<&str> = names.iter().map(String::as_str).filter(|name| open(name)).collect();
         let (mut met, mut hidden, mut from) = (Vec::new(), 0, Bound::Unbounded);
         while let Some(name) = names.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded)).next() {
-            from = match audiences.sight(peer, name.as_bytes()) {
+            from = match audiences.sight(Requester::Peer(peer), name.as_bytes()) {
                 Sight::Seen => {
                     met.push(name.as_str());
                     Bound::Excluded(name.clone())

@@ -9,7 +9,6 @@ use crate::audience::{Audiences, Requester, Sight};
 use crate::id::ContentHash;
 use crate::name::FileName;
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::ops::Bound;
 
 #[derive(Debug, Clone, Copy)]
@@ -17,15 +16,15 @@ pub struct View<'a> {
     index: &'a Index,
     empty: &'a [FileName],
     /// `None` if everything is seen.
-    limits: Option<(&'a Audiences, IpAddr)>,
+    limits: Option<(&'a Audiences, Requester)>,
 }
 
 impl Library {
     /// What is shared, as far as it is for this requester. For others no more exists.
     pub fn seen_by(&self, requester: impl Into<Requester>) -> View<'_> {
         let limits = match requester.into() {
-            Requester::Peer(peer) if self.audiences.is_restricted() => Some((&self.audiences, peer)),
-            Requester::Peer(_) | Requester::Owner => None,
+            Requester::Owner => None,
+            requester => self.audiences.is_restricted().then_some((&self.audiences, requester)),
         };
         View { index: &self.index, empty: &self.empty, limits }
     }
@@ -39,7 +38,7 @@ impl Library {
 impl<'a> View<'a> {
     /// Whether a file or directory of this name, if there is one, is seen.
     pub(crate) fn admits(&self, name: &[u8]) -> bool {
-        self.limits.is_none_or(|(audiences, peer)| audiences.of(name).has(peer))
+        self.limits.is_none_or(|(audiences, requester)| audiences.of(name).is_for(requester))
     }
 
     pub fn get(&self, name: &[u8]) -> Option<Shared> {
@@ -111,8 +110,8 @@ impl<'a> View<'a> {
         let mut from = from.map(Cow::Borrowed);
         loop {
             let (leaf, at) = self.index.leaf_from(from.as_ref().map(|name| &**name))?;
-            let Some((audiences, peer)) = self.limits else { return Some((leaf, at)) };
-            match audiences.sight(peer, leaf.name(at)) {
+            let Some((audiences, requester)) = self.limits else { return Some((leaf, at)) };
+            match audiences.sight(requester, leaf.name(at)) {
                 Sight::Seen => return Some((leaf, at)),
                 Sight::HiddenUpTo(next) => from = next?.map(Cow::Owned),
             }

@@ -183,7 +183,7 @@ impl Node {
                 Step::SpeechChanged { peer, before, after } => download.on_speech_changed(cx, peer, before, after),
                 Step::Found { found, sought } => download.on_found(&mut Net { cx, network }, &found, sought),
                 Step::FindOwn { download: id, b3 } => {
-                    if let Some(original) = share.library().seen_by(Requester::Owner).file_of_content(b3) {
+                    if let Some(original) = share.library().seen_by(Requester::Anybody).file_of_content(b3) {
                         download.copy_own(cx, id, original);
                     }
                 }

@@ -2,10 +2,11 @@
 
 use super::rig::*;
 use super::wishes::{asked, downloads, file, order, query, recalled, recalled_with, records, replies};
+use crate::audience::{Audience, Audiences};
 use crate::control::{EventKind, EventRow, RawText, Reply, Request, WishState};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
-use crate::node::contract::{Event, FoundFile, FoundState, OpenedPart, Remembered, WishRecord};
+use crate::node::contract::{Event, FoundFile, FoundState, HashedFile, NodeConfig, OpenedPart, Remembered, WishRecord};
 use crate::node::limits::ORDER_DOWNLOADS_PER_SLICE;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,6 +40,23 @@ fn a_download_that_ends_before_its_record_is_written_is_not_begun_again() {
     assert_eq!(downloads(&mut rig), 1);
     let (record, _) = records(&mut rig).pop().expect("saved");
     assert_eq!(record.found[0].state, FoundState::Failed(TransferId(2)));
+}
+
+#[test]
+fn what_is_shared_is_not_downloaded_for_a_wish_unless_its_share_is_not_for_all() {
+    for (audience, expected) in [(Audience::all(), 0), (Audience::of(["192.0.2.0/24"]).unwrap(), 1)] {
+        let mut rig = Rig::among(vec![peer(1)], &[("home/song 1", 9)]);
+        let outcome = Ok(ContentHash([1; 32]));
+        rig.handle(Event::Hashed { files: vec![HashedFile { file: scanned("home/song 1", 9), outcome }] });
+        let audiences = Audiences::new(Audience::all(), [("home", audience)]);
+        let config = NodeConfig { audiences, ..rig.node.config().clone() };
+        rig.handle(Event::Reconfigure(Box::new(config)));
+        rig.call(order("song", true, None)).unwrap();
+        let id = query(&mut rig);
+        rig.hit(&id, peer(1), file("song", 9, 1));
+        rig.pass(Duration::from_secs(1));
+        assert_eq!(downloads(&mut rig), expected);
+    }
 }
 
 fn row(rig: &mut Rig) -> (WishState, [u64; 4]) {

@@ -94,7 +94,7 @@ fn novelty(others: &Others, wish: &Wish, file: &FoundFile) -> Novelty {
     if let Some(at) = wish.found.iter().position(is_same) {
         return Novelty::Known(at);
     }
-    let is_shared = others.share.library().seen_by(Requester::Owner).has_like(&file.name, file.size, file.b3);
+    let is_shared = others.share.library().seen_by(Requester::Anybody).has_like(&file.name, file.size, file.b3);
     let is_fetched = || others.download.has_like(&file.name, file.b3, file.peer);
     if is_shared || is_fetched() { Novelty::Unwanted } else { Novelty::New }
 }

@@ -75,6 +75,20 @@ fn a_content_that_is_shared_is_copied_and_checked_and_nobody_is_asked() {
 }
 
 #[test]
+fn a_content_of_a_share_that_is_not_for_all_is_fetched_as_if_it_were_not_there() {
+    use crate::audience::{Audience, Audiences};
+    let mut rig = with_content(SIZE, 2);
+    share(&mut rig);
+    let audiences = Audiences::new(Audience::all(), [("own", Audience::of(["0.0.0.0/0", "::/0"]).unwrap())]);
+    let config = NodeConfig { audiences, ..rig.node.config().clone() };
+    rig.handle(Event::Reconfigure(Box::new(config)));
+    download(&mut rig, hits("1"));
+    open(&mut rig);
+    assert!(copies(&mut rig).is_empty() && !asks_nobody(&rig));
+    is_fetched(&mut rig);
+}
+
+#[test]
 fn a_copy_of_another_content_is_fetched_instead() {
     let mut rig = copying();
     checked(&mut rig, Ok(CheckedPart { b3: ContentHash([8; 32]), size: SIZE, bad: Vec::new() }));

@@ -9,6 +9,7 @@ use crate::control::{FileRow, Linkable, RawText, Reply, Request};
 use crate::id::ExchangeId;
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::node::contract::{Action, Event, NodeConfig, Refusal, ResponseFault};
+use crate::node::limits::UPLOAD_RATE_MIN;
 use crate::wire::Message;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -286,6 +287,42 @@ fn requests_that_wait_get_what_is_for_them_at_their_turn() {
     let mut turned_down = refused(&mut rig);
     turned_down.sort_unstable_by_key(|(exchange, _)| *exchange);
     assert_eq!(turned_down, waiting.into_iter().map(|exchange| (exchange, Refusal::NoSuchFile)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_request_that_waits_for_the_manifest_of_what_is_not_for_it_any_more_is_not_told_why_there_is_none() {
+    let mut rig = sharing(at_home(), FILES);
+    let exchange = ExchangeId::Inbound(900);
+    let message = Message::MetadataRequest { name: name("home/d/") };
+    // The letter has no hash.
+    rig.node.handle(rig.now, Event::Request { exchange, from: source(1), message });
+    reconfigure(&mut rig, nowhere());
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::NoSuchFile)]);
+}
+
+#[test]
+fn requests_that_wait_for_a_turn_or_a_worker_are_refused_at_once_when_they_ask_for_what_is_for_others() {
+    let elsewhere = || Audiences::new(Audience::all(), [("home", Audience::of(["192.0.2.250"]).unwrap())]);
+    for (max_workers, upload_limit) in [(1, 0), (9, UPLOAD_RATE_MIN)] {
+        let limits = NodeConfig { max_workers, upload_limit, ..config() };
+        let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), audiences: at_home(), ..limits });
+        rig.scan(FILES);
+        hash_all(&mut rig);
+        let first = rig.request(source(2), Message::DownloadRequest { name: name("public/song.ogg") });
+        let mut waiting = vec![
+            rig.request(source(1), Message::DownloadRequest { name: name("home/song.ogg") }),
+            rig.request(source(1), Message::RangeRequest { offset: 0, length: 1, name: name("home/song.ogg") }),
+        ];
+        if max_workers == 1 {
+            waiting.push(rig.request(source(1), Message::MetadataRequest { name: name("home/song.ogg") }));
+        }
+        rig.request(source(1), Message::DownloadRequest { name: name("public/song.ogg") });
+        assert_eq!(served(&mut rig), [first]);
+        reconfigure(&mut rig, elsewhere());
+        let expected: Vec<_> = waiting.into_iter().map(|exchange| (exchange, Refusal::NoSuchFile)).collect();
+        assert_eq!(refused(&mut rig), expected);
+        assert!(aborted(&mut rig).is_empty());
+    }
 }
 
 #[test]

@@ -256,6 +256,11 @@ impl Audiences {
         self.main.has(peer) && !next.main.has(peer) || names.map(|name| &**name).any(is_lost)
     }
 
+    /// Whether a peer sees something that another does not.
+    pub(crate) fn shows_more(&self, peer: IpAddr, other: IpAddr) -> bool {
+        [&self.main].into_iter().chain(self.named.values()).any(|audience| audience.has(peer) && !audience.has(other))
+    }
+
     /// Whether a requester sees the file of this name, or from where on it may see one.
     pub(crate) fn sight(&self, requester: Requester, name: &[u8]) -> Sight {
         if self.of(name).is_for(requester) {

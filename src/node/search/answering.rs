@@ -257,7 +257,11 @@ impl SearchMachine {
         }
         let open = self.open_relayed(net, exchange, sender, &search, ttl);
         if sight == Sight::First {
-            self.begin_answer(net, share, sender, &search, open);
+            // The time of the end would tell the sender whether there are hits for a requester that sees more than the sender, and
+            // that it may only name. These hits may come after the end.
+            let audiences = &net.cx.config.audiences;
+            let awaited_by = open.filter(|_| !audiences.shows_more(requester.ip(), from.ip()));
+            self.begin_answer(net, share, sender, &search, awaited_by);
         }
         if ttl > 0 {
             self.forward_search(net, sender, Search { ttl: ttl - 1, ..search }, plain, open);

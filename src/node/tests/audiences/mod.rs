@@ -4,9 +4,10 @@ mod property;
 
 use super::hashing::{b3_of, hash_all};
 use super::rig::*;
+use super::search_end::said;
 use crate::audience::{Audience, Audiences};
 use crate::control::{FileRow, Linkable, RawText, Reply, Request};
-use crate::id::ExchangeId;
+use crate::id::{ExchangeId, QueryId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};
 use crate::node::contract::{Action, Event, NodeConfig, Refusal, ResponseFault};
 use crate::node::limits::UPLOAD_RATE_MIN;
@@ -287,6 +288,41 @@ fn requests_that_wait_get_what_is_for_them_at_their_turn() {
     let mut turned_down = refused(&mut rig);
     turned_down.sort_unstable_by_key(|(exchange, _)| *exchange);
     assert_eq!(turned_down, waiting.into_iter().map(|exchange| (exchange, Refusal::NoSuchFile)).collect::<Vec<_>>());
+}
+
+#[test]
+fn whoever_names_another_requester_does_not_learn_from_the_end_whether_it_has_hits() {
+    let mut rig = sharing(at_home(), FILES);
+    hash_all(&mut rig);
+    rig.learn_peer(peer(1), crate::control::PeerSource::User);
+    let content = format!("b3={}", b3_of(&scanned("home/song.ogg", 3)));
+    let ask = |rig: &mut Rig, n: u64, text: &str, from, of| {
+        rig.pass(Duration::from_secs(30));
+        rig.request(source(from), query(QueryId::p1_ending(n << 4).as_bytes(), text, peer(of), 0))
+    };
+    for (n, text, sent) in [(1, "nothing", 0), (2, "song", 1), (3, "home/d/letter", 1), (4, content.as_str(), 1)] {
+        let exchange = ask(&mut rig, n, text, 2, 1);
+        assert_eq!((said(&mut rig), hits(&mut rig).len()), (vec![(exchange, false)], sent), "{text}");
+    }
+    let exchange = ask(&mut rig, 5, "song", 1, 1);
+    assert_eq!(said(&mut rig), [], "its own hits are awaited");
+    assert_eq!(hits(&mut rig).len(), 1);
+    assert_eq!(said(&mut rig), [(exchange, false)]);
+}
+
+#[test]
+fn a_second_text_under_the_id_of_a_search_for_others_does_not_tell_either() {
+    let mut rig = sharing(at_home(), FILES);
+    // A neighbour, which the search would need more TTL to reach: the first one reports nothing.
+    [1, 4].into_iter().for_each(|n| rig.learn_peer(peer(n), crate::control::PeerSource::User));
+    for (n, text) in [(1, "nothing"), (2, "letter")] {
+        rig.pass(Duration::from_secs(30));
+        let id = QueryId::p1_ending(n << 4);
+        let first = rig.request(source(2), query(id.as_bytes(), text, peer(1), 0));
+        assert_eq!(said(&mut rig), []);
+        let second = rig.request(source(2), query(id.as_bytes(), "other words", peer(2), 0));
+        assert_eq!(said(&mut rig), [(first, true), (second, true)], "{text}");
+    }
 }
 
 #[test]

@@ -120,10 +120,17 @@ impl Chaos {
             0..=3 => Request::Search { text: RawText::new(world.word()), max: None, ttl: None },
             4 => Request::List { peer },
             5 | 6 => match world.ask(node, Request::Hits { search: None, after: 0 }) {
-                Ok(Reply::Hits(page)) if page.hits.iter().next().is_some() => {
-                    let hits: Vec<_> = page.hits.iter().collect();
-                    let hit = world.random.pick(&hits).id;
-                    Request::Download { what: vec![Selector::Hits(hit.to_string())], output: None }
+                Ok(Reply::Hits(page)) => {
+                    // The disks of this world have files alone.
+                    let files: Vec<u32> =
+                        page.hits.iter().filter(|hit| hit.directory.is_none()).map(|hit| hit.id).collect();
+                    match files.is_empty() {
+                        true => Request::Status,
+                        false => {
+                            let hit = world.random.pick(&files).to_string();
+                            Request::Download { what: vec![Selector::Hits(hit)], output: None }
+                        }
+                    }
                 }
                 _ => Request::Status,
             },

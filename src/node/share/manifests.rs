@@ -116,11 +116,8 @@ impl ShareMachine {
         requester: impl Into<Requester>,
         name: &FileName,
     ) -> Option<Rc<WrittenManifest>> {
-        if !self.library.seen_by(requester).admits(name.as_bytes()) {
-            return None;
-        }
         let changes = self.library.changes();
-        self.manifests.look_up(name, Some(changes))
+        self.look_up(requester.into(), name, Some(changes))
     }
 
     /// The manifest of a directory that was made last, though the share may have changed: whoever asked for its hash just before
@@ -130,10 +127,12 @@ impl ShareMachine {
         requester: impl Into<Requester>,
         name: &FileName,
     ) -> Option<Rc<WrittenManifest>> {
-        if !self.library.seen_by(requester).admits(name.as_bytes()) {
-            return None;
-        }
-        self.manifests.look_up(name, None)
+        self.look_up(requester.into(), name, None)
+    }
+
+    fn look_up(&mut self, requester: Requester, name: &FileName, changes: Option<u64>) -> Option<Rc<WrittenManifest>> {
+        let is_seen = self.library.seen_by(requester).admits(name.as_bytes());
+        if is_seen { self.manifests.look_up(name, changes) } else { None }
     }
 
     /// Has the manifest of a directory made; [`Step::ManifestMade`] follows.

@@ -2,17 +2,16 @@
 
 use super::Session;
 use super::args::Link;
+use super::named::own_or_of_peer;
 use super::output::{complain, remark};
 use super::query::{all_hits, chosen_hits, downloads_after, files_until};
-use super::usage::no_lookup;
-use super::values::{as_shown, is_ids, peer};
+use super::values::is_ids;
 use super::wording::{Failure, Remark};
 use super::{exit_code, listing, text};
 use crate::control::{
     CallError, ContentLinkRow, ExitCode, HitRow, IdForm, Linkable, Problem, RawText, Request, parse_ids,
 };
 use crate::id::ContentHash;
-use crate::name::Escaped;
 use std::net::SocketAddr;
 
 /// Lines about files for which there is no link; all others are counted.
@@ -101,29 +100,11 @@ fn call(session: &mut Session, what: Linkable) -> Outcome {
 
 /// A link to a file or a directory of the own share, or of a peer if there is none of this name.
 fn link_to_named(session: &mut Session, what: &[u8]) -> Outcome {
-    let own = what.strip_prefix(b"./");
-    let name = as_shown(own.unwrap_or(what).to_vec());
-    let shared = call(session, Linkable::Shared { name: RawText::new(name) });
-    let at = what.iter().position(|&byte| byte == b'/').filter(|_| own.is_none());
-    match (&shared, at) {
-        (Err(error), Some(at)) if error.code == ExitCode::NotFound as i32 => {
-            let (host, name) = (String::from_utf8_lossy(&what[..at]), as_shown(what[at + 1..].to_vec()));
-            match peer(&host) {
-                Ok(_) if name.is_empty() => Err(Failure::NoNameAfterPeer.into()),
-                Ok(peer) if name.ends_with(b"/") => {
-                    call(session, Linkable::Directory { peer, name: RawText::new(name) })
-                }
-                Ok(peer) => link_to_file_of(session, peer, name),
-                // What has a colon or a bracket is meant as an address.
-                Err(why) if host.contains([':', '[']) => {
-                    let value = Escaped(what).to_string();
-                    Err(no_lookup(&why).unwrap_or(Failure::BadArgument { value, of: "WHAT".into(), why }).into())
-                }
-                Err(_) => shared,
-            }
-        }
-        _ => shared,
-    }
+    own_or_of_peer(session, (what, "WHAT"), |session, peer, name| match peer {
+        None => call(session, Linkable::Shared { name: RawText::new(name) }),
+        Some(peer) if name.ends_with(b"/") => call(session, Linkable::Directory { peer, name: RawText::new(name) }),
+        Some(peer) => link_to_file_of(session, peer, name),
+    })
 }
 
 /// A link to a file of a peer: by the hits that are remembered, or else by the list of the peer.

@@ -2,46 +2,23 @@
 
 use super::Session;
 use super::args;
+use super::named::own_or_of_peer;
 use super::text;
-use super::values::{as_shown, peer};
 use super::wording::Failure;
 use crate::content::{MANIFEST_BYTES_MAX, Manifest};
 use crate::control::{CallError, ExitCode, ManifestReply, RawText, Request};
-use crate::name::Escaped;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
 pub(super) fn manifest(session: &mut Session, wanted: &args::Manifest) -> Result<ExitCode, CallError> {
-    let bytes = fetch_named(session, &wanted.directory.0)?;
+    let bytes = own_or_of_peer(session, (&wanted.directory.0, "DIR"), fetch)?;
     match &wanted.output {
         Some(path) => save(&path.0, &bytes)?,
         None => drop(session.output.write_bytes(&bytes)?),
     }
     Ok(ExitCode::Done)
-}
-
-/// That of a directory of the own share, or of a peer if there is none of this name.
-fn fetch_named(session: &mut Session, what: &[u8]) -> Result<Vec<u8>, CallError> {
-    let own = what.strip_prefix(b"./");
-    let shared = fetch(session, None, as_shown(own.unwrap_or(what).to_vec()));
-    let at = what.iter().position(|&byte| byte == b'/').filter(|_| own.is_none());
-    match (&shared, at) {
-        (Err(error), Some(at)) if error.code == ExitCode::NotFound as i32 => {
-            let (host, name) = (String::from_utf8_lossy(&what[..at]), as_shown(what[at + 1..].to_vec()));
-            match peer(&host) {
-                Ok(_) if name.is_empty() => Err(Failure::NoNameAfterPeer.into()),
-                Ok(peer) => fetch(session, Some(peer), name),
-                // What has a colon or a bracket is meant as an address.
-                Err(why) if host.contains([':', '[']) => {
-                    Err(Failure::BadArgument { value: Escaped(what).to_string(), of: "DIR".into(), why }.into())
-                }
-                Err(_) => shared,
-            }
-        }
-        _ => shared,
-    }
 }
 
 /// All pages, checked.

@@ -16,7 +16,8 @@
 //! | `watch` | what a command shows, again and again |
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
-//! | `link` | links to contents |
+//! | `link`, `manifest` | links to contents; the manifests of directories |
+//! | `named` | what an argument names, of the own share or of a peer |
 //! | `wishes` | searches that repeat |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
@@ -41,6 +42,7 @@ mod link;
 mod listing;
 mod locate;
 mod manifest;
+mod named;
 mod output;
 mod progress;
 mod query;

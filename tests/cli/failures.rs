@@ -36,6 +36,17 @@ fn a_host_name_that_is_not_found_is_no_mistake_in_the_command_line() {
 }
 
 #[test]
+fn a_host_name_that_stands_for_a_peer_after_the_own_share_is_looked_up_like_others() {
+    for command in ["link", "manifest"] {
+        let failed = run(&[command, "no-such-host.invalid:5/a/"], |talk| {
+            talk.expect(command);
+            talk.fail(3, "not shared");
+        });
+        failed.says(6, "pyratectl: cannot look up 'no-such-host.invalid': ");
+    }
+}
+
+#[test]
 fn a_socket_that_a_dead_daemon_left_is_told_apart() {
     let fake = Fake::new();
     drop(UnixListener::bind(fake.socket()).unwrap());

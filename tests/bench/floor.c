@@ -1,6 +1,9 @@
 /* The floor: a server that does next to nothing but what the kernel asks for. One thread, epoll, sendfile(2).
  *
- * usage: floor FILE...
+ * usage: floor [-c] FILE...
+ *
+ * -c  copies files by pread(2) and write(2), instead of handing their pages out by sendfile(2). A later write to the file
+ *     changes pages that were handed out, even after the reader has acknowledged them.
  *
  * Listens on a free port of 127.0.0.1 and prints it. "4:NAME" is answered with the file of that last component, "1:..."
  * with a list of three peers, and anything else with nothing; then the connection is closed. The files are opened once.
@@ -21,6 +24,7 @@
 #define CONNECTIONS_MAX 65536
 #define EVENTS_MAX 256
 #define SEND_BYTES_MAX (1 << 20)
+#define COPY_BYTES_MAX (128 << 10)
 
 static const char peers[] = "127.0.1.1,4001\n127.0.1.2,4001\n127.0.1.3,4001\n";
 
@@ -37,7 +41,7 @@ struct transfer {
 };
 
 static struct shared *files;
-static int files_len, poll_fd;
+static int copies, files_len, poll_fd;
 static struct transfer transfers[CONNECTIONS_MAX];
 
 static void die(const char *what) {
@@ -51,10 +55,19 @@ static void watch(int fd, uint32_t events, int operation) {
         die("epoll_ctl");
 }
 
+static ssize_t copy(int to, int from, off_t *at) {
+    static char bytes[COPY_BYTES_MAX];
+    ssize_t n = pread(from, bytes, sizeof bytes, *at);
+    if (n > 0 && (n = write(to, bytes, n)) > 0)
+        *at += n;
+    return n;
+}
+
 static void pump(int fd) {
     struct transfer *transfer = &transfers[fd];
     while (transfer->at < transfer->file->size) {
-        ssize_t n = sendfile(fd, transfer->file->fd, &transfer->at, SEND_BYTES_MAX);
+        int file = transfer->file->fd;
+        ssize_t n = copies ? copy(fd, file, &transfer->at) : sendfile(fd, file, &transfer->at, SEND_BYTES_MAX);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0)
@@ -113,6 +126,11 @@ static void accept_all(int listener) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "-c") == 0) {
+        copies = 1;
+        argc--;
+        argv++;
+    }
     files_len = argc - 1;
     files = calloc(argc, sizeof *files);
     for (int i = 0; i < files_len; i++) {

@@ -1,5 +1,6 @@
 """Runs cases in alternating rounds, and prints a table of what they took."""
 
+import mmap
 import os
 import platform
 import statistics
@@ -14,6 +15,9 @@ IDLE_CPU_SECONDS = 0.0002
 IDLE_SECONDS = 0.1
 IDLE_TRIES_MAX = 300
 
+# What stays free when memory is touched.
+LEFT_FREE_BYTES = 1 << 30
+
 
 @dataclass
 class Case:
@@ -23,6 +27,8 @@ class Case:
     # Our case that it is compared with; `None` for our own.
     against: str | None = "pyrate"
     remarks: list = field(default_factory=list)
+    # Of each round, what its clients have used: in the unit of the row.
+    clients: list = field(default_factory=list)
 
 
 @dataclass
@@ -65,6 +71,17 @@ def memory_mib(pid):
     return mib("VmRSS"), mib("RssAnon"), int(fields["Threads"])
 
 
+def touch_memory():
+    """Touches the free memory once. A virtual machine may get memory from its host at the first touch, which takes longer than what is measured."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    size = (int(fields["MemFree"].split()[0]) << 10) - LEFT_FREE_BYTES
+    if size <= 0:
+        return "memory not touched: too little is free"
+    began = time.monotonic()
+    mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
+    return f"{size / 2**30:.1f} GiB of free memory touched in {time.monotonic() - began:.1f} s"
+
+
 def measure(row, rounds, warm_up):
     """Each round runs each case once, and begins with another one. A round to warm up does not count."""
     figures = {case.name: [] for case in row.cases}
@@ -74,20 +91,25 @@ def measure(row, rounds, warm_up):
             figure = case.run()
             if number > 0:
                 figures[case.name].append(figure)
+            else:
+                case.clients.clear()
     return figures
 
 
 def show(row, figures):
     print(f"\n{row.title}")
-    heads = ("case", f"median, {row.unit}", "min", "max", "ours / this")
-    table = [heads]
+    table = [("case", f"median, {row.unit}", "min", "max", "ours / this")]
+    totals = {case.name: [sum(both) for both in zip(figures[case.name], case.clients)] for case in row.cases}
+    if any(totals.values()):
+        table[0] += (f"with clients, {row.unit}", "ours / this")
     for case in row.cases:
-        runs = figures[case.name]
-        # Of the ratios of the rounds, since noise from elsewhere meets all cases of a round.
-        ratios = [ours / other for ours, other in zip(figures.get(case.against, []), runs) if other]
-        ratio = f"{statistics.median(ratios):.2f}" if ratios else ""
-        table.append((case.name, *(f"{pick(runs):.3g}" for pick in (statistics.median, min, max)), ratio))
-    widths = [max(len(line[i]) for line in table) for i in range(len(heads))]
+        runs, total = figures[case.name], totals[case.name]
+        line = (case.name, *(f"{pick(runs):.3g}" for pick in (statistics.median, min, max)))
+        line += (ratio(figures.get(case.against, []), runs),)
+        if total:
+            line += (f"{statistics.median(total):.3g}", ratio(totals.get(case.against, []), total))
+        table.append(line)
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         cells = [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
         print("  " + "  ".join(cells).rstrip())
@@ -96,6 +118,12 @@ def show(row, figures):
             print(f"  {case.name}: {remark}")
     for missing in row.missing:
         print(f"  NOT MEASURED: {missing}")
+
+
+def ratio(ours, theirs):
+    """The median of the ratios of the rounds, since noise from elsewhere meets all cases of a round."""
+    ratios = [our / their for our, their in zip(ours, theirs) if their]
+    return f"{statistics.median(ratios):.2f}" if ratios else ""
 
 
 def machine(scratch, programs):

@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -209,10 +210,23 @@ def load(bench, case, port, message, *options):
 
 
 def served(name, bench, server, unit, message, *options):
-    """CPU of a server for one round of requests, in `unit` parts of a second."""
+    """CPU of a server for one round of requests, in `unit` parts of a second; and that of its clients."""
     case = Case(name, None, None if name == "pyrate" else "pyrate")
-    case.run = lambda: unit * cpu_of(server.pid, lambda: load(bench, case, server.port, message, *options))
+
+    def run():
+        before = cpu_of_children()
+        used = cpu_of(server.pid, lambda: load(bench, case, server.port, message, *options))
+        case.clients.append(unit * (cpu_of_children() - before))
+        return unit * used
+
+    case.run = run
     return case
+
+
+def cpu_of_children():
+    """CPU seconds of processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def many(bench, data, scale):
@@ -225,8 +239,11 @@ def many(bench, data, scale):
     programs = Programs()
     programs.add(lambda: served("pyrate", bench, source, 1, "4:small", *options, *exactly, "-f"))
     programs.add(lambda: served("nginx", bench, Nginx(bench, data, cpu), 1, GET % "small", *options))
-    floor = Floor(bench, data / "small", cpu=cpu)
-    programs.add(lambda: served("floor: sendfile", bench, floor, 1, "4:small", *options, *exactly, "-f"))
+    copies = lambda: Nginx(bench, data, cpu, sendfile=False)
+    programs.add(lambda: served("nginx, sendfile off", bench, copies(), 1, GET % "small", *options))
+    for name, how in (("floor: sendfile", ()), ("floor: pread and write", ("-c",))):
+        floor = Floor(bench, *how, data / "small", cpu=cpu)
+        programs.add(lambda: served(name, bench, floor, 1, "4:small", *options, *exactly, "-f"))
     return programs.row(f"many: {count} downloads of {size(bytes_each)} at once, CPU time of the server", "s")
 
 

@@ -169,16 +169,16 @@ class Floor:
 
 
 class Nginx:
-    """nginx with one worker that serves a directory."""
+    """nginx with one worker that serves a directory: hands out the pages of its files, or copies them."""
 
-    def __init__(self, bench, directory, cpu=None):
-        home, self.port = bench.directory("nginx"), free_port()
+    def __init__(self, bench, directory, cpu=None, sendfile=True):
+        home, self.port = bench.directory("nginx" if sendfile else "nginx-copies"), free_port()
         temporary = "".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(
             f"{user} daemon off; worker_processes 1; worker_rlimit_nofile 8192; pid {home}/pid; error_log {home}/errors;"
             "events { worker_connections 4096; multi_accept on; }"
-            f"http {{ access_log off; sendfile on; tcp_nopush on; {temporary}"
+            f"http {{ access_log off; sendfile {'on' if sendfile else 'off'}; tcp_nopush on; {temporary}"
             f"server {{ listen 127.0.0.1:{self.port} backlog=4096; root {directory}; }} }}"
         )
         command = [find("nginx"), "-e", home / "errors", "-p", home, "-c", home / "nginx.conf"]

@@ -5,7 +5,7 @@
 
 use crate::name::Escaped;
 use crate::network::{IPV4_FORM, ends_in_number};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Bound;
@@ -219,6 +219,8 @@ pub struct Audiences {
     main: Audience,
     /// Of the others, by what the names of their files begin with.
     named: BTreeMap<Box<[u8]>, Audience>,
+    /// Shares that are not there any more, by what the names of their files begin with: nobody sees these, not even the owner.
+    withdrawn: BTreeSet<Box<[u8]>>,
     is_restricted: bool,
 }
 
@@ -236,7 +238,7 @@ impl Audiences {
         let named: BTreeMap<Box<[u8]>, _> =
             named.into_iter().map(|(name, audience)| (name.as_ref().into(), audience)).collect();
         let is_restricted = [&main].into_iter().chain(named.values()).any(|audience| *audience != Audience::all());
-        Self { main, named, is_restricted }
+        Self { main, named, withdrawn: BTreeSet::new(), is_restricted }
     }
 
     /// Whether any share is not for all.
@@ -249,11 +251,44 @@ impl Audiences {
         self.named.get(first_component(name)).unwrap_or(&self.main)
     }
 
-    /// Whether a peer sees something of these that it does not see of the next ones.
-    pub(crate) fn lose(&self, next: &Self, peer: IpAddr) -> bool {
-        let is_lost = |name: &[u8]| self.of(name).has(peer) && !next.of(name).has(peer);
-        let names = self.named.keys().chain(next.named.keys());
-        self.main.has(peer) && !next.main.has(peer) || names.map(|name| &**name).any(is_lost)
+    /// The next ones: what is withdrawn stays so.
+    pub(crate) fn replace(&mut self, next: Self) {
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        *self = Self { withdrawn, ..next };
+    }
+
+    /// Nobody sees anything of a share until its files are removed.
+    pub(crate) fn withdraw(&mut self, share: &[u8]) {
+        self.withdrawn.insert(share.into());
+    }
+
+    /// A share whose files are to be removed.
+    pub(crate) fn withdrawn(&self) -> Option<&[u8]> {
+        self.withdrawn.first().map(|share| &**share)
+    }
+
+    /// All files of this share are removed.
+    pub(crate) fn forget_withdrawn(&mut self, share: &[u8]) {
+        self.withdrawn.remove(share);
+    }
+
+    /// Whether these limit what a requester sees.
+    pub(crate) fn limit(&self, requester: Requester) -> bool {
+        !self.withdrawn.is_empty() || self.is_restricted && requester != Requester::Owner
+    }
+
+    /// Whether a requester sees a file or directory of this name, if there is one.
+    pub(crate) fn show(&self, requester: Requester, name: &[u8]) -> bool {
+        self.of(name).is_for(requester) && !self.withdrawn.contains(first_component(name))
+    }
+
+    /// Whether a peer sees something of these that it does not see of the next ones. `is_there`: whether a share, known by what its
+    /// names begin with, has files.
+    pub(crate) fn lose(&self, next: &Self, peer: IpAddr, is_there: impl Fn(&[u8]) -> bool) -> bool {
+        let peer = Requester::Peer(peer);
+        let is_lost = |name: &[u8]| self.show(peer, name) && !next.show(peer, name) && is_there(name);
+        let names = self.named.keys().chain(next.named.keys()).chain(&next.withdrawn);
+        self.main.is_for(peer) && !next.main.is_for(peer) || names.map(|name| &**name).any(is_lost)
     }
 
     /// Whether a peer sees something that another does not.
@@ -263,15 +298,15 @@ impl Audiences {
 
     /// Whether a requester sees the file of this name, or from where on it may see one.
     pub(crate) fn sight(&self, requester: Requester, name: &[u8]) -> Sight {
-        if self.of(name).is_for(requester) {
+        if self.show(requester, name) {
             return Sight::Seen;
         }
         let first = first_component(name);
-        if !self.named.contains_key(first) {
+        if !self.named.contains_key(first) && !self.withdrawn.contains(first) {
             // The whole name of a share, and what is beneath it, are not side by side: `a!` is between `a` and `a/`.
             let starts =
                 |share: &[u8]| [share.to_vec(), [share, b"/"].concat()].into_iter().find(|start| **start > *name);
-            let seen = self.named.iter().filter(|(_, audience)| audience.is_for(requester));
+            let seen = self.named.iter().filter(|(share, _)| self.show(requester, share));
             return Sight::HiddenUpTo(seen.filter_map(|(share, _)| starts(share)).min().map(Bound::Included));
         }
         Sight::HiddenUpTo(Some(match first.len() < name.len() {
@@ -282,7 +317,8 @@ impl Audiences {
     }
 }
 
-fn first_component(name: &[u8]) -> &[u8] {
+/// What tells the share of a name, if a share has it.
+pub(crate) fn first_component(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == b'/').next().unwrap_or(name)
 }
 

@@ -3,17 +3,9 @@
 use super::config::Config;
 use super::fault::{Fault, Origins};
 use super::preflight::check_start;
-use super::shares::NamedShare;
-use crate::driver::{Driver, Host, Passed, Settings, ShareNamed};
-use crate::name::FileName;
+use crate::driver::{Driver, Host, Passed, Settings};
 use crate::store::StateDirectory;
 use std::path::PathBuf;
-
-/// A share, for the loop. Its name was checked.
-fn share_named(share: &NamedShare) -> Option<ShareNamed> {
-    let name = FileName::from_bytes(share.name.as_bytes())?;
-    Some(ShareNamed { name, path: share.path.clone(), follow_symlinks: share.follow_symlinks })
-}
 
 /// Binds everything that a configuration asks for. Its paths must be settled.
 /// `passed`: sockets that the process was started with, if this is the process of the daemon; then its signals are for it.
@@ -41,7 +33,6 @@ pub(super) fn compose(
         share: config.local_directory.clone(),
         follow_symlinks: config.follow_symlinks,
         watch_directory: config.watch_directory.clone().filter(|_| config.peer),
-        named_shares: config.share.iter().filter_map(share_named).collect(),
         state: config.state_directory.as_ref().map(open).transpose()?,
         control_socket: config.control_socket.clone(),
         metrics_listen: config.metrics_listen,

@@ -176,6 +176,7 @@ impl Config {
             keepalive_refresh: self.keepalive_refresh,
             filemonitor_refresh: self.filemonitor_refresh,
             local_directory: self.local_directory.clone(),
+            shares: self.share.iter().filter_map(NamedShare::place).collect(),
             audiences: self.audiences(),
             download_directory: self.effective_download_directory().to_owned(),
             max_workers: self.max_workers,

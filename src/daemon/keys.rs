@@ -204,7 +204,7 @@ keys! {
         "whether symbolic links in the share are followed, also to what is outside of it";
     audience: ForWhom, "all", "", Peer, Reload,
         "for whom local_directory is: all, or peers with these addresses or from these ranges";
-    share: Tables<NamedShare>, "", "none", Peer, NextStart,
+    share: Tables<NamedShare>, "", "none", Peer, Reload,
         "further directories shared, whose files have names of their own: a list of tables, each with path and name";
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";

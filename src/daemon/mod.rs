@@ -24,6 +24,7 @@ mod preflight;
 mod running;
 mod sandbox;
 mod service;
+mod share_waits;
 mod shares;
 mod supervisor;
 mod tables;

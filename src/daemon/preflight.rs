@@ -142,12 +142,6 @@ impl Preflight<'_> {
 
     fn check_named_shares(&mut self) {
         let key = "share";
-        // A bind mount gives one directory two paths.
-        let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-        let overlap = |one: &Path, other: &Path| {
-            let is_same = inode(one).is_some_and(|found| Some(found) == inode(other));
-            is_same || one.starts_with(other) || other.starts_with(one)
-        };
         let mut others = vec![real(&self.config.local_directory)];
         for (at, share) in self.config.share.iter().enumerate() {
             if self.config.share[..at].iter().any(|other| other.name == share.name) {
@@ -382,8 +376,16 @@ fn is_within(path: &Path, other: &Path) -> bool {
     real(path).starts_with(real(other))
 }
 
+/// Whether two directories, whose paths have no links, are the same, or one is inside of the other.
+pub(super) fn overlap(one: &Path, other: &Path) -> bool {
+    // A bind mount gives one directory two paths.
+    let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let is_same = inode(one).is_some_and(|found| Some(found) == inode(other));
+    is_same || one.starts_with(other) || other.starts_with(one)
+}
+
 /// A path without links, as far as the system can say.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::keys::{InForceFrom, KEYS, Key, UsedBy};
+use super::share_waits::WaitingShare;
 use crate::control::{ChangedKey, ReloadReply, WaitingKey};
 use crate::driver::{Facts, RateTimes, Reload};
 use serde_json::Value;
@@ -16,8 +17,15 @@ pub(super) struct Running {
     started_alone: bool,
     /// The ports of listeners that were configured with port 0.
     bound: Bound,
-    /// Keys whose last value lies outside of the sandbox: they need a restart, too.
-    outside: Vec<&'static str>,
+    later: Later,
+}
+
+/// What of a configuration a daemon that runs cannot put in force, beside the keys that need a restart.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    /// Keys whose value lies outside of the sandbox.
+    pub(super) outside: Vec<&'static str>,
+    pub(super) shares: Vec<WaitingShare>,
 }
 
 /// Ports that the system has picked.
@@ -32,7 +40,7 @@ struct Bound {
 impl Running {
     /// A daemon that is started with this configuration.
     pub(super) fn new(config: Config) -> Self {
-        Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default(), outside: Vec::new() }
+        Self { started_alone: config.on_this_machine_alone(), config, bound: Bound::default(), later: Later::default() }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -46,6 +54,7 @@ impl Running {
             // The bootstrap node of a node that is alone would be at our own port, where nobody serves.
             reload.node.bootstraps.clear();
         }
+        reload.node.shares.extend(self.later.shares.iter().filter_map(WaitingShare::place));
         reload
     }
 
@@ -72,13 +81,14 @@ impl Running {
         self.config.log_level = level;
     }
 
-    /// As [`Running::apply`], with keys whose next value lies outside of the sandbox.
-    pub(super) fn apply_within(&mut self, next: &Config, outside: Vec<&'static str>) -> ReloadReply {
-        self.outside = outside;
+    /// As [`Running::apply`], with what cannot be put in force.
+    pub(super) fn apply_within(&mut self, next: &Config, later: Later) -> ReloadReply {
+        self.later = later;
         let mut report = self.apply(next);
         let remark =
             |key: &&str| format!("{key}: the new value lies outside of the sandbox, which the next start extends");
-        report.remarks.extend(self.outside.iter().map(remark));
+        report.remarks.extend(self.later.outside.iter().map(remark));
+        report.remarks.extend(self.later.shares.iter().map(WaitingShare::remark));
         report
     }
 
@@ -96,11 +106,11 @@ impl Running {
     fn merged(&self, next: &Config) -> Config {
         let running = self.resolved();
         let mut merged = next.clone();
-        let waits = |key: &&Key| key.in_force_from == InForceFrom::NextStart || self.outside.contains(&key.name);
+        let waits = |key: &&Key| key.in_force_from == InForceFrom::NextStart || self.later.outside.contains(&key.name);
         for key in KEYS.iter().filter(waits) {
             (key.copy)(&mut merged, &running);
         }
-        merged.share = running.share.iter().map(|share| share.until_next_start(&next.share)).collect();
+        merged.share.retain(|share| self.later.shares.iter().all(|waiting| waiting.share != *share));
         if (&merged.local_directory, merged.follow_symlinks) != (&next.local_directory, next.follow_symlinks) {
             // The next audience is meant for what is shared then.
             merged.audience = running.audience.common(&next.audience);

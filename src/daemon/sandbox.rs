@@ -223,6 +223,11 @@ impl Sandbox {
         self.covers(directory, &[Use::Write])
     }
 
+    /// Whether a directory can be read, to share it.
+    pub(super) fn covers_share(&self, directory: &Path) -> bool {
+        self.covers(directory, &[Use::System, Use::Configuration, Use::Read, Use::Write])
+    }
+
     /// Whether the log can be written to a file.
     pub(super) fn covers_log(&self, place: &LogPlace) -> bool {
         match place {

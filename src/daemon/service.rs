@@ -12,8 +12,9 @@ use super::log_output::Output;
 use super::logging::Logging;
 use super::passed::take_passed;
 use super::preflight::{check_start, check_user};
-use super::running::Running;
+use super::running::{Later, Running};
 use super::sandbox::Sandbox;
+use super::share_waits::waiting_shares;
 use super::supervisor::{Supervisor, stderr_is_journal};
 use super::value::{Kind, Level, LogPlace};
 use crate::control::{RawText, ReloadReply, SandboxReply};
@@ -265,13 +266,13 @@ impl Service {
     fn put_in_force(&mut self) -> Result<Reload, String> {
         let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
         let checked = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
-        let Checked { loaded, limit_times, log, outside } = checked;
+        let Checked { loaded, limit_times, log, later } = checked;
         let next = loaded.config;
         self.logging.switch(log);
         self.logging.set_level(next.log_level);
         self.logging.set_format(next.log_format);
         let file = loaded.file.map(|path| RawText::new(path.as_os_str().as_bytes()));
-        let mut report = ReloadReply { file, ..self.running.apply_within(&next, outside) };
+        let mut report = ReloadReply { file, ..self.running.apply_within(&next, later) };
         report.remarks.splice(..0, loaded.remarks);
         self.note_log_file();
         Ok(self.running.reload(limit_times, report))
@@ -295,8 +296,7 @@ struct Checked {
     loaded: Loaded,
     limit_times: RateTimes,
     log: Output,
-    /// Keys that need a restart, since their new values lie outside of the sandbox.
-    outside: Vec<&'static str>,
+    later: Later,
 }
 
 /// Reads a configuration that could start, and opens its log, or that in force if the new one lies outside of the sandbox. The
@@ -313,7 +313,8 @@ fn load_checked(sources: &Sources, sandbox: &Sandbox, in_force: &Config) -> Resu
     ];
     let outside: Vec<_> = is_outside.into_iter().filter(|(_, is_outside)| *is_outside).map(|(key, _)| key).collect();
     let log = open_log(if outside.contains(&"log_file") { in_force } else { next })?;
-    Ok(Checked { limit_times: loaded.config.limit_times(), loaded, log, outside })
+    let later = Later { shares: waiting_shares(next, in_force, sandbox), outside };
+    Ok(Checked { limit_times: loaded.config.limit_times(), loaded, log, later })
 }
 
 /// Says what a reload did, a line for each key.

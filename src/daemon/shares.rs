@@ -4,6 +4,7 @@ use super::tables::{Entry, Field};
 use super::value::{ForWhom, Kind, Path, Truth, named, quoted, string};
 use crate::audience::Audience;
 use crate::name::{COMPONENT_BYTES_MAX, FileName};
+use crate::node::contract::ShareNamed;
 use std::path::PathBuf;
 
 /// A further share: its files have names that begin with its own.
@@ -20,16 +21,10 @@ pub struct NamedShare {
 }
 
 impl NamedShare {
-    /// As the share is until the next start, for those for whom it is in this configuration: who gives a share that is another one
-    /// from the next start an audience too does not mean that one for what is shared now, so both audiences must have them.
-    pub(super) fn until_next_start(&self, next: &[Self]) -> Self {
-        let same_path = next.iter().find(|other| other.path == self.path);
-        let Some(next) = same_path.or_else(|| next.iter().find(|other| other.name == self.name)) else {
-            return self.clone();
-        };
-        let changed = Self { audience: next.audience.clone(), ..self.clone() };
-        let audience = if changed == *next { changed.audience } else { self.audience.common(&next.audience) };
-        Self { audience, ..self.clone() }
+    /// For the node. A name that was not checked is none.
+    pub(super) fn place(&self) -> Option<ShareNamed> {
+        let name = FileName::from_bytes(self.name.as_bytes())?;
+        Some(ShareNamed { name, path: Some(self.path.clone()), follow_symlinks: self.follow_symlinks })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::control::{
     BootstrapReply, CallError, ExitCode, PAGE_ROWS_MAX, Problem, RegistryPage, RegistryRow, ReloadReply, Reply,
     ServedReply, StatusReply,
 };
+use crate::node::contract::ShareChanges;
 use crate::node::{Event, NodeConfig};
 use crate::time::WallClock;
 use std::net::SocketAddr;
@@ -37,6 +38,11 @@ impl Driver {
         self.rate_orders.configure(limits, limit_times, self.clock.wall().epoch_ms(self.cx.now));
         config.listen = self.facts.listen.unwrap_or(config.listen);
         config.local_addrs = self.local_addrs();
+        // Nothing that the disk reports from now on is of what is not shared any more.
+        let changes = ShareChanges::between(&self.node.config().shares, &config.shares);
+        if !changes.is_empty() {
+            self.disk.share_others(&config.shares, &changes, &mut self.cx);
+        }
         self.reconfigure(config);
         // Downloads may go elsewhere from now on.
         self.disk.look_at_directories(self.node.config(), &self.cx);

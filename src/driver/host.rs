@@ -5,7 +5,6 @@ use super::net::RateLimits;
 use super::passed::Passed;
 use super::rate_orders::RateTimes;
 use crate::control::{ReloadReply, SandboxReply, StatusReply};
-use crate::name::FileName;
 use crate::node::NodeConfig;
 use crate::store::StateDirectory;
 use mio::Waker;
@@ -38,8 +37,6 @@ pub(crate) struct Settings {
     pub follow_symlinks: bool,
     /// Where users put files with links.
     pub watch_directory: Option<PathBuf>,
-    /// Further shares.
-    pub named_shares: Vec<ShareNamed>,
     /// Where peers, downloads, hashes and registrations are remembered.
     pub state: Option<StateDirectory>,
     pub control_socket: Option<PathBuf>,
@@ -55,15 +52,6 @@ pub(crate) struct Settings {
     pub signals: bool,
     /// For a run that can be repeated; from the system if absent.
     pub seed: Option<[u8; 32]>,
-}
-
-/// A further share, as it is configured.
-#[derive(Debug, Clone)]
-pub(crate) struct ShareNamed {
-    /// What the names of its files begin with: one component.
-    pub name: FileName,
-    pub path: PathBuf,
-    pub follow_symlinks: bool,
 }
 
 /// Where a loop can be reached.

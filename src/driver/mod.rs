@@ -63,7 +63,7 @@ pub(crate) use clock::{Clock, wall_clock};
 pub(crate) use disk::was_in_use;
 pub(crate) use front::check_control_socket;
 pub use host::{Facts, StartFault};
-pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, ShareNamed, Supervised};
+pub(crate) use host::{Handle, Host, Reload, ReloadJob, Report, Settings, Supervised};
 pub(crate) use interface::Interface;
 pub(crate) use local_addrs::may_have_address;
 pub(crate) use net::{RateLimits, check_listen};

@@ -55,7 +55,7 @@ impl Driver {
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref())?;
         let (path, follow_symlinks) = (settings.share, settings.follow_symlinks);
-        let share = SharePlace { path, root: share, follow_symlinks, named: settings.named_shares };
+        let share = SharePlace { path, root: share, follow_symlinks, named: settings.node.shares.clone() };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         if let Some(directory) = settings.watch_directory {
             disk.watch(directory, registry, WATCH, now);

@@ -130,6 +130,14 @@ impl Index {
         self.leaves_from(from).next()
     }
 
+    /// The first name that has this first component. What has it as whole name, and what is beneath it, are not side by side.
+    pub(super) fn first_of(&self, share: &[u8]) -> Option<&[u8]> {
+        let from = |name: &[u8]| self.leaf_from(Bound::Included(name)).map(|(leaf, at)| leaf.name(at));
+        let beneath = [share, b"/"].concat();
+        let whole = from(share).filter(|name| *name == share);
+        whole.or_else(|| from(&beneath).filter(|name| name.starts_with(&beneath)))
+    }
+
     /// The next leaf, by number after `after`, that may have files with this last component.
     pub(super) fn leaf_of_component(&self, component: &[u8], after: Option<u32>) -> Option<(u32, &Leaf)> {
         self.leaf_of_key(&self.components, component_hash(component), after)
@@ -167,9 +175,25 @@ impl Index {
         let from = from.as_ref().map(|key| &**key);
         let (key, &id) = self.order.range::<[u8], _>((from, Bound::Unbounded)).next()?;
         let key = key.clone();
+        self.remove_where(key, id, |leaf| leaf.remove_unseen(seen, hidden))
+    }
+
+    /// Removes files from the leaf of a name, as far as their names are chosen.
+    pub(super) fn remove_from_leaf(&mut self, name: &[u8], is_gone: impl Fn(&[u8]) -> bool) -> Option<Swept> {
+        let (key, &id) = self.order.range::<[u8], _>((Bound::Unbounded, Bound::Included(name))).next_back()?;
+        let key = key.clone();
+        self.remove_where(key, id, |leaf| leaf.remove_where(|leaf, at| is_gone(leaf.name(at))))
+    }
+
+    fn remove_where(
+        &mut self,
+        key: Box<[u8]>,
+        id: u32,
+        remove: impl FnOnce(&mut Leaf) -> Vec<(u32, Shared)>,
+    ) -> Option<Swept> {
         let leaf = self.leaves.get_mut(&id)?;
         let visited = leaf.len().max(1);
-        let removed = leaf.remove_unseen(seen, hidden);
+        let removed = remove(leaf);
         let empty = leaf.len() == 0;
         let bytes = removed.iter().map(|(_, file)| u128::from(file.meta.size)).sum();
         let hashed = removed.iter().filter(|(_, file)| file.b3.is_some()).count() as u64;

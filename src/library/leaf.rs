@@ -191,14 +191,19 @@ impl Leaf {
             return Vec::new();
         }
         let is_hidden = |name: &[u8]| hidden.iter().any(|at| is_at_or_beneath(name, at.as_bytes()));
+        self.remove_where(|leaf, at| leaf.entries[at].seen != seen && !is_hidden(leaf.name(at)))
+    }
+
+    /// Removes files, and returns them in order.
+    pub(super) fn remove_where(&mut self, is_gone: impl Fn(&Leaf, usize) -> bool) -> Vec<(u32, Shared)> {
         let mut removed = Vec::new();
         let mut kept = Leaf::default();
         for (at, entry) in self.entries.iter().enumerate() {
-            if entry.seen == seen || is_hidden(self.name(at)) {
+            if is_gone(self, at) {
+                removed.push((component_hash(self.name(at)), entry.shared()));
+            } else {
                 kept.text.extend_from_slice(self.name(at));
                 kept.entries.push(Entry { end: offset(kept.text.len()), ..*entry });
-            } else {
-                removed.push((component_hash(self.name(at)), entry.shared()));
             }
         }
         kept.shrink();

@@ -43,6 +43,16 @@ impl LeftOut {
         }
     }
 
+    /// Forgets those of these names that are kept, until the next scan.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(&[u8]) -> bool) {
+        for names in self.reasons.values_mut() {
+            let before = names.kept.len();
+            names.kept.retain(|name| !is_gone(name));
+            names.count -= (before - names.kept.len()) as u64;
+            names.bytes = names.kept.iter().map(|name| name.len()).sum();
+        }
+    }
+
     /// How many there are for each reason.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (LeftOutReason, u64)> {
         self.reasons.iter().map(|(reason, names)| (*reason, names.count))

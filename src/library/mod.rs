@@ -21,14 +21,14 @@ mod search;
 mod tests;
 mod view;
 
-use crate::audience::Audiences;
+use crate::audience::{Audiences, first_component};
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
 use crate::left_out::LeftOutReason;
 use crate::name::FileName;
 pub(crate) use filter::{FILTERS_MAX, FilterFault, types};
 pub(crate) use gather::Gather;
-use index::Index;
+use index::{Index, Swept};
 use leaf::Hash;
 pub use left_out::LeftOut;
 pub(crate) use query::{Fit, Query, Reach};
@@ -208,9 +208,59 @@ pub struct Library {
 }
 
 impl Library {
+    /// For whom the shares are.
+    pub(crate) fn audiences(&self) -> &Audiences {
+        &self.audiences
+    }
+
     /// For whom the shares are from now on.
     pub(crate) fn set_audiences(&mut self, audiences: Audiences) {
-        self.audiences = audiences;
+        self.audiences.replace(audiences);
+    }
+
+    /// Whether there are files of a share, or in what has its name.
+    pub(crate) fn has_share(&self, share: &[u8]) -> bool {
+        self.index.first_of(share).is_some()
+    }
+
+    /// Another directory, or none, has the name of a share from now on: what is known beneath it is seen by nobody any more, and
+    /// [`Library::drop_withdrawn`] removes it.
+    pub(crate) fn withdraw(&mut self, share: &[u8]) {
+        let is_of_share = |name: &FileName| first_component(name.as_bytes()) == share;
+        let before = self.empty.len();
+        self.empty.retain(|name| !is_of_share(name));
+        self.hidden.retain(|name| !is_of_share(name));
+        self.changes += u64::from(self.empty.len() != before);
+        if self.has_share(share) {
+            self.audiences.withdraw(share);
+            self.changes += 1;
+        }
+    }
+
+    /// Removes about `entries_max` files that are withdrawn. True while more are left.
+    pub(crate) fn drop_withdrawn(&mut self, entries_max: usize) -> bool {
+        let mut entries_left = entries_max.max(1);
+        while let Some(share) = self.audiences.withdrawn().map(<[u8]>::to_vec) {
+            let Some(name) = self.index.first_of(&share).map(<[u8]>::to_vec) else {
+                self.audiences.forget_withdrawn(&share);
+                continue;
+            };
+            if let Some(swept) = self.index.remove_from_leaf(&name, |name| first_component(name) == share) {
+                self.note_swept(&swept);
+                entries_left = entries_left.saturating_sub(swept.visited);
+            }
+            if entries_left == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn note_swept(&mut self, swept: &Swept) {
+        self.changes += swept.files;
+        self.files -= swept.files;
+        self.hashed -= swept.hashed;
+        self.bytes -= swept.bytes;
     }
 
     pub fn len(&self) -> u64 {
@@ -306,11 +356,8 @@ impl Library {
                 self.sweep = Sweep::Idle;
                 break;
             };
-            self.changes += swept.files;
-            self.files -= swept.files;
-            self.hashed -= swept.hashed;
-            self.bytes -= swept.bytes;
-            *from = Bound::Excluded(swept.key);
+            self.note_swept(&swept);
+            self.sweep = Sweep::From(Bound::Excluded(swept.key));
             entries_left = entries_left.saturating_sub(swept.visited);
             if entries_left == 0 {
                 return true;

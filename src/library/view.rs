@@ -22,10 +22,8 @@ pub struct View<'a> {
 impl Library {
     /// What is shared, as far as it is for this requester. For others no more exists.
     pub fn seen_by(&self, requester: impl Into<Requester>) -> View<'_> {
-        let limits = match requester.into() {
-            Requester::Owner => None,
-            requester => self.audiences.is_restricted().then_some((&self.audiences, requester)),
-        };
+        let requester = requester.into();
+        let limits = self.audiences.limit(requester).then_some((&self.audiences, requester));
         View { index: &self.index, empty: &self.empty, limits }
     }
 
@@ -38,7 +36,7 @@ impl Library {
 impl<'a> View<'a> {
     /// Whether a file or directory of this name, if there is one, is seen.
     pub(crate) fn admits(&self, name: &[u8]) -> bool {
-        self.limits.is_none_or(|(audiences, requester)| audiences.of(name).is_for(requester))
+        self.limits.is_none_or(|(audiences, requester)| audiences.show(requester, name))
     }
 
     pub fn get(&self, name: &[u8]) -> Option<Shared> {

@@ -1,7 +1,7 @@
 //! Which machine an event, a message, the end of an exchange, and a [`Step`] are for.
 
 use super::Node;
-use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal};
+use super::contract::{Action, DialOutcome, Event, NodeConfig, Refusal, ShareChanges};
 use super::cx::Step;
 use super::cx::exchanges::{Dial, Purpose};
 use super::network::Net;
@@ -231,10 +231,13 @@ impl Node {
         let old = std::mem::replace(&mut cx.config, config);
         cx.config.listen = old.listen;
         cx.config.peer = old.peer;
-        if cx.config.audiences != old.audiences {
+        let changes = ShareChanges::between(&old.shares, &cx.config.shares);
+        if cx.config.audiences != old.audiences || !changes.is_empty() {
+            let before = share.library().audiences().clone();
             share.set_audiences(cx.config.audiences.clone());
-            upload.on_audiences_changed(cx, share, &old.audiences);
-            search.on_audiences_changed(&mut Net { cx, network }, &old.audiences);
+            share.on_shares_changed(cx, &changes);
+            upload.on_audiences_changed(cx, share, &before);
+            search.on_audiences_changed(&mut Net { cx, network }, share, &before);
         }
         network.reconsider_peers(cx);
         network.arrange_links(cx);

@@ -238,6 +238,7 @@ impl World {
             keepalive_refresh: Duration::from_secs(300),
             filemonitor_refresh: Duration::from_secs(60),
             local_directory: PathBuf::from("/share"),
+            shares: Vec::new(),
             audiences: Audiences::default(),
             download_directory: PathBuf::from("/downloads"),
             max_workers: 256,

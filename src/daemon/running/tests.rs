@@ -1,5 +1,7 @@
 use super::*;
 use crate::audience::Audience;
+use crate::daemon::sandbox::Sandbox;
+use crate::daemon::share_waits::waiting_shares;
 use crate::daemon::shares::NamedShare;
 use crate::node::contract::BootstrapAddr;
 use serde_json::json;
@@ -58,39 +60,67 @@ fn the_audience_of_what_is_shared_next_is_not_that_of_what_is_shared_now() {
     assert_eq!(running.config().audience, of(&["::1"]), "the same as now, for others");
 }
 
+fn share(path: &str, name: &str, audience: &[&str]) -> NamedShare {
+    let audience = Audience::of(audience).unwrap_or_default();
+    NamedShare { path: path.into(), name: name.to_owned(), audience, ..NamedShare::default() }
+}
+
+fn with(share: &[NamedShare]) -> Config {
+    Config { share: share.to_vec(), ..joined() }
+}
+
 #[test]
-fn the_audience_of_a_share_changes_at_once_if_the_share_stays_as_it_is() {
-    let share = |path: &str, name: &str, audience: &[&str]| NamedShare {
-        path: path.into(),
-        name: name.to_owned(),
-        audience: Audience::of(audience).unwrap_or_default(),
-        ..NamedShare::default()
-    };
-    let with = |share: &[NamedShare]| Config { share: share.to_vec(), ..joined() };
+fn shares_are_added_removed_and_changed_at_once_with_their_audiences() {
     let before = [share("/a", "a", &["10.0.0.0/8"]), share("/b", "b", &["10.0.0.0/8"])];
     let mut running = Running::new(with(&before));
-    let next = [share("/b", "b", &["::1"]), share("/a", "a", &["10.0.0.0/8"])];
-    assert_eq!(rows(&running.apply(&with(&next))), (vec!["share"], vec!["share"]), "the order is that of the start");
-    assert_eq!(running.config().share, [next[1].clone(), next[0].clone()]);
-    assert_eq!(rows(&running.apply(&with(&before))), (vec!["share"], vec![]));
-    // One that is wider, of a share with another path or name, waits. One that is narrower does not.
-    for other in [vec![share("/c", "a", &[]), share("/b", "c", &[])], vec![]] {
-        assert_eq!(rows(&running.apply(&with(&other))), (vec![], vec!["share"]));
-        assert_eq!(running.config().share, before);
+    let renamed = share("/b", "c", &["10.0.0.0/8"]);
+    for next in [
+        vec![share("/a", "a", &["::1"]), before[1].clone()],
+        vec![share("/c", "a", &[]), renamed.clone(), share("/new", "new", &["::1"])],
+        vec![NamedShare { follow_symlinks: true, ..renamed }],
+        vec![],
+        before.to_vec(),
+    ] {
+        let report = running.apply(&with(&next));
+        assert_eq!(rows(&report), (vec!["share"], vec![]), "{next:?}");
+        assert_eq!(running.config().share, next);
+        let node = running.reload(RateTimes::none(), ReloadReply::default()).node;
+        assert_eq!(node.shares, next.iter().filter_map(NamedShare::place).collect::<Vec<_>>());
+        for NamedShare { name, audience, .. } in &next {
+            assert_eq!(node.audiences.of(format!("{name}/x").as_bytes()), audience, "{name}");
+        }
     }
-    let other = [share("/c", "a", &["10.1.0.0/16"]), share("/b", "c", &["10.2.0.0/16", "::1"])];
-    assert_eq!(rows(&running.apply(&with(&other))), (vec!["share"], vec!["share"]));
-    let narrow = [share("/a", "a", &["10.1.0.0/16"]), share("/b", "b", &["10.2.0.0/16"])];
-    assert_eq!(running.config().share, narrow);
-    running.apply(&with(&before));
-    let wide = [share("/a", "a", &[]), share("/b", "b", &["10.0.0.0/8"]), share("/new", "new", &[])];
-    assert_eq!(rows(&running.apply(&with(&wide))), (vec!["share"], vec!["share"]));
-    assert_eq!(running.config().share, wide[..2]);
-    let audiences = running.config().node().audiences;
+}
+
+#[test]
+fn a_share_that_cannot_be_read_yet_waits_with_its_name_and_the_others_do_not() {
+    let before = [share("/a", "a", &["10.0.0.0/8"]), share("/b", "b", &[])];
+    let mut running = Running::new(with(&before));
+    // The next main share is inside of another new one, and the present one in that of the same name.
+    let public = share("/share/public", "a", &[]);
+    let next = Config { local_directory: "/public".into(), ..with(&[public.clone(), before[1].clone()]) };
+    let mut in_force = with(&before);
+    in_force.local_directory = "/share".into();
+    let shares = waiting_shares(&next, &in_force, &Sandbox::default());
+    assert_eq!(shares.iter().map(|waiting| &waiting.share).collect::<Vec<_>>(), [&public]);
+    let said = "share a: /share/public and /share, which is local_directory until the next start, are the same, or one is inside of \
+                the other; nothing is shared under this name until then";
+    for _ in 0..2 {
+        let report = running.apply_within(&next, Later { shares: shares.clone(), ..Later::default() });
+        assert!(rows(&report).1.contains(&"share"), "{report:?}");
+        assert_eq!(report.remarks, [said]);
+        assert_eq!(running.config().share, before[1..], "what had its name is not shared any more");
+        let node = running.reload(RateTimes::none(), ReloadReply::default()).node;
+        let places: Vec<_> = node.shares.iter().map(|share| (share.name.to_string(), share.path.clone())).collect();
+        assert_eq!(places, [("b".to_owned(), Some("/b".into())), ("a".to_owned(), None)]);
+    }
     assert_eq!(
-        [b"a/x", b"b/x"].map(|name| audiences.of(name).clone()),
-        [&wide[0], &wide[1]].map(|it| it.audience.clone())
+        waiting_shares(&Config { local_directory: "/share".into(), ..next }, &in_force, &Sandbox::default()),
+        []
     );
+    let no_peer = Config { peer: false, ..with(&[before[0].clone(), public.clone()]) };
+    let waiting = waiting_shares(&no_peer, &in_force, &Sandbox::default());
+    assert!(waiting.len() == 1 && waiting[0].remark().contains("peer is false from the next start on"), "{waiting:?}");
 }
 
 #[test]

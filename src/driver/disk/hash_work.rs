@@ -1,8 +1,10 @@
 //! Hashing of shared files, as jobs carry it out: from the cache, or by reading.
 
+use crate::audience::first_component;
 use crate::driver::clock::Clock;
 use crate::fault::DiskFault;
 use crate::library::ScannedFile;
+use crate::name::FileName;
 use crate::node::contract::HashedFile;
 use crate::store::{CacheFault, FileHasher, HashCache, ShareRoot, Volumes};
 use std::collections::VecDeque;
@@ -59,6 +61,15 @@ pub(super) fn lost() -> CacheFault {
     CacheFault::Io(std::io::Error::other("the job was lost"))
 }
 
+/// Whether a file is in one of these shares.
+pub(super) fn is_of(shares: &[FileName], file: &ScannedFile) -> bool {
+    shares.iter().any(|share| share.as_bytes() == first_component(file.name.as_bytes()))
+}
+
+pub(super) fn missing(file: ScannedFile) -> HashedFile {
+    HashedFile { file, outcome: Err(DiskFault::Missing) }
+}
+
 /// How a write of the cache ended.
 pub(crate) struct FlushEnded {
     /// A sentence for the log, if there is something to say.
@@ -83,6 +94,17 @@ pub(crate) struct HashWork {
 impl HashWork {
     pub(super) fn has_work(&self) -> bool {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some()
+    }
+
+    /// Gives up the files of shares that were replaced.
+    pub(super) fn forget(&mut self, replaced: &[FileName]) {
+        let is_gone = |file: &ScannedFile| is_of(replaced, file);
+        let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut self.files).into_iter().partition(is_gone);
+        self.files = kept;
+        self.done.extend(gone.into_iter().map(missing));
+        for read in [&mut self.current, &mut self.large] {
+            self.done.extend(read.take_if(|(file, _)| is_gone(file)).map(|(file, _)| missing(file)));
+        }
     }
 
     /// Whose hashes are not known yet.

@@ -1,11 +1,12 @@
 //! The hashes of shared files, for one batch of the node at a time, and the writing of the cache.
 
-use super::hash_work::{FlushEnded, HashWork, SharedCache, lost};
+use super::hash_work::{FlushEnded, HashWork, SharedCache, is_of, lost, missing};
 use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::library::ScannedFile;
+use crate::name::FileName;
 use crate::node::Event;
 use crate::node::contract::HashedFile;
 use crate::store::{FLUSH_ENTRIES_USUAL, HashCache, ShareRoot, Volume, Volumes};
@@ -33,6 +34,8 @@ pub(super) struct Hashing {
     work: Work,
     /// Entries of the cache to be written, as far as is known.
     pending: usize,
+    /// Shares that were replaced while a job had files of them.
+    replaced: Vec<FileName>,
     /// The last attempt to write the cache failed, and was logged.
     flush_failed: bool,
     pub(super) flush_at: Option<Instant>,
@@ -61,6 +64,7 @@ impl Hashing {
             files: VecDeque::new(),
             work: Work::Here(Box::default()),
             pending: 0,
+            replaced: Vec::new(),
             flush_failed: false,
             flush_at: None,
         }
@@ -110,6 +114,19 @@ impl Hashing {
         self.go_on(share, jobs);
     }
 
+    /// Other files than before have the names of these shares: what was ordered of them is not read any more, and reported as missing.
+    pub(super) fn forget(&mut self, replaced: &[FileName], cx: &mut Cx) {
+        let files = std::mem::take(&mut self.files);
+        let (gone, kept): (VecDeque<_>, _) = files.into_iter().partition(|file| is_of(replaced, file));
+        self.files = kept;
+        if !gone.is_empty() {
+            cx.out.event(Event::Hashed { files: gone.into_iter().map(missing).collect() });
+        }
+        if let Work::Away(_) = self.work {
+            self.replaced.extend(replaced.iter().cloned());
+        }
+    }
+
     fn go_on(&mut self, share: Option<&Arc<ShareRoot>>, jobs: &mut Jobs) {
         let Work::Here(work) = &mut self.work else { return };
         while work.files.len() < FILES_PER_JOB
@@ -140,6 +157,7 @@ impl Hashing {
         let away = std::mem::replace(&mut self.work, Work::Here(Box::default()));
         let files = match (work, away) {
             (Some(mut work), _) => {
+                work.forget(&std::mem::take(&mut self.replaced));
                 let files = std::mem::take(&mut work.done);
                 self.pending = work.pending;
                 self.work = Work::Here(work);

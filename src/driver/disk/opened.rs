@@ -28,6 +28,8 @@ const IDLE_FILES_MAX: usize = 16;
 #[derive(Default)]
 pub(super) struct OpenedFiles {
     opening: BTreeMap<FileName, Permit>,
+    /// Those of them that are of no use any more.
+    forgotten: BTreeSet<FileName>,
     files: BTreeMap<OpenedId, Opened>,
     /// What was opened last under a name.
     by_name: BTreeMap<FileName, OpenedId>,
@@ -95,8 +97,13 @@ impl OpenedFiles {
         now: Instant,
     ) -> Result<(), DiskFault> {
         let permit = self.opening.remove(name);
+        let is_forgotten = self.forgotten.remove(name);
         let file = Arc::new(outcome?);
         let permit = permit.ok_or(DiskFault::NoDescriptor)?;
+        if is_forgotten {
+            self.to_close.push((file, permit));
+            return Err(DiskFault::Missing);
+        }
         // All readers of a file behind a link have one descriptor as well, though each has it opened again.
         if self.file(name).is_some_and(|known| known.is_same(&file)) {
             self.to_close.push((file, permit));
@@ -111,6 +118,17 @@ impl OpenedFiles {
             self.leave(old, now);
         }
         Ok(())
+    }
+
+    /// Other files than before may have these names: those that are open, or about to be, are for no further exchange.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&FileName) -> bool, now: Instant) {
+        self.forgotten.extend(self.opening.keys().filter(|name| is_gone(name)).cloned());
+        let gone: Vec<FileName> = self.by_name.keys().filter(|name| is_gone(name)).cloned().collect();
+        for name in gone {
+            if let Some(id) = self.by_name.remove(&name) {
+                self.leave(id, now);
+            }
+        }
     }
 
     /// After a use of a file, or of one whose name another file has.
@@ -236,6 +254,36 @@ mod tests {
         assert_eq!((files.files.len(), files.to_close.len()), (1, 2));
         std::fs::remove_file(share.join("a")).unwrap();
         assert!(root.open_file(&name).is_err());
+    }
+
+    #[test]
+    fn what_is_open_or_being_opened_under_a_name_is_for_nobody_once_another_directory_has_the_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|directory| {
+            std::fs::create_dir(scratch.path().join(directory)).unwrap();
+            std::fs::write(scratch.path().join(directory).join("a"), directory).unwrap();
+            ShareRoot::open(&scratch.path().join(directory)).unwrap()
+        });
+        let (mut files, name) = (OpenedFiles::default(), FileName::from_bytes(b"a").unwrap());
+        let open = |files: &mut OpenedFiles, root: &ShareRoot, is_replaced| {
+            files.opening.insert(name.clone(), Permit::for_file());
+            if is_replaced {
+                files.forget(|other| *other == name, at(1));
+            }
+            files.on_opened(&name, root.open_file(&name), at(1))
+        };
+        open(&mut files, &old, false).unwrap();
+        let reader = files.reader(&name, ExchangeId::Inbound(1)).unwrap();
+        files.forget(|other| *other == name, at(1));
+        assert!(files.file(&name).is_none() && files.reader(&name, ExchangeId::Inbound(2)).is_none());
+        assert_eq!(open(&mut files, &old, true), Err(DiskFault::Missing), "by a job that knows the old directory");
+        assert!(files.file(&name).is_none());
+        open(&mut files, &new, false).unwrap();
+        assert_eq!(files.file(&name).unwrap().meta(), new.open_file(&name).unwrap().meta());
+        drop(reader);
+        let left = files.left.take();
+        left.into_iter().for_each(|left| files.leave(left.file, at(1)));
+        assert_eq!((files.files.len(), files.to_close.len()), (1, 2), "the old one is closed when its reader is gone");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use std::sync::Arc;
 pub(super) enum Scan {
     #[default]
     Idle,
-    /// A job walks the share. `again`: the log files of a scan that was ordered meanwhile.
-    Walking { again: Option<Vec<PathBuf>> },
+    /// A job walks the share. `again`: the log files of a scan that was ordered meanwhile. `is_over`: what it finds is of no use, since
+    /// other directories are shared by now.
+    Walking { again: Option<Vec<PathBuf>>, is_over: bool },
     /// What a job found is being reported.
     Reporting { steps: VecDeque<ScanStep>, walk: Box<Walk>, again: Option<Vec<PathBuf>> },
 }
@@ -31,16 +32,19 @@ impl Disk {
                 let own = OwnPaths { state, logs: log_files.to_vec() };
                 let (path, known, links) = (self.share_path.clone(), self.places.known(), self.links.clone());
                 let named = Arc::clone(&self.named);
-                self.scan = Scan::Walking { again: None };
+                self.scan = Scan::Walking { again: None, is_over: false };
                 self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(DiskFault::Other(0)), move || {
                     Walk::begin((path, links), &named, own, &known)
                 });
             }
-            Scan::Walking { again } | Scan::Reporting { again, .. } => *again = Some(log_files.to_vec()),
+            Scan::Walking { again, .. } | Scan::Reporting { again, .. } => *again = Some(log_files.to_vec()),
         }
     }
 
     pub(super) fn on_scan_begun(&mut self, outcome: Result<(ShareRoot, Box<Walk>), DiskFault>, cx: &mut Cx) {
+        if self.is_walk_over() {
+            return;
+        }
         match outcome {
             Ok((root, walk)) => {
                 self.share = Some(Arc::new(root));
@@ -53,6 +57,24 @@ impl Disk {
         }
     }
 
+    /// Ends a scan without a report, at the latest when its job has come back. One that is ordered from now on follows.
+    pub(super) fn end_walk(&mut self) {
+        match &mut self.scan {
+            Scan::Idle => {}
+            Scan::Walking { again, is_over } => (*again, *is_over) = (None, true),
+            Scan::Reporting { .. } => self.scan = Scan::Idle,
+        }
+    }
+
+    /// Whether the job that has come back is that of a scan that is over. Then another one begins, if it was ordered.
+    fn is_walk_over(&mut self) -> bool {
+        let Scan::Walking { again, is_over: true } = &mut self.scan else { return false };
+        let again = again.take();
+        self.scan = Scan::Idle;
+        again.iter().for_each(|logs| self.start_scan(logs));
+        true
+    }
+
     fn walk_on(&mut self, walk: Box<Walk>) {
         let clock = self.jobs.clock();
         self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanStepped, None, move || Some(walk.go_on(clock)));
@@ -60,11 +82,14 @@ impl Disk {
 
     /// `walk`: `None` if the job was lost.
     pub(super) fn on_scan_stepped(&mut self, walk: Option<Box<Walk>>, cx: &mut Cx) {
+        if self.is_walk_over() {
+            return;
+        }
         let Some(mut walk) = walk else {
             let failed = Some(DiskFault::Other(0));
             return self.end_scan(ScanReport { failed, ..ScanReport::default() }, cx);
         };
-        let Scan::Walking { again } = &mut self.scan else { return };
+        let Scan::Walking { again, .. } = &mut self.scan else { return };
         let (again, steps) = (again.take(), walk.take_steps());
         self.scan = Scan::Reporting { steps, walk, again };
     }
@@ -96,14 +121,14 @@ impl Disk {
         } else if steps.is_empty()
             && let Scan::Reporting { walk, again, .. } = std::mem::take(&mut self.scan)
         {
-            self.scan = Scan::Walking { again };
+            self.scan = Scan::Walking { again, is_over: false };
             self.walk_on(walk);
         }
     }
 
     fn end_scan(&mut self, report: ScanReport, cx: &mut Cx) {
         cx.out.event(Event::ScanEnded { report });
-        if let Scan::Walking { again: Some(logs) } | Scan::Reporting { again: Some(logs), .. } =
+        if let Scan::Walking { again: Some(logs), .. } | Scan::Reporting { again: Some(logs), .. } =
             std::mem::take(&mut self.scan)
         {
             self.start_scan(&logs);

@@ -3,8 +3,10 @@
 use super::Disk;
 use super::job::{Done, Key, Lane};
 use super::metadata::{Metadata, Unsent};
+use super::named::Named;
 use crate::control::LimitedReply;
 use crate::driver::clock::wall_ns;
+use crate::driver::cx::Cx;
 use crate::driver::net::Permit;
 use crate::driver::shared_files::{ReadOrder, Reader};
 use crate::fault::DiskFault;
@@ -12,7 +14,8 @@ use crate::id::{ContentHash, ExchangeId};
 use crate::library::{FileMeta, RECENT_MAX, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::contract::LookedAt;
+use crate::node::contract::{LookedAt, ShareChanges, ShareNamed};
+use crate::store::ShareRoot;
 use crate::time::Instant;
 use crate::wire::encode_metadata;
 use std::sync::Arc;
@@ -33,6 +36,19 @@ impl Disk {
             };
             names.into_iter().map(look).collect()
         });
+    }
+
+    /// Shares other directories beside the one without a name from now on. A scan that is running is over: the node orders another
+    /// one. What a job opens or hashes of what was replaced is of no use any more.
+    pub(crate) fn share_others(&mut self, shares: &[ShareNamed], changes: &ShareChanges, cx: &mut Cx) {
+        self.named = shares.iter().map(|share| Named::kept(share.clone(), &self.named)).collect();
+        if self.share.is_some() {
+            let root = ShareRoot::at(&self.share_path).following(self.links.clone());
+            self.share = Some(Arc::new(root.with(Named::roots(&self.named))));
+        }
+        self.end_walk();
+        self.opened.forget(|name| changes.replace(name.as_bytes()), cx.now);
+        self.hashing.forget(&changes.replaced, cx);
     }
 
     /// An open file of this name and identity that has not changed, for an exchange.

@@ -76,7 +76,7 @@ impl Disk {
     /// Records the filesystems of the configured directories, and searches for orphans.
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {
-            let named = self.named.iter().map(|share| share.path.clone());
+            let named = self.named.iter().filter_map(|share| share.path.clone());
             let paths = [&self.share_path, &config.download_directory].map(Clone::clone);
             self.places.look_for_new(paths.into_iter().chain(named), &mut self.jobs);
             self.search_orphans(config, cx);
@@ -91,7 +91,9 @@ impl Disk {
         let (tokens, mut directories) = self.records.part_files();
         directories.insert(config.download_directory.clone());
         let known = self.places.known();
-        let is_share = |path: &PathBuf| *path == self.share_path || self.named.iter().any(|share| share.path == *path);
+        let is_share = |path: &PathBuf| {
+            *path == self.share_path || self.named.iter().any(|share| share.path.as_ref() == Some(path))
+        };
         directories.extend(known.keys().filter(|path| !is_share(path)).cloned());
         self.orphans.search(directories, tokens, &mut self.jobs);
     }

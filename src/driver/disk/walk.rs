@@ -72,7 +72,8 @@ impl Walk {
         own: OwnPaths,
         known: &KnownMounts,
     ) -> Result<(ShareRoot, Box<Self>), DiskFault> {
-        let paths: Vec<&Path> = std::iter::once(&*path).chain(named.iter().map(|share| &*share.path)).collect();
+        let paths: Vec<&Path> =
+            std::iter::once(&*path).chain(named.iter().filter_map(|share| share.path.as_deref())).collect();
         let open = |path: &Path, links: &Option<Arc<FollowedLinks>>, names: &[Named]| {
             let mut own = own.find(paths.iter().copied().filter(|other| *other != path));
             names.iter().for_each(|share| own.name(&share.name));
@@ -81,7 +82,10 @@ impl Walk {
         let part = Part::new(None, &path, open(&path, &links, named));
         let waiting: VecDeque<Part> = named
             .iter()
-            .map(|share| Part::new(Some(share.name.clone()), &share.path, open(&share.path, &share.links, &[])))
+            .map(|share| match &share.path {
+                Some(path) => Part::new(Some(share.name.clone()), path, open(path, &share.links, &[])),
+                None => Part::new(Some(share.name.clone()), Path::new(""), Err(DiskFault::Missing)),
+            })
             .collect();
         if let Some(fault) = part.scanner.as_ref().err().filter(|_| waiting.iter().all(|part| part.scanner.is_err())) {
             return Err(*fault);

@@ -14,6 +14,8 @@ fn of(open: bool) -> Audience {
 struct Shares {
     main: bool,
     named: BTreeMap<String, bool>,
+    /// Those that are not there any more.
+    withdrawn: BTreeSet<String>,
 }
 
 impl Shares {
@@ -23,13 +25,14 @@ impl Shares {
 
     fn has_open(&self, path: &str) -> bool {
         let first = path.split('/').next().unwrap_or(path);
-        self.named.get(first).copied().unwrap_or(self.main)
+        !self.withdrawn.contains(first) && self.named.get(first).copied().unwrap_or(self.main)
     }
 }
 
 fn shares() -> impl Strategy<Value = Shares> {
     let named = proptest::collection::btree_map("[ab!]{1,2}", any::<bool>(), 0..4);
-    (any::<bool>(), named).prop_map(|(main, named)| Shares { main, named })
+    let withdrawn = proptest::collection::btree_set("[ab!]{1,2}", 0..3);
+    (any::<bool>(), named, withdrawn).prop_map(|(main, named, withdrawn)| Shares { main, named, withdrawn })
 }
 
 fn with(shares: &Shares, files: impl Iterator<Item = (String, (u64, Option<u8>))>) -> Library {
@@ -42,6 +45,7 @@ fn with(shares: &Shares, files: impl Iterator<Item = (String, (u64, Option<u8>))
             library.set_b3(&file, ContentHash([n; 32]));
         }
     }
+    shares.withdrawn.iter().for_each(|share| library.withdraw(share.as_bytes()));
     library
 }
 
@@ -54,7 +58,7 @@ fn hits(view: View<'_>, text: &str, hits_max: usize, slice: usize) -> Vec<(FileN
 #[test]
 fn a_list_passes_over_a_share_of_others_in_one_step() {
     let many = (0..20_000).map(|n| (format!("music/{n:05}"), (1, None)));
-    let shares = Shares { main: true, named: [("music".to_owned(), false)].into() };
+    let shares = Shares { main: true, named: [("music".to_owned(), false)].into(), withdrawn: BTreeSet::new() };
     let library = with(&shares, many.chain(["a", "z"].map(|path| (path.to_owned(), (1, None)))));
     let view = library.seen_by(Requester::Peer(PEER.parse().unwrap()));
     assert_eq!(names(view.list_after(None, 9)), [b"a", b"z"]);
@@ -72,9 +76,13 @@ proptest! {
         text in "[ab]{1,2}(/[ab]{1,2})?|b3=(01){32}|b3=(02){32}|[ab]{3}|a/b/a -b|\\*a|ab aa ba",
         (page, slice, hits_max) in (1usize..5, 1usize..9, 0usize..6),
     ) {
-        let library = with(&shares, files.clone().into_iter());
+        let mut library = with(&shares, files.clone().into_iter());
+        let there = files.clone().into_iter().filter(|(path, _)| {
+            !shares.withdrawn.contains(path.split('/').next().unwrap_or(path))
+        });
+        let owned = with(&Shares { main: true, named: BTreeMap::new(), withdrawn: BTreeSet::new() }, there);
         let visible = files.into_iter().filter(|(path, _)| shares.has_open(path));
-        let open = Shares { main: true, named: BTreeMap::new() };
+        let open = Shares { main: true, named: BTreeMap::new(), withdrawn: BTreeSet::new() };
         let twin = with(&open, visible);
         let peer: IpAddr = PEER.parse().unwrap();
         for requester in [Requester::Peer(peer), Requester::Peer("::ffff:192.0.2.1".parse().unwrap())] {
@@ -98,7 +106,13 @@ proptest! {
                 prop_assert_eq!(view.file_of_content(b3).is_some(), twin.all().file_of_content(b3).is_some());
             }
         }
-        let all = library.all().list_after(None, 99).len() as u64;
-        prop_assert_eq!(all, library.len(), "the owner sees everything");
+        for _ in 0..2 {
+            let owner = |library: &Library| library.seen_by(Requester::Owner).list_after(None, 99);
+            prop_assert_eq!(owner(&library), owner(&owned), "the owner sees everything that is there");
+            while library.drop_withdrawn(slice) {}
+            library.index.check();
+            prop_assert_eq!((library.len(), library.unhashed()), (owned.len(), owned.unhashed()));
+            prop_assert_eq!(library.bytes(), owned.bytes());
+        }
     }
 }

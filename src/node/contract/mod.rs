@@ -57,7 +57,9 @@ pub use transfer::{
 };
 pub use wish::{FoundFile, FoundState, WishRecord};
 
-use crate::audience::Audiences;
+use crate::audience::{Audiences, first_component};
+use crate::name::FileName;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,6 +86,17 @@ impl BootstrapAddr {
     }
 }
 
+/// A further share: its files have names that begin with its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareNamed {
+    /// One component.
+    pub name: FileName,
+    /// `None`: it waits for the next start. Nothing else has its name meanwhile.
+    pub path: Option<PathBuf>,
+    /// Whether symbolic links in it are followed.
+    pub follow_symlinks: bool,
+}
+
 /// The configuration of a node. pyrated.toml(5) describes the keys of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -100,6 +113,8 @@ pub struct NodeConfig {
     pub filemonitor_refresh: Duration,
     /// The share, for messages that name it.
     pub local_directory: PathBuf,
+    /// The further shares.
+    pub shares: Vec<ShareNamed>,
     /// For whom the shares are.
     pub audiences: Audiences,
     /// Where downloads are saved unless the user names another directory.
@@ -119,4 +134,41 @@ pub struct NodeConfig {
     pub max_ttl: u8,
     /// False: this process is a bootstrap node only; the node then only answers control calls.
     pub peer: bool,
+}
+
+/// What is shared otherwise than before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShareChanges {
+    /// The names of shares beneath which there may be other files than before: those that are new or not there any more, or have another
+    /// directory, or whose links are not followed any more.
+    pub(crate) replaced: Vec<FileName>,
+    /// The names of those whose links are followed from now on.
+    pub(crate) widened: Vec<FileName>,
+}
+
+impl ShareChanges {
+    pub(crate) fn between(before: &[ShareNamed], after: &[ShareNamed]) -> Self {
+        let find = |shares: &'_ [ShareNamed], name: &FileName| shares.iter().find(|share| share.name == *name).cloned();
+        let names: BTreeSet<&FileName> = before.iter().chain(after).map(|share| &share.name).collect();
+        let mut changes = Self::default();
+        for name in names {
+            match (find(before, name), find(after, name)) {
+                (Some(was), Some(is)) if was == is => {}
+                (Some(was), Some(is)) if was.path == is.path && is.follow_symlinks => {
+                    changes.widened.push(name.clone())
+                }
+                _ => changes.replaced.push(name.clone()),
+            }
+        }
+        changes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replaced.is_empty() && self.widened.is_empty()
+    }
+
+    /// Whether a file or directory of this name may be another one than before.
+    pub(crate) fn replace(&self, name: &[u8]) -> bool {
+        self.replaced.iter().any(|share| share.as_bytes() == first_component(name))
+    }
 }

@@ -53,6 +53,15 @@ impl HashRequests {
         Some(name)
     }
 
+    /// Forgets files.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&[u8]) -> bool) {
+        while let Some(ticket) = self.rows.find(|name| is_gone(name.as_bytes())) {
+            if let Some((_, name)) = self.rows.remove(ticket) {
+                self.names.remove(&name);
+            }
+        }
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.rows.len() <= HASH_ASKED_FILES_MAX, "the files asked for are bounded");
         assert_eq!(self.rows.len(), self.names.len(), "each file is asked for once");

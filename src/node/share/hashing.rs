@@ -72,6 +72,12 @@ impl Hashing {
         self.asked.is_empty() && self.large.is_some() && file.is_some_and(is_large)
     }
 
+    /// Other files than before may have these names. What is ordered is still reported.
+    pub(super) fn forget(&mut self, is_replaced: impl Fn(&[u8]) -> bool) {
+        self.asked.forget(&is_replaced);
+        self.failed.retain(|name, _| !is_replaced(name.as_bytes()));
+    }
+
     pub(super) fn displaced(&self) -> u64 {
         self.asked.displaced
     }

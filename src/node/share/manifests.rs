@@ -92,6 +92,21 @@ impl Manifests {
         }
     }
 
+    /// Other directories than before may have these names: those who wait for their manifests are told that there are none.
+    pub(super) fn forget_of(&mut self, cx: &mut Cx, is_replaced: impl Fn(&[u8]) -> bool) {
+        let made: Vec<FileName> = self.made.keys().filter(|name| is_replaced(name.as_bytes())).cloned().collect();
+        made.iter().for_each(|name| self.forget(name));
+        let mut given_up: Vec<FileName> = Vec::new();
+        while let Some(ticket) = self.queue.find(|asked| is_replaced(asked.name.as_bytes())) {
+            given_up.extend(self.queue.remove(ticket).map(|(_, asked)| asked.name));
+        }
+        given_up
+            .extend(self.writing.take_if(|writing| is_replaced(writing.name.as_bytes())).map(|writing| writing.name));
+        for name in given_up {
+            cx.out.then(Step::ManifestMade { name, outcome: Err(Refusal::NoSuchFile) });
+        }
+    }
+
     pub(super) fn check_invariants(&self) {
         let bytes: usize = self.made.iter().map(|(name, made)| bytes_of(name, &made.manifest)).sum();
         assert_eq!(bytes, self.bytes, "the bytes of manifests are counted");

@@ -13,6 +13,8 @@ mod settling;
 use crate::audience::{Audiences, Requester};
 use crate::library::{LeftOut, Library, ScanReport, ScannedFile};
 use crate::name::FileName;
+use crate::node::contract::ShareChanges;
+use crate::node::cx::Cx;
 use hashing::Hashing;
 use manifests::Manifests;
 use scanning::ScanStage;
@@ -68,6 +70,20 @@ impl ShareMachine {
     /// For whom the shares are from now on.
     pub(super) fn set_audiences(&mut self, audiences: Audiences) {
         self.library.set_audiences(audiences);
+    }
+
+    /// Other directories are shared than before. Nothing of what is not shared any more is seen from now on.
+    pub(super) fn on_shares_changed(&mut self, cx: &mut Cx, changes: &ShareChanges) {
+        if changes.is_empty() {
+            return;
+        }
+        changes.replaced.iter().for_each(|share| self.library.withdraw(share.as_bytes()));
+        let is_replaced = |name: &[u8]| changes.replace(name);
+        self.settling.forget(is_replaced);
+        self.hashing.forget(is_replaced);
+        self.manifests.forget_of(cx, is_replaced);
+        self.left_out.forget(is_replaced);
+        self.scan_anew(cx);
     }
 
     pub(super) fn displaced(&self) -> u64 {

@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 pub(super) enum ScanStage {
     #[default]
     Off,
+    /// The library drops files that are not shared any more. The next scan follows.
+    Dropping,
     /// The timer starts the next one.
     Waiting { timer: TimerId },
     /// One is running, or its results are not in the library yet.
@@ -37,14 +39,14 @@ pub(super) struct Running {
 
 impl ScanStage {
     pub(super) fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_) | Self::Sweeping { .. } | Self::Settling { .. })
+        matches!(self, Self::Dropping | Self::Running(_) | Self::Sweeping { .. } | Self::Settling { .. })
     }
 
     pub(super) fn has_work(&self) -> bool {
         match self {
             Self::Off | Self::Waiting { .. } | Self::Settling { .. } => false,
             Self::Running(running) => !running.batches.is_empty(),
-            Self::Sweeping { .. } => true,
+            Self::Dropping | Self::Sweeping { .. } => true,
         }
     }
 }
@@ -69,10 +71,20 @@ impl ShareMachine {
                 cx.subscriptions.subscribe(Topic::Scan, client);
                 self.start_scan(cx);
             }
+            ScanStage::Dropping => drop(cx.subscriptions.subscribe(Topic::Scan, client)),
             ScanStage::Running(_) | ScanStage::Sweeping { .. } | ScanStage::Settling { .. } => {
                 self.scan_again = true;
                 cx.subscriptions.subscribe(Topic::NextScan, client);
             }
+        }
+    }
+
+    /// Other directories are shared than before. A scan that is running is over, and what it has found is not waited for.
+    pub(super) fn scan_anew(&mut self, cx: &mut Cx) {
+        match std::mem::replace(&mut self.scan, ScanStage::Dropping) {
+            ScanStage::Off => self.scan = ScanStage::Off,
+            ScanStage::Waiting { timer } => drop(cx.wheel.cancel(timer)),
+            _ => cx.subscriptions.move_to(Topic::NextScan, Topic::Scan),
         }
     }
 
@@ -107,6 +119,11 @@ impl ShareMachine {
     pub(in crate::node) fn work_on_scan(&mut self, cx: &mut Cx) {
         match &mut self.scan {
             ScanStage::Off | ScanStage::Waiting { .. } | ScanStage::Settling { .. } => {}
+            ScanStage::Dropping => {
+                if !self.library.drop_withdrawn(SWEEP_ENTRIES_PER_SLICE) {
+                    self.start_scan(cx);
+                }
+            }
             ScanStage::Running(running) => {
                 for file in running.batches.pop_front().into_iter().flatten() {
                     self.settling.note_settled(&file.name);

@@ -39,7 +39,12 @@ enum Stage {
     /// The timer starts the next round.
     Waiting(TimerId),
     /// A round is in progress. `last`: the last name of the ordered batch.
-    Looking { began: Instant, last: FileName },
+    Looking {
+        began: Instant,
+        last: FileName,
+        /// What is found may be in a directory that is not shared any more.
+        is_stale: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +90,14 @@ impl Settling {
 
     pub(super) fn begin_scan(&mut self) {
         self.left_out = 0;
+    }
+
+    /// Other files than before may have these names.
+    pub(super) fn forget(&mut self, is_replaced: impl Fn(&[u8]) -> bool) {
+        self.files.retain(|name, _| !is_replaced(name.as_bytes()));
+        if let Stage::Looking { is_stale, .. } = &mut self.stage {
+            *is_stale = true;
+        }
     }
 
     /// The wait before the next scan: shorter than usual if the last one found too many unsettled files.
@@ -195,7 +208,7 @@ impl ShareMachine {
         let names: Vec<FileName> = batch.map(|(name, _)| name.clone()).collect();
         match names.last() {
             Some(last) => {
-                self.settling.stage = Stage::Looking { began, last: last.clone() };
+                self.settling.stage = Stage::Looking { began, last: last.clone(), is_stale: false };
                 cx.out.act(Action::LookAt { names });
             }
             None => self.end_round(cx, began),
@@ -203,7 +216,8 @@ impl ShareMachine {
     }
 
     pub(in crate::node) fn on_looked_at(&mut self, cx: &mut Cx, files: Vec<LookedAt>) {
-        let Stage::Looking { began, last } = std::mem::take(&mut self.settling.stage) else { return };
+        let Stage::Looking { began, last, is_stale } = std::mem::take(&mut self.settling.stage) else { return };
+        let files = files.into_iter().filter(|_| !is_stale);
         for LookedAt { name, found } in files {
             match found {
                 // A scan may have settled it meanwhile.

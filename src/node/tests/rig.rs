@@ -62,6 +62,7 @@ pub(super) fn config() -> NodeConfig {
         keepalive_refresh: Duration::from_secs(300),
         filemonitor_refresh: Duration::from_secs(60),
         local_directory: "/share".into(),
+        shares: Vec::new(),
         audiences: Audiences::default(),
         download_directory: "/downloads".into(),
         max_workers: 256,

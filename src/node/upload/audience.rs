@@ -1,5 +1,5 @@
-//! Shares that are for others than before: what is being sent to peers that they are not for any more is broken off, and what waits
-//! is refused.
+//! Shares that are for others than before, or not there any more: what is being sent to peers that they are not for is broken off, and
+//! what waits is refused.
 
 use super::UploadMachine;
 use super::accounting::{Kind, Uploads, Wanted};
@@ -16,7 +16,9 @@ impl UploadMachine {
     pub(in crate::node) fn on_audiences_changed(&mut self, cx: &mut Cx, share: &ShareMachine, before: &Audiences) {
         let is_hidden = |to: SocketAddr, name: &[u8]| !share.library().seen_by(to).admits(name);
         let now_hidden = |exchange: &ExchangeId| self.uploads.is_sending(*exchange, is_hidden);
-        let lists = self.uploads.lists.iter().filter(|(_, to)| before.lose(&cx.config.audiences, to.ip()));
+        let library = share.library();
+        let loses = |peer| before.lose(library.audiences(), peer, |share| library.has_share(share));
+        let lists = self.uploads.lists.iter().filter(|(_, to)| loses(to.ip()));
         let lists = lists.map(|(exchange, _)| *exchange);
         let hidden: Vec<ExchangeId> = self.uploads.exchanges().filter(now_hidden).chain(lists).collect();
         hidden.into_iter().for_each(|exchange| cx.out.act(Action::Abort { exchange }));

@@ -8,6 +8,7 @@ mod hashing;
 mod interface;
 mod membership;
 mod old_programs;
+mod reshared;
 mod search_outcomes;
 mod serving;
 mod share;

@@ -327,7 +327,7 @@ fn what_runs_after_a_reload_is_what_is_reported_for_every_key() {
         }
         "interface" => (shares::interface(key), Runs::Before),
         "audience" => (shares::audience(key), Runs::After),
-        "share" => (shares::shares(key), Runs::Before),
+        "share" => (shares::shares(key), Runs::After),
         "follow_symlinks" => (links(key), Runs::Before),
         "local_directory" | "watch_directory" | "control_socket" | "state_directory" => (places(key), Runs::Before),
         "download_directory" | "log_file" => (places(key), Runs::After),

@@ -1,6 +1,6 @@
 //! The sandbox that the daemon makes for itself (pyrated(8), SANDBOX).
 
-use crate::harness::{Daemon, LIMIT, Setup, fetch, free_port, not_tested, pyratectl, until};
+use crate::harness::{Daemon, LIMIT, Setup, fetch, fetch_reset, free_port, not_tested, pyratectl, until};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -107,6 +107,42 @@ fn what_a_reload_names_outside_of_the_sandbox_waits_for_a_restart() {
     peer.start_again();
     let status = peer.status();
     assert_eq!((&status["sandbox"]["state"], outside.join("log").exists()), (&json!("on"), true), "{status}");
+}
+
+#[test]
+fn a_share_outside_of_the_sandbox_waits_for_a_restart_and_the_others_do_not() {
+    // Not in the home, where the configuration is.
+    let [music, films] = [("song", "la la"), ("film", "a film")].map(|(file, content)| {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        fs::write(directory.path().join(file), content).expect("it can be written");
+        directory
+    });
+    let table = |path: &std::path::Path, name: &str| format!("{{ path = '{}', name = '{name}' }}", path.display());
+    let setup = Setup::peer().shares("a", "a").shares("films/of the main share", "x");
+    let Some(mut peer) = sandboxed(setup.set("share", &format!("[{}]", table(music.path(), "music")))) else { return };
+    peer.reconfigure("share", &format!("[{}, {}]", table(music.path(), "songs"), table(films.path(), "films")));
+    let report = peer.call("reload", Value::Null);
+    assert_eq!((&report["changed"][0]["key"], &report["waiting"][0]["key"]), (&json!("share"), &json!("share")));
+    assert_eq!(report["changed"][0]["in_force"].as_array().map(Vec::len), Some(1), "{report}");
+    assert_eq!(report["waiting"][0]["next_start"].as_array().map(Vec::len), Some(2), "{report}");
+    let said =
+        format!("share films: {} lies outside of the sandbox, which the next start extends", films.path().display());
+    assert!(report["remarks"].to_string().contains(&said), "{report}");
+    peer.await_log(&said);
+    peer.await_log("share stays ");
+    until("the other one is scanned", LIMIT, || peer.status()["shared_files"] == 2);
+    assert_eq!(fetch(peer.listen(), b"songs/song"), b"la la");
+    for name in ["music/song", "films/film", "films/of the main share"] {
+        assert!(fetch_reset(peer.listen(), name.as_bytes()), "{name}");
+    }
+    peer.stop();
+    peer.start_again();
+    until("all are scanned", LIMIT, || peer.status()["shared_files"] == 3);
+    assert_eq!(fetch(peer.listen(), b"films/film"), b"a film");
+    peer.reconfigure("share", "[]");
+    let report = peer.call("reload", Value::Null);
+    assert_eq!((&report["changed"][0]["key"], &report["waiting"]), (&json!("share"), &json!([])), "{report}");
+    assert!(fetch_reset(peer.listen(), b"films/film"));
 }
 
 #[test]

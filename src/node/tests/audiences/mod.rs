@@ -1,11 +1,12 @@
 //! Shares that are for some peers alone: what others get, and what happens when the audience changes.
 
 mod property;
+mod replaced;
 
 use super::hashing::{b3_of, hash_all};
 use super::rig::*;
 use super::search_end::said;
-use crate::audience::{Audience, Audiences};
+use crate::audience::{Audience, Audiences, Requester};
 use crate::control::{FileRow, Linkable, RawText, Reply, Request};
 use crate::id::{ExchangeId, QueryId};
 use crate::library::{RecentFile, ScanReport, ScannedFile};

@@ -1,4 +1,4 @@
-//! Further shares, and the interface: what a reload leaves as it is.
+//! Further shares, audiences, and the interface.
 
 use super::{Change, Runs};
 use crate::harness::{Setup, fetch_reset};

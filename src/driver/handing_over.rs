@@ -2,16 +2,19 @@
 //! control socket and the metrics among them, with those who wait there, and the connections on which it sends files, or was asked for files. A daemon that crashes leaves nothing: its connections end in RST.
 //!
 //! Of an upload the next run gets the connection, and the request that would bring what is still to be sent. It is served like any
-//! other, if the file is still the same.
+//! other, if the file is still the same, and its share is still there and for the requester. Otherwise it is broken off before
+//! anything of it is listed.
 
 use super::Driver;
 use super::interface::Interface;
 use super::net::{Service, Taken};
 use super::passed::{KEPT_BOOTSTRAP, KEPT_PEER, KEPT_RECORDS, KEPT_UPLOAD, Passed};
+use crate::audience::first_component;
 use crate::control::RawText;
 use crate::id::ExchangeId;
 use crate::library::{FileMeta, ScannedFile};
-use crate::node::Event;
+use crate::name::FileName;
+use crate::node::{Event, NodeConfig};
 use crate::wire::{Message, decode};
 use log::{debug, info};
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,9 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
 
 /// As many descriptors go with one message (unix(7), SCM_MAX_FD).
 const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -56,14 +62,38 @@ struct Record {
     ctime_ns: i64,
     inode: u64,
     device: u64,
+    /// Absent in a record of an older version.
+    #[serde(default)]
+    share: Option<Share>,
+}
+
+/// The share that has a name.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Share {
+    /// `None`: its files have no name before theirs.
+    name: Option<RawText>,
+    path: RawText,
+}
+
+impl Share {
+    /// `None`: the share with this name waits for the next start.
+    fn of(name: &FileName, config: &NodeConfig) -> Option<Self> {
+        let text = |path: &Path| RawText::new(path.as_os_str().as_bytes());
+        let first = first_component(name.as_bytes());
+        match config.shares.iter().find(|share| share.name.as_bytes() == first) {
+            Some(share) => Some(Self { name: Some(RawText::new(first)), path: text(share.path.as_ref()?) }),
+            None => Some(Self { name: None, path: text(&config.local_directory) }),
+        }
+    }
 }
 
 impl Record {
-    fn of(upload: &Taken) -> Option<Self> {
+    fn of(upload: &Taken, config: &NodeConfig) -> Option<Self> {
         let FileMeta { size, mtime_ns, ctime_ns, inode, device } = upload.meta;
         let (from, to) = (upload.stream.peer_addr().ok()?, upload.stream.local_addr().ok()?);
+        let share = Share::of(file_of(&upload.request)?, config);
         let request = RawText::new(upload.request.encode());
-        Some(Self { from, to, request, size, mtime_ns, ctime_ns, inode, device })
+        Some(Self { from, to, request, size, mtime_ns, ctime_ns, inode, device, share })
     }
 
     /// The request and its file, if it is a request for a file.
@@ -71,9 +101,22 @@ impl Record {
         let Self { size, mtime_ns, ctime_ns, inode, device, .. } = *self;
         let meta = FileMeta { size, mtime_ns, ctime_ns, inode, device };
         let request = decode(self.request.as_bytes()).ok()?;
-        let (Message::DownloadRequest { name } | Message::RangeRequest { name, .. }) = &request else { return None };
-        let file = ScannedFile { name: name.clone(), meta, executable: false };
+        let file = ScannedFile { name: file_of(&request)?.clone(), meta, executable: false };
         Some((request, file))
+    }
+
+    /// Whether the file would be in the same share, and that is for the requester.
+    fn is_still_shared(&self, name: &FileName, config: &NodeConfig) -> bool {
+        let is_there = self.share.is_none() || self.share == Share::of(name, config);
+        is_there && config.audiences.show(self.from.into(), name.as_bytes())
+    }
+}
+
+/// The file that a request is for.
+fn file_of(request: &Message) -> Option<&FileName> {
+    match request {
+        Message::DownloadRequest { name } | Message::RangeRequest { name, .. } => Some(name),
+        _ => None,
     }
 }
 
@@ -145,7 +188,8 @@ impl Driver {
         ours.set_send_buffer_size(RECORDS_BYTES_WANTED)?;
         let (mut lines, mut ends, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for upload in uploads {
-            let Some(line) = Record::of(upload).and_then(|record| serde_json::to_vec(&record).ok()) else { continue };
+            let record = Record::of(upload, self.node.config());
+            let Some(line) = record.and_then(|record| serde_json::to_vec(&record).ok()) else { continue };
             lines.extend(line);
             lines.push(b'\n');
             ends.push(lines.len());
@@ -180,8 +224,8 @@ impl Driver {
 }
 
 /// Uploads that an earlier run has left. One whose connection has broken meanwhile, or that this version does not understand, is
-/// dropped; so is one that is not bound to the interface.
-pub(super) fn take_over(passed: &mut Passed, interface: &Interface) -> Vec<KeptUpload> {
+/// dropped; so is one that is not bound to the interface, or whose file is not for its requester any more.
+pub(super) fn take_over(passed: &mut Passed, interface: &Interface, config: &NodeConfig) -> Vec<KeptUpload> {
     let mut text = Vec::new();
     for records in passed.take(KEPT_RECORDS) {
         // Ends with the bytes that are there.
@@ -189,28 +233,133 @@ pub(super) fn take_over(passed: &mut Passed, interface: &Interface) -> Vec<KeptU
     }
     let addresses =
         |socket: &Socket| Some((socket.peer_addr().ok()?.as_socket()?, socket.local_addr().ok()?.as_socket()?));
-    let sockets = passed.take(KEPT_UPLOAD).into_iter().filter(|socket| interface.has(socket));
-    let mut sockets: Vec<_> = sockets.filter_map(|socket| Some((addresses(&socket)?, socket))).collect();
+    let (sockets, others): (Vec<_>, Vec<_>) =
+        passed.take(KEPT_UPLOAD).into_iter().partition(|socket| interface.has(socket));
+    others.iter().for_each(end_in_reset);
+    let mut sockets: Vec<_> = sockets.into_iter().filter_map(|socket| Some((addresses(&socket)?, socket))).collect();
+    let mut unshared = 0u64;
     // In the order of the records, and not in that in which the service manager passes them.
     let records = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Record>(line).ok());
     let uploads = records.filter_map(|record| {
         let at = sockets.iter().position(|(addresses, _)| *addresses == (record.from, record.to))?;
-        let (_, socket) = sockets.swap_remove(at);
         let (request, file) = record.request()?;
+        if !record.is_still_shared(&file.name, config) {
+            debug!(name:% = file.name, peer:% = record.from; "an upload of the run before is broken off");
+            unshared += 1;
+            return None;
+        }
+        let (_, socket) = sockets.swap_remove(at);
         Some(KeptUpload { socket, from: record.from, request, file })
     });
-    uploads.collect()
+    let uploads = uploads.collect();
+    if unshared > 0 {
+        info!(count = unshared; "uploads of the run before are broken off: what they send is not for their requesters any more");
+    }
+    sockets.iter().for_each(|(_, socket)| end_in_reset(socket));
+    uploads
+}
+
+/// FIN would tell that a file is complete. A response that has not begun is not set to end so.
+fn end_in_reset(socket: &Socket) {
+    let _ = socket.set_linger(Some(Duration::ZERO));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::FileName;
+    use crate::audience::{Audience, Audiences};
+    use crate::node::contract::ShareNamed;
+    use std::net::{TcpListener, TcpStream};
 
     fn record(request: &Message) -> Record {
         let (from, to) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
         let request = RawText::new(request.encode());
-        Record { from, to, request, size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4 }
+        let share = Some(Share { name: None, path: RawText::new("/share") });
+        Record { from, to, request, size: 9, mtime_ns: -1, ctime_ns: 2, inode: u64::MAX, device: 4, share }
+    }
+
+    /// A configuration with a further share, if its directory is given.
+    fn config(main: &str, music: Option<&str>, audience: Audience) -> NodeConfig {
+        let name = || FileName::from_bytes(b"music").unwrap();
+        let place = |path: &str| ShareNamed { name: name(), path: Some(path.into()), follow_symlinks: false };
+        NodeConfig {
+            bootstraps: Vec::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 1)),
+            advertise_addr: None,
+            local_addrs: Vec::new(),
+            keepalive_refresh: Duration::from_secs(300),
+            filemonitor_refresh: Duration::from_secs(60),
+            local_directory: main.into(),
+            shares: music.into_iter().map(place).collect(),
+            audiences: Audiences::new(Audience::all(), music.map(|_| ("music", audience))),
+            download_directory: main.into(),
+            max_workers: 1,
+            max_downloads: 1,
+            upload_limit: 0,
+            download_limit: 0,
+            max_peers: 1,
+            max_ttl: 1,
+            peer: true,
+        }
+    }
+
+    /// How many uploads of a run with the first configuration one with the second takes over, of one. `edit`: the record.
+    fn taken_over(name: &str, before: &NodeConfig, now: &NodeConfig, edit: impl Fn(Vec<u8>) -> Vec<u8>) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut requester = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let socket = Socket::from(stream.try_clone().unwrap());
+        let request = Message::DownloadRequest { name: FileName::from_bytes(name.as_bytes()).unwrap() };
+        stream.set_nonblocking(true).unwrap();
+        let taken = Taken {
+            stream: mio::net::TcpStream::from_std(stream),
+            request,
+            meta: FileMeta { size: 9, ..FileMeta::default() },
+        };
+        let line = serde_json::to_vec(&Record::of(&taken, before).unwrap()).unwrap();
+        drop(taken);
+        let (mut ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        ours.write_all(&edit(line)).unwrap();
+        let mut passed = Passed::default();
+        passed.add_kept(KEPT_RECORDS, Some(theirs));
+        passed.add_kept(KEPT_UPLOAD, Some(socket));
+        let kept = take_over(&mut passed, &Interface::default(), now);
+        if kept.is_empty() {
+            let ended = requester.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset), "FIN would tell that it is complete");
+        }
+        kept.len()
+    }
+
+    #[test]
+    fn an_upload_goes_on_only_while_its_share_is_there_and_for_its_requester() {
+        let [all, home, elsewhere] =
+            [Audience::all(), Audience::of(["127.0.0.1"]).unwrap(), Audience::of(["127.0.0.2"]).unwrap()];
+        let with = |main, music, audience: &Audience| config(main, music, audience.clone());
+        let before = with("/share", Some("/music"), &all);
+        let same = |line: Vec<u8>| line;
+        for (name, now, expected) in [
+            ("music/a", before.clone(), 1),
+            ("music/a", with("/other", Some("/music"), &home), 1),
+            ("music/a", with("/share", Some("/music"), &elsewhere), 0),
+            ("music/a", with("/share", Some("/elsewhere"), &all), 0),
+            ("music/a", with("/share", None, &all), 0),
+            ("a", with("/share", None, &all), 1),
+            ("a", with("/other", Some("/music"), &all), 0),
+        ] {
+            assert_eq!(taken_over(name, &before, &now, same), expected, "{name} {now:?}");
+        }
+        // What had the name of the share in the main one before.
+        assert_eq!(taken_over("music/a", &with("/share", None, &all), &before, same), 0);
+        // A record of an older version does not tell the share.
+        let older = |line: Vec<u8>| {
+            let mut record: serde_json::Value = serde_json::from_slice(&line).unwrap();
+            assert!(record.as_object_mut().unwrap().remove("share").is_some());
+            serde_json::to_vec(&record).unwrap()
+        };
+        assert_eq!(taken_over("music/a", &before, &before, older), 1);
+        assert_eq!(taken_over("music/a", &before, &with("/share", Some("/music"), &elsewhere), older), 0);
+        assert_eq!(taken_over("a", &before, &before, |_| b"{\"a later version\": true}".to_vec()), 0);
     }
 
     #[test]
@@ -237,7 +386,7 @@ mod tests {
         let mut passed = Passed::default();
         passed.add_kept(KEPT_RECORDS, Some(theirs));
         passed.add_kept(KEPT_UPLOAD, Some(Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()));
-        assert!(take_over(&mut passed, &Interface::default()).is_empty());
+        assert!(take_over(&mut passed, &Interface::default(), &config("/share", None, Audience::all())).is_empty());
         assert!(passed.take(KEPT_RECORDS).is_empty() && passed.take(KEPT_UPLOAD).is_empty());
     }
 }

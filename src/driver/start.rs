@@ -61,7 +61,7 @@ impl Driver {
             disk.watch(directory, registry, WATCH, now);
         }
         let bootstrap = facts.bootstrap.map(|_| new_bootstrap(settings.bootstrap_verify, now, seed, &mut disk));
-        let kept = take_over(&mut settings.passed, &settings.interface);
+        let kept = take_over(&mut settings.passed, &settings.interface, &settings.node);
         remembered.files = kept.iter().map(|upload| upload.file.clone()).collect();
         let mut config = settings.node;
         config.listen = facts.listen.unwrap_or(config.listen);

@@ -306,3 +306,29 @@ fn a_daemon_that_is_killed_has_left_nothing() {
     assert!(std::iter::from_fn(|| running.hear_with_sockets()).all(|(text, _)| !text.contains("FDSTORE")));
     assert_eq!(stream.read_to_end(&mut got).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
+
+#[test]
+fn an_upload_from_a_share_that_is_not_there_any_more_is_broken_off() {
+    let mut peer = Peer::new();
+    // What the main share has under this name is the same file.
+    for directory in ["music", "share/music"] {
+        fs::create_dir(peer.home.path(directory)).unwrap();
+        fs::hard_link(peer.home.path("share/file"), peer.home.path(&format!("{directory}/song"))).unwrap();
+    }
+    let music = |name: &str| {
+        vec!["--share".to_owned(), format!("[{{ path = '{}', name = '{name}' }}]", peer.home.word("music"))]
+    };
+    let (music, films) = (music("music"), music("films"));
+    for (next, goes_on) in [(music.clone(), true), (films, false), (vec![], false)] {
+        peer.options = music.clone();
+        let running = peer.start();
+        let (mut stream, mut got) = peer.begin_with("music/song");
+        let store = Store::of(running);
+        peer.options = next;
+        let (_running, _) = peer.start_again(store.without(CONTROL));
+        let ended = stream.read_to_end(&mut got);
+        assert_eq!(ended.is_ok(), goes_on, "{:?}: {ended:?} after {} bytes", peer.options, got.len());
+        assert!(peer.content.starts_with(&got));
+    }
+    assert!(peer.log().contains("not for their requesters any more"), "{}", peer.log());
+}

@@ -8,6 +8,7 @@
 use super::SearchMachine;
 use super::forwarding::dial_for;
 use super::stranger_dials::{StrangerDials, TextHash};
+use crate::audience::Requester;
 use crate::control::PeerSource;
 use crate::id::{ExchangeId, QueryId};
 use crate::library::{Query, SearchCursor, Shared};
@@ -33,7 +34,7 @@ use crate::node::speech::Speech;
 use crate::time::Instant;
 use crate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 /// Messages with the same key are the same search. It includes the text: otherwise a forged search with the same ID, sent ahead,
@@ -127,6 +128,8 @@ impl Seen {
 struct Pending {
     id: QueryId,
     requester: SocketAddr,
+    /// Who sees the hits.
+    seen_by: Requester,
     text: TextHash,
     ttl: u8,
     p1: bool,
@@ -152,6 +155,18 @@ fn hits_max(sender: Sender, id: &QueryId) -> usize {
     let named = id.hits_max().filter(|_| sender.origin() == Origin::Own);
     let named = named.and_then(|named| usize::try_from(named).ok()).unwrap_or(0);
     named.clamp(ANSWER_HITS_MAX, ANSWER_HITS_NAMED_MAX)
+}
+
+/// Who sees the hits of a search that came from this address: the requester that it names, and nobody else. Anybody can name a port of
+/// this machine, where whatever listens there is in an audience by our own address. So an endpoint there sees what is for all, unless the
+/// search came from its address, or it is known to be a peer.
+fn reader_of_hits(net: &Net, requester: SocketAddr, from: IpAddr) -> Requester {
+    let ip = requester.ip();
+    let is_local = net.cx.config.local_addrs.iter().any(|local| local.to_canonical() == ip) && !ip.is_loopback();
+    match is_local && from.to_canonical() != ip && !net.peers().is_known(requester) {
+        true => Requester::Anybody,
+        false => requester.into(),
+    }
 }
 
 pub(super) struct Answering {
@@ -261,7 +276,8 @@ impl SearchMachine {
             // that it may only name. These hits may come after the end.
             let audiences = &net.cx.config.audiences;
             let awaited_by = open.filter(|_| !audiences.shows_more(requester.ip(), from.ip()));
-            self.begin_answer(net, share, sender, &search, awaited_by);
+            let seen_by = reader_of_hits(net, requester, from.ip());
+            self.begin_answer(net, share, (sender, seen_by), &search, awaited_by);
         }
         if ttl > 0 {
             self.forward_search(net, sender, Search { ttl: ttl - 1, ..search }, plain, open);
@@ -279,12 +295,12 @@ impl SearchMachine {
         &mut self,
         net: &mut Net,
         share: &ShareMachine,
-        sender: Sender,
+        (sender, seen_by): (Sender, Requester),
         search: &Search,
         open: Option<OpenId>,
     ) {
         let requester = search.requester;
-        if share.library().seen_by(requester).is_empty() {
+        if share.library().seen_by(seen_by).is_empty() {
             return;
         }
         if !self.answering.costs.allow(net.cx.now, payer(sender)) {
@@ -297,7 +313,7 @@ impl SearchMachine {
         let hits_max = if p1 { hits_max(sender, &search.id) } else { 1 };
         let cursor = SearchCursor::new(Query::parse(&search.text), hits_max + usize::from(p1));
         let (id, text, ttl) = (search.id.clone(), hash_of_text(&search.text), search.ttl);
-        let pending = Pending { id, requester, text, ttl, p1, hits_max, cursor, slices: 0, open };
+        let pending = Pending { id, requester, seen_by, text, ttl, p1, hits_max, cursor, slices: 0, open };
         open.inspect(|open| self.on_answer_begun(*open));
         let (max, of_network_max) = (ANSWERS_PENDING_MAX, ANSWERS_PENDING_PER_NETWORK_MAX);
         if let Some(dropped) = self.answering.pending.push(sender, pending, max, of_network_max) {
@@ -309,8 +325,7 @@ impl SearchMachine {
     pub(in crate::node) fn work_on_answers(&mut self, net: &mut Net, share: &ShareMachine) {
         let Some((ticket, pending)) = self.answering.pending.serve() else { return };
         pending.slices += 1;
-        // The hits go to the requester that the search names, and to nobody else.
-        let view = share.library().seen_by(pending.requester);
+        let view = share.library().seen_by(pending.seen_by);
         if !view.search_step(&mut pending.cursor, ANSWER_ENTRIES_PER_SLICE)
             && let Some((sender, pending)) = self.answering.pending.remove(ticket)
         {
@@ -320,7 +335,7 @@ impl SearchMachine {
 
     /// Code 7: all hits of one search to its requester, on one connection; with attributes if it speaks part 2.
     fn send_search_response(&mut self, net: &mut Net, sender: Sender, pending: Pending) {
-        let Pending { id, requester, text, ttl, p1, hits_max, cursor, slices, open } = pending;
+        let Pending { id, requester, text, ttl, p1, hits_max, cursor, slices, open, .. } = pending;
         let mut hits = cursor.into_hits();
         let found = hits.len();
         hits.truncate(hits_max);

@@ -1,5 +1,6 @@
 //! Shares that are for some peers alone: what others get, and what happens when the audience changes.
 
+mod local;
 mod property;
 mod replaced;
 

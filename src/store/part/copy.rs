@@ -24,10 +24,10 @@ impl PartFile {
         disk::set_len(&self.held, 0)?;
         let mut copied = 0;
         if ioctl_ficlone(&*self.held, original.file()).is_ok()
-            && let State::Stream { len, .. } = &mut self.state
+            && let State::Stream(stream) = &mut self.state
         {
             copied = self.held.metadata()?.len();
-            *len = copied;
+            stream.grow(copied);
         }
         Ok(PartCopy { original, copied })
     }

@@ -1,7 +1,7 @@
 //! The end of a part file: the check of the whole of it, in slices, and its final name, without replacing an existing file.
 
 use super::PartFile;
-use super::sync::{Job, group_digest};
+use super::sync::{Job, group_digest, read_on};
 use crate::content::{ChainHasher, ContentHasher, Digest, GROUP_BYTES, Outline};
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
@@ -23,7 +23,7 @@ const COMPARE_BYTES: usize = 128 * 1024;
 
 /// A check in progress. Nothing may be written to the part file meanwhile.
 ///
-/// Of a file with an outline, groups are not read that were read already after they had been synced.
+/// What was read already after it had been synced is not read again.
 #[derive(Debug)]
 pub(crate) struct PartCheck {
     size: u64,
@@ -32,8 +32,8 @@ pub(crate) struct PartCheck {
 
 #[derive(Debug)]
 enum Work {
-    /// A stream.
-    All {
+    /// A stream. The hasher has the beginning already.
+    Stream {
         hasher: Box<ContentHasher>,
         buffer: Vec<u8>,
     },
@@ -54,22 +54,19 @@ enum Found {
 }
 
 impl PartCheck {
-    pub(super) fn new(size: u64, outline: Option<&Arc<Outline>>) -> Self {
-        let work = match outline {
-            None => {
-                let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
-                Work::All { hasher: Box::default(), buffer: vec![0; bytes] }
-            }
-            Some(outline) => {
-                let found = match outline.group_count() {
-                    // An empty content has no group.
-                    0 | 1 => Found::Whole(outline.b3()),
-                    _ => Found::Chain(Box::default()),
-                };
-                Work::Groups { outline: Arc::clone(outline), next: 0, bad: BTreeSet::new(), found }
-            }
+    pub(super) fn of_stream(size: u64, hasher: Box<ContentHasher>) -> Self {
+        let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
+        Self { size, work: Work::Stream { hasher, buffer: vec![0; bytes] } }
+    }
+
+    pub(super) fn of_groups(outline: &Arc<Outline>) -> Self {
+        let found = match outline.group_count() {
+            // An empty content has no group.
+            0 | 1 => Found::Whole(outline.b3()),
+            _ => Found::Chain(Box::default()),
         };
-        Self { size, work }
+        let work = Work::Groups { outline: Arc::clone(outline), next: 0, bad: BTreeSet::new(), found };
+        Self { size: outline.size(), work }
     }
 
     /// Reads about `bytes_max` further bytes, and a group at least. `None` until all are read.
@@ -81,8 +78,8 @@ impl PartCheck {
         }
         let size = self.size;
         match &mut self.work {
-            Work::All { hasher, buffer } => {
-                if !read_on(part, hasher, size, buffer, bytes_max)? {
+            Work::Stream { hasher, buffer } => {
+                if !read_on(&part.held, hasher, size, buffer, bytes_max)? {
                     return Ok(None);
                 }
                 let (b3, _) = std::mem::take(&mut **hasher).finish();
@@ -122,34 +119,6 @@ impl PartCheck {
             }
         }
     }
-}
-
-/// Hashes about `bytes_max` bytes more. Returns whether that was all.
-fn read_on(
-    part: &PartFile,
-    hasher: &mut ContentHasher,
-    size: u64,
-    buffer: &mut [u8],
-    bytes_max: usize,
-) -> Result<bool, DiskFault> {
-    let mut left = bytes_max.max(1);
-    while hasher.size() < size {
-        if left == 0 {
-            return Ok(false);
-        }
-        let rest = usize::try_from(size - hasher.size()).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left).min(rest);
-        match part.held.read_at(&mut buffer[..wanted], hasher.size()) {
-            Ok(0) => return Err(DiskFault::Shrank),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                left -= read;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(true)
 }
 
 fn read_fault(error: io::Error) -> DiskFault {

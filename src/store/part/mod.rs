@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `journal` | the journal's format |
 //! | `ledger` | the verified groups, in memory and in the journal |
+//! | `stream` | what there is of a stream, and how much of it is synced and hashed |
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
@@ -30,6 +31,7 @@ pub(super) mod journal;
 mod ledger;
 mod probe;
 mod removal;
+mod stream;
 mod sync;
 #[cfg(test)]
 pub(super) mod tests;
@@ -59,6 +61,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use stream::Stream;
 
 /// How often opening a part file is tried while directories on the way to it are removed.
 const OPEN_TRIES_MAX: u32 = 4;
@@ -167,7 +170,7 @@ impl PartRequest {
                 // A crash must not restore a journal: bytes of another content may follow.
                 place.remove_journals()?;
                 disk::sync_directory(place.directory()).map_err(fault)?;
-                State::stream(None)
+                State::Stream(Box::default())
             }
         };
         let mount = DirectoryMount::of(place.base_path()).ok();
@@ -224,19 +227,8 @@ pub(crate) struct PartFile {
 
 #[derive(Debug)]
 enum State {
-    /// `earlier`: a sync that was begun when the file had an outline.
-    Stream {
-        len: u64,
-        no_groups: Groups,
-        earlier: Option<Box<sync::Job>>,
-    },
+    Stream(Box<Stream>),
     Groups(Box<Ledger>),
-}
-
-impl State {
-    fn stream(earlier: Option<sync::Job>) -> Self {
-        Self::Stream { len: 0, no_groups: Groups::default(), earlier: earlier.map(Box::new) }
-    }
 }
 
 impl PartFile {
@@ -257,7 +249,7 @@ impl PartFile {
     /// The verified groups; none without an outline.
     pub(crate) fn verified(&self) -> &Groups {
         match &self.state {
-            State::Stream { no_groups, .. } => no_groups,
+            State::Stream(stream) => stream.no_groups(),
             State::Groups(ledger) => ledger.verified(),
         }
     }
@@ -265,7 +257,7 @@ impl PartFile {
     /// The size by the outline, or of the stream so far.
     pub(crate) fn len(&self) -> u64 {
         match &self.state {
-            State::Stream { len, .. } => *len,
+            State::Stream(stream) => stream.len(),
             State::Groups(ledger) => ledger.outline().size(),
         }
     }
@@ -288,12 +280,12 @@ impl PartFile {
         if !is_same_content && let State::Groups(ledger) = &mut self.state {
             self.place.remove_journals()?;
             disk::sync_directory(self.place.directory()).map_err(fault)?;
-            self.state = State::stream(ledger.leave_job());
+            self.state = State::Stream(Box::new(Stream::after(ledger.leave_job())));
         }
         let set = match &mut self.state {
             State::Groups(ledger) => ledger.replace_outline(&self.place, &self.held, outline),
-            State::Stream { earlier, .. } => {
-                let earlier = earlier.as_deref().cloned();
+            State::Stream(stream) => {
+                let earlier = stream.job().cloned();
                 Ledger::begin(&self.place, &self.held, outline)
                     .map(|ledger| self.state = State::Groups(Box::new(ledger.after(earlier))))
             }
@@ -306,7 +298,7 @@ impl PartFile {
     /// Restores the file's length after an outline could not be set.
     fn fall_back(&mut self) {
         match &mut self.state {
-            State::Stream { len, .. } => *len = 0,
+            State::Stream(stream) => stream.restart(),
             // If this fails, the journal does not match the part file, and a check repairs that.
             State::Groups(ledger) => drop(disk::set_len(&self.held, ledger.outline().size())),
         }
@@ -326,8 +318,8 @@ impl PartFile {
     /// Begins a stream at the start of the file.
     /// Errors: `EINVAL` with an outline, which a stream must not overwrite.
     pub(crate) fn restart(&mut self) -> Result<(), DiskFault> {
-        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
-        *len = 0;
+        let State::Stream(stream) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        stream.restart();
         Ok(())
     }
 
@@ -336,12 +328,12 @@ impl PartFile {
     /// outline; otherwise as the system reports.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), DiskFault> {
         let allocated = self.allocated_bytes()?;
-        let State::Stream { len, .. } = &mut self.state else { return Err(fault(Errno::EINVAL)) };
+        let State::Stream(stream) = &mut self.state else { return Err(fault(Errno::EINVAL)) };
         let count = bytes.len() as u64;
-        let new = (*len + count).saturating_sub(allocated).min(count);
+        let new = (stream.len() + count).saturating_sub(allocated).min(count);
         self.watch.before(&*self.held, count, new)?;
-        disk::write_at(&self.held, bytes, *len)?;
-        *len += count;
+        disk::write_at(&self.held, bytes, stream.len())?;
+        stream.grow(count);
         Ok(())
     }
 
@@ -354,45 +346,58 @@ impl PartFile {
     /// Whether verified groups have ceased to be so since the last call.
     pub(crate) fn take_shrunk(&mut self) -> bool {
         match &mut self.state {
-            State::Stream { .. } => false,
+            State::Stream(_) => false,
             State::Groups(ledger) => ledger.take_shrunk(),
         }
     }
 
     pub(crate) fn sync_due(&self) -> SyncDue {
-        self.ledger().map_or(SyncDue::Not, Ledger::sync_due)
+        match &self.state {
+            State::Stream(stream) => stream.sync_due(),
+            State::Groups(ledger) => ledger.sync_due(),
+        }
     }
 
-    /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups are unsynced; with `rest`
-    /// also for a single group.
+    /// Returns a sync job if one is due and none is running: if space is to be allocated, or 16 groups or as many bytes of a stream
+    /// are unsynced; with `rest` also for a single group.
     pub(crate) fn sync_job(&mut self, rest: bool) -> Option<SyncJob> {
-        let State::Groups(ledger) = &mut self.state else { return None };
-        ledger.sync_job(&self.place, &self.held, rest)
+        match &mut self.state {
+            State::Stream(stream) => stream.sync_job(&self.held),
+            State::Groups(ledger) => ledger.sync_job(&self.place, &self.held, rest),
+        }
     }
 
-    /// Records the result of a sync job in the journal.
+    /// Records the result of a sync job, of groups in the journal.
     /// Errors: as the system reports them; then the same groups are due again.
     pub(crate) fn synced(&mut self, synced: Synced) -> Result<(), DiskFault> {
         match &mut self.state {
-            State::Stream { .. } => Ok(()),
+            State::Stream(stream) => {
+                stream.synced(synced);
+                Ok(())
+            }
             State::Groups(ledger) => ledger.synced(synced),
         }
     }
 
     pub(crate) fn begin_check(&mut self) -> Result<PartCheck, DiskFault> {
-        let size = self.len();
-        // If another program truncated it, the check finds these groups to be bad.
-        if self.outline().is_some() && self.held.metadata()?.len() < size {
-            disk::set_len(&self.held, size)?;
+        match &mut self.state {
+            State::Stream(stream) => Ok(PartCheck::of_stream(stream.len(), stream.take_hasher())),
+            State::Groups(ledger) => {
+                let outline = ledger.outline();
+                // If another program truncated it, the check finds these groups to be bad.
+                if self.held.metadata()?.len() < outline.size() {
+                    disk::set_len(&self.held, outline.size())?;
+                }
+                Ok(PartCheck::of_groups(outline))
+            }
         }
-        Ok(PartCheck::new(size, self.outline()))
     }
 
     /// Returns the job that gives the file its final name.
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
-            State::Stream { earlier, .. } => (true, earlier.map(|job| *job)),
+            State::Stream(stream) => (true, stream.job().cloned()),
             State::Groups(mut ledger) => {
                 ledger.reap_failed_sync(&self.place, &self.held);
                 (ledger.verified().is_full(), ledger.job().cloned())
@@ -423,7 +428,7 @@ impl PartFile {
 
     fn ledger(&self) -> Option<&Ledger> {
         match &self.state {
-            State::Stream { .. } => None,
+            State::Stream(_) => None,
             State::Groups(ledger) => Some(ledger),
         }
     }
@@ -431,7 +436,7 @@ impl PartFile {
     /// Records the result of a check. Returns the groups that are not verified.
     fn record_check(&mut self, bad: &BTreeSet<u64>) -> Result<Vec<u64>, DiskFault> {
         match &mut self.state {
-            State::Stream { .. } => Ok(Vec::new()),
+            State::Stream(_) => Ok(Vec::new()),
             State::Groups(ledger) => ledger.checked(&self.place, &self.held, bad),
         }
     }

@@ -1,6 +1,6 @@
 //! Syncing a part file, in a job that may run in another thread during further writes.
 
-use crate::content::{Digest, GroupHasher, Outline, group_span};
+use crate::content::{ContentHasher, Digest, GroupHasher, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
 use crate::store::reserve::Room;
@@ -33,18 +33,35 @@ pub(crate) enum SyncDue {
     Now,
 }
 
-/// Allocates space, syncs written groups, and hashes them again as the file has them. Waits for the disk. If it is dropped, the ledger makes another.
+/// Syncs what is written, and hashes it as the file has it then. Waits for the disk. If it is dropped, the part file makes another.
 #[derive(Debug)]
 pub(crate) struct SyncJob {
     pub(super) part: File,
+    pub(super) content: Content,
+    pub(super) job: Job,
+}
+
+/// What a [`SyncJob`] syncs.
+#[derive(Debug)]
+pub(super) enum Content {
+    Groups(GroupsSync),
+    /// The beginning of a stream, up to `end`; its hash goes on, unless it was lost.
+    Stream {
+        hasher: Option<Box<ContentHasher>>,
+        end: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct GroupsSync {
     pub(super) journal: File,
     /// If the journal's name is to be synced too.
     pub(super) directory: Option<OwnedFd>,
+    /// The space to be allocated.
     pub(super) allocate: Option<u64>,
     pub(super) outline: Arc<Outline>,
-    /// What it syncs.
+    /// What is synced.
     pub(super) groups: Vec<u64>,
-    pub(super) job: Job,
 }
 
 impl SyncJob {
@@ -52,30 +69,85 @@ impl SyncJob {
     /// Errors: as the system reports them; [`DiskFault::Full`] if there is no space above the reserve. Groups whose data were
     /// lost are unverified with the next call of the part file.
     pub(crate) fn run(self) -> Result<Synced, DiskFault> {
-        let allocation = self.allocate.map(|len| self.allocate(len)).transpose()?;
-        disk::sync(&self.part).inspect_err(|_| self.job.lose_data())?;
-        disk::sync(&self.journal)?;
-        if let Some(directory) = &self.directory {
-            disk::sync_directory(directory.as_fd()).map_err(fault)?;
+        let Self { part, content, job } = self;
+        let sync_data = || disk::sync(&part).inspect_err(|_| job.lose_data());
+        match content {
+            Content::Groups(groups) => {
+                let allocation = groups.allocate.map(|len| allocate(&part, len)).transpose()?;
+                sync_data()?;
+                groups.sync_journal()?;
+                let rechecked = groups.recheck(&part);
+                Ok(Synced { allocation, rechecked, hasher: None, job })
+            }
+            Content::Stream { hasher, end } => {
+                sync_data()?;
+                let hasher = hasher.and_then(|hasher| hash_to(&part, hasher, end));
+                Ok(Synced { allocation: None, rechecked: Vec::new(), hasher, job })
+            }
         }
-        // One that is wrong, or cannot be read, is left to the check of the whole file.
-        let right = |group: &u64| {
-            group_digest(&self.part, &self.outline, *group)
-                .is_ok_and(|found| Some(found) == self.outline.expected(*group))
-        };
-        let rechecked = self.groups.iter().copied().filter(right).collect();
-        Ok(Synced { allocation, rechecked, job: self.job })
+    }
+}
+
+impl GroupsSync {
+    fn sync_journal(&self) -> Result<(), DiskFault> {
+        disk::sync(&self.journal)?;
+        match &self.directory {
+            Some(directory) => disk::sync_directory(directory.as_fd()).map_err(fault),
+            None => Ok(()),
+        }
     }
 
-    fn allocate(&self, len: u64) -> Result<Allocation, DiskFault> {
-        // Other programs may have used the space since the outline was set.
-        let taken = self.part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
-        Room::of(&self.part)?.take(len.saturating_sub(taken))?;
-        match disk::allocate(&self.part, len) {
-            Ok(true) => Ok(Allocation::Done),
-            Ok(false) => Ok(Allocation::Unsupported),
-            Err(errno) => Err(fault(errno)),
+    /// Those that the file has right. One that is wrong, or cannot be read, is left to the check of the whole file.
+    fn recheck(&self, part: &File) -> Vec<u64> {
+        let right = |group: &u64| {
+            group_digest(part, &self.outline, *group).is_ok_and(|found| Some(found) == self.outline.expected(*group))
+        };
+        self.groups.iter().copied().filter(right).collect()
+    }
+}
+
+/// What cannot be read is left to the check of the whole file.
+fn hash_to(part: &File, mut hasher: Box<ContentHasher>, end: u64) -> Option<Box<ContentHasher>> {
+    let mut buffer = vec![0; READ_BYTES];
+    read_on(part, &mut hasher, end, &mut buffer, usize::MAX).ok().map(|_| hasher)
+}
+
+/// Hashes about `bytes_max` bytes more of the first `size`. Returns whether that was all.
+pub(super) fn read_on(
+    part: &File,
+    hasher: &mut ContentHasher,
+    size: u64,
+    buffer: &mut [u8],
+    bytes_max: usize,
+) -> Result<bool, DiskFault> {
+    let mut left = bytes_max.max(1);
+    while hasher.size() < size {
+        if left == 0 {
+            return Ok(false);
         }
+        let rest = usize::try_from(size - hasher.size()).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left).min(rest);
+        match part.read_at(&mut buffer[..wanted], hasher.size()) {
+            Ok(0) => return Err(DiskFault::Shrank),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                left -= read;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
+}
+
+fn allocate(part: &File, len: u64) -> Result<Allocation, DiskFault> {
+    // Other programs may have used the space since the outline was set.
+    let taken = part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
+    Room::of(part)?.take(len.saturating_sub(taken))?;
+    match disk::allocate(part, len) {
+        Ok(true) => Ok(Allocation::Done),
+        Ok(false) => Ok(Allocation::Unsupported),
+        Err(errno) => Err(fault(errno)),
     }
 }
 
@@ -85,6 +157,8 @@ pub(crate) struct Synced {
     pub(super) allocation: Option<Allocation>,
     /// Groups whose bytes in the file are right, as read after they were synced.
     pub(super) rechecked: Vec<u64>,
+    /// Of the stream that was synced.
+    pub(super) hasher: Option<Box<ContentHasher>>,
     pub(super) job: Job,
 }
 
@@ -102,7 +176,7 @@ pub(super) fn group_digest(part: &File, outline: &Outline, group: u64) -> io::Re
     Ok(hasher.finish())
 }
 
-/// One sync, shared by the ledger, the [`SyncJob`] and its result.
+/// One sync, shared by the part file, the [`SyncJob`] and its result.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Job {
     /// The number of unsynced groups that it covers, from the first on.

@@ -120,7 +120,7 @@ fn a_sync_is_due_at_first_and_whenever_many_groups_wait() {
     assert!(part.sync_job(false).is_none());
     assert!(part.sync() && !part.sync());
     assert_eq!(held(&load(&part.journal_path()).unwrap()).1, [0u64; 0]);
-    // A stream is synced when it ends.
+    // The end of a stream is synced with its name.
     let mut other = stream(suggested(scratch.path()).token(1), b"x");
     assert!(other.sync_job(false).is_none() && other.sync_job(true).is_none());
 }

@@ -8,6 +8,7 @@ mod failing;
 mod final_names;
 mod groups;
 mod opening;
+mod streams;
 mod within;
 
 use super::*;

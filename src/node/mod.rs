@@ -78,6 +78,7 @@ pub struct Node {
 
 /// See [`Node::check_in_debug`].
 const PEERS_PER_UNCHECKED_STEP: usize = 16;
+const DOWNLOADS_PER_UNCHECKED_STEP: usize = 64;
 
 /// Whether the node is there for others.
 enum Phase {
@@ -315,10 +316,13 @@ impl Node {
         self.check_in_debug();
     }
 
-    /// Checks the invariants in debug builds. That takes time for every peer, so with many peers not after every step.
+    /// Checks the invariants in debug builds. That takes time for every peer and download, so with many of them not after every
+    /// step.
     fn check_in_debug(&mut self) {
         self.unchecked_steps += 1;
-        if cfg!(debug_assertions) && self.unchecked_steps * PEERS_PER_UNCHECKED_STEP >= self.network.peers().len() {
+        let is_due = self.unchecked_steps * PEERS_PER_UNCHECKED_STEP >= self.network.peers().len()
+            && self.unchecked_steps * DOWNLOADS_PER_UNCHECKED_STEP >= self.download.downloads.count();
+        if cfg!(debug_assertions) && is_due {
             self.unchecked_steps = 0;
             self.check_invariants();
         }

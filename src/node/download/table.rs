@@ -74,6 +74,11 @@ impl Downloads {
         self.rows.get_mut(&id)
     }
 
+    /// With the files of directories.
+    pub(in crate::node) fn count(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Those that users know: not of the files of directories.
     pub(in crate::node) fn ids(&self) -> impl Iterator<Item = u32> {
         self.rows.iter().filter(|(_, row)| row.directory.is_none()).map(|(id, _)| id.0)

@@ -93,6 +93,15 @@ pub(super) struct Rig {
     inbound: u64,
 }
 
+impl Drop for Rig {
+    /// With many rows the node has not checked itself after the last step.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.node.check_invariants();
+        }
+    }
+}
+
 impl Rig {
     pub(super) fn new(config: NodeConfig) -> Self {
         Self::remembering(config, Vec::new())

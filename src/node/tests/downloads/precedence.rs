@@ -10,11 +10,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 fn objection(mut rig: Rig, actions: impl IntoIterator<Item = Action>) -> String {
     rig.node.check_invariants();
     actions.into_iter().for_each(|action| rig.node.cx.out.act(action));
-    noticed(&rig)
+    noticed(rig)
 }
 
-fn noticed(rig: &Rig) -> String {
+fn noticed(rig: Rig) -> String {
     let noticed = catch_unwind(AssertUnwindSafe(|| rig.node.check_invariants())).expect_err("nothing was noticed");
+    // It would be noticed again.
+    std::mem::forget(rig);
     *noticed.downcast::<String>().unwrap()
 }
 
@@ -41,7 +43,7 @@ fn an_answer_that_leaves_before_its_record_is_on_the_disk_is_noticed() {
     let mut rig = unrecorded();
     let reply = Action::Reply { client: ClientId(1), call: CallId::Number(1), outcome: Ok(Reply::Done {}) };
     rig.node.cx.out.reply(reply, [(TransferId(1), 1)].into());
-    assert_eq!(noticed(&rig), "no answer leaves before the record of TransferId(1) is on the disk");
+    assert_eq!(noticed(rig), "no answer leaves before the record of TransferId(1) is on the disk");
 }
 
 #[test]

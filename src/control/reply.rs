@@ -172,7 +172,7 @@ pub struct DownloadRow {
 /// What the row of a directory has beside that of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DirectoryPart {
-    /// The hash of the manifest that the peer has sent of it, in hex; `None` if it has sent none.
+    /// The hash of the manifest that the peer has sent of it, in hex; `None` if it has sent none, or its files have changed since.
     #[serde(default)]
     pub manifest: Option<String>,
     /// Files that the peer has listed beneath it.

@@ -191,8 +191,8 @@ problems! {
         ("{peer} gives no manifest of \"{name}\"{}; `pyratectl list {peer}` shows what it shares", of_fault(.fault));
     ManifestNotKept: Other, ("this page of the manifest is not kept any more; ask for the manifest again");
     DownloadWithoutManifest { id: u32 }: NotFound,
-        ("the peer has sent no manifest of download {id}, and a link to a directory needs it; if you share the directory, name it \
-            by its path in the share");
+        ("the peer has sent no manifest of download {id}, or has changed files since, and a link to a directory needs one; if you \
+            share the directory, name it by its path in the share");
 
     SearchesSoon: NoSource, ("no source is known; searches soon");
     NobodyToAsk: NoSource, ("no source is known, and no neighbour to ask; searches again until cancelled");

@@ -267,8 +267,8 @@ list!(problems: Problem as (ExitCode, &'static str) {
     ManifestNotKept => (Other, "this page of the manifest is not kept any more; ask for the manifest again");
     DownloadWithoutManifest { id: 7 } => (
         NotFound,
-        "the peer has sent no manifest of download 7, and a link to a directory needs it; if you share the directory, name it \
-         by its path in the share"
+        "the peer has sent no manifest of download 7, or has changed files since, and a link to a directory needs one; if you share \
+         the directory, name it by its path in the share"
     );
 
     SearchesSoon => (NoSource, "no source is known; searches soon");

@@ -220,6 +220,9 @@ impl DownloadMachine {
             }
             download.seek = Seek::default();
         });
+        if let Some(of) = self.downloads.get(id).and_then(|row| row.directory) {
+            self.drop_manifest(cx, of);
+        }
         self.remember_download(cx, id);
         self.restart_part(cx, id);
     }

@@ -9,6 +9,7 @@ use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{DialOutcome, Dialled, Expect, Response};
+use crate::node::cx::Cx;
 use crate::node::cx::exchanges::Purpose;
 use crate::node::download::DownloadMachine;
 use crate::node::limits::ORDER_DOWNLOADS_PER_SLICE;
@@ -173,8 +174,15 @@ impl DownloadMachine {
             let Some(directory) = self.directories.get_mut(id) else { return false };
             let Some((plan, entries)) = directory.planning_mut() else { return false };
             let Some(entry) = entries.next() else { break };
+            let (name, kind) = (plan.name_of(&entry.path), entry.kind);
             if let Some(directory_path) = take_entry(plan, entry) {
                 directory.to_make.push(directory_path);
+            }
+            let member = name.and_then(|name| self.downloads.get(*directory.members.get(&name)?));
+            if let EntryKind::File { b3, .. } = kind
+                && member.is_some_and(|member| member.want.b3() != Some(b3))
+            {
+                directory.described = None;
             }
         }
         let Some(directory) = self.directories.get_mut(id) else { return false };
@@ -182,7 +190,18 @@ impl DownloadMachine {
             return true;
         }
         let Stage::Planning { plan, .. } = directory.replace_stage(Stage::Queued) else { return false };
+        if plan.lacks_members() {
+            directory.described = None;
+        }
         self.take_plan(net, id, *plan)
+    }
+
+    /// A file of the peer has changed since it sent the manifest: what will be there is not what that says.
+    pub(in crate::node::download) fn drop_manifest(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        if directory.wanted.is_none() && directory.described.take().is_some() {
+            self.remember_directory(cx, id);
+        }
     }
 }
 

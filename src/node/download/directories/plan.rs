@@ -53,6 +53,8 @@ pub(super) struct Plan {
     /// By path; `None` for members that are there already.
     files: BTreeMap<FileName, (FileName, Option<Planned>)>,
     pub(super) left_out: LeftOut,
+    /// Members that were there already, and of which a line was taken.
+    met: usize,
     added: usize,
     names_bytes: usize,
 }
@@ -60,8 +62,15 @@ pub(super) struct Plan {
 impl Plan {
     /// `members`: the names of those that are there.
     pub(super) fn new<'a>(prefix: FileName, root: FileName, members: impl Iterator<Item = &'a FileName>) -> Self {
-        let mut plan =
-            Self { prefix, root, files: BTreeMap::new(), left_out: LeftOut::default(), added: 0, names_bytes: 0 };
+        let mut plan = Self {
+            prefix,
+            root,
+            files: BTreeMap::new(),
+            left_out: LeftOut::default(),
+            met: 0,
+            added: 0,
+            names_bytes: 0,
+        };
         for name in members {
             if let Some(path) = plan.path_of(name) {
                 plan.files.insert(path, (name.clone(), None));
@@ -80,6 +89,7 @@ impl Plan {
             return true;
         };
         match self.files.get(&path) {
+            Some((name, None)) if *name == file.name => self.met += 1,
             // The same line again.
             Some((name, _)) if *name == file.name => {}
             None if self.is_free(path.as_bytes()) => {
@@ -93,6 +103,11 @@ impl Plan {
             _ => self.left_out.add(file.name),
         }
         true
+    }
+
+    /// Whether there were members of which no line was taken. The lines are those of a manifest, which are distinct.
+    pub(super) fn lacks_members(&self) -> bool {
+        self.met < self.files.len() - self.added
     }
 
     /// Files that are to become members.

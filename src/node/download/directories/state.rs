@@ -34,7 +34,7 @@ pub(in crate::node::download) struct Directory {
     pub(super) tally: Tally,
     /// Of the last list.
     pub(super) left_out: LeftOut,
-    /// `None` as long as the peer has sent no manifest.
+    /// `None` as long as the peer has sent no manifest, or if files of it have changed since they became members.
     pub(super) described: Option<Described>,
     /// Directories of the last manifest that are still to be made. The last is next.
     pub(super) to_make: Vec<FileName>,

@@ -263,6 +263,24 @@ fn directories_that_are_described_again_are_made_once() {
 }
 
 #[test]
+fn a_manifest_that_is_not_what_will_be_there_is_not_named() {
+    let before = [("a", entry(5, false)), ("b", entry(6, false)), ("e", EntryKind::EmptyDirectory)];
+    let changed = [("a", entry(7, false)), before[1], before[2]];
+    let grown = [before[0], before[1], ("c", entry(8, false)), before[2]];
+    for (later, is_named) in [(&before[..], true), (&grown, true), (&changed, false), (&before[1..], false)] {
+        let mut rig = asked(true);
+        describe(&mut rig, manifest(&before));
+        answer_made(&mut rig, Err(DiskFault::Full));
+        rig.orders.clear();
+        order(&mut rig, Request::Retry { ids: "1".into() });
+        let later = manifest(later);
+        describe(&mut rig, later.clone());
+        let named = row(&mut rig, 1).directory.unwrap().manifest;
+        assert_eq!(named, is_named.then(|| later.0.b3.to_string()));
+    }
+}
+
+#[test]
 fn what_has_too_long_a_name_with_that_of_the_directory_is_told() {
     let long = [vec!["y".repeat(255); 14].join("/"), "z".repeat(214)].join("/");
     for kind in [entry(5, false), EntryKind::EmptyDirectory] {

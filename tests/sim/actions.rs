@@ -56,9 +56,9 @@ impl World {
             Action::StartScan => self.start_scan(host),
             Action::LookAt { names } => self.plan(1, Occurrence::LookedAt(host, epoch, names)),
             Action::HashFiles { files } => self.hash_files(host, files),
-            Action::ProbeTarget { .. } | Action::MakeDirectories { .. } | Action::SendManifest { .. } => {
-                self.violation(host, "no user has named a place or a directory");
-            }
+            Action::ProbeTarget { download, spec, .. } => self.probe_target(host, download, spec),
+            Action::MakeDirectories { download, spec, paths } => self.make_directories(host, download, spec, paths),
+            Action::SendManifest { exchange, manifest, range } => self.send_manifest(host, exchange, &manifest, range),
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
             Action::CheckPart { download, original } => self.check_part(host, download, original.as_deref()),

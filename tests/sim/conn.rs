@@ -37,6 +37,11 @@ pub(crate) enum Want {
     },
     /// The first line of metadata.
     FileInfo,
+    /// All of a manifest.
+    Manifest {
+        b3: ContentHash,
+        size: u64,
+    },
     /// A line that says that the peer speaks `p1`, or nothing.
     FirstContact,
     /// That there is more to send.
@@ -86,8 +91,8 @@ impl From<Expect> for Want {
             Expect::Nothing => Self::Nothing,
             Expect::PeerList => Self::PeerList,
             Expect::FileList => Self::FileList,
-            // No user names a directory.
-            Expect::FileInfo | Expect::Manifest { .. } => Self::FileInfo,
+            Expect::FileInfo => Self::FileInfo,
+            Expect::Manifest { b3, size } => Self::Manifest { b3, size },
             Expect::FirstContact => Self::FirstContact,
         }
     }

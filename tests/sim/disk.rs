@@ -4,6 +4,7 @@
 use crate::conn::ConnId;
 use crate::content::{Content, Outline};
 use crate::random::Random;
+use crate::trees::{MakingDirectories, SavedTree, SharedTree};
 use pyrate::content::{Groups, group_span};
 use pyrate::control::EventRow;
 use pyrate::fault::DiskFault;
@@ -158,9 +159,15 @@ pub(crate) enum Place {
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) share: BTreeMap<FileName, Content>,
+    /// What else is known of the share.
+    pub(crate) shared_tree: SharedTree,
     /// Everything that was ever shared: an answer may be on its way while its file goes.
     pub(crate) shared_ever: BTreeSet<(FileName, Content)>,
     pub(crate) finished: BTreeMap<PathBuf, Content>,
+    /// What else lies where downloads go.
+    pub(crate) saved_tree: SavedTree,
+    /// Orders to make directories, the oldest first.
+    pub(crate) making: Vec<MakingDirectories>,
     pub(crate) files: BTreeMap<PartKey, PartFile>,
     /// What the running program has open.
     pub(crate) parts: BTreeMap<TransferId, OpenPart>,
@@ -182,6 +189,8 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn share(&mut self, name: &str, content: Content) {
         let name = FileName::from_bytes(name.as_bytes()).unwrap();
+        self.shared_tree.make_above(&name);
+        self.shared_tree.executable.remove(&name);
         self.shared_ever.insert((name.clone(), content));
         self.share.insert(name, content);
     }
@@ -216,18 +225,21 @@ impl Disk {
 
     /// What a scan finds.
     pub(crate) fn scanned(&self) -> Vec<ScannedFile> {
-        let file = |(name, content): (&FileName, &Content)| ScannedFile {
-            name: name.clone(),
-            meta: meta(*content),
-            executable: false,
-        };
-        self.share.iter().map(file).collect()
+        self.share.keys().filter_map(|name| self.scanned_file(name)).collect()
+    }
+
+    /// What a look at one name finds.
+    pub(crate) fn scanned_file(&self, name: &FileName) -> Option<ScannedFile> {
+        let content = *self.share.get(name)?;
+        let executable = self.shared_tree.executable.contains(name);
+        Some(ScannedFile { name: name.clone(), meta: meta(content, executable), executable })
     }
 
     /// The content of a file, if it is still the one that was scanned.
     pub(crate) fn unchanged(&self, file: &ScannedFile) -> Result<Content, DiskFault> {
-        let content = *self.share.get(&file.name).ok_or(DiskFault::Missing)?;
-        if meta(content) == file.meta { Ok(content) } else { Err(DiskFault::Changed) }
+        let found = self.scanned_file(&file.name).ok_or(DiskFault::Missing)?;
+        let content = Content { id: found.meta.inode, size: found.meta.size };
+        if found == *file { Ok(content) } else { Err(DiskFault::Changed) }
     }
 
     /// Whether a finished download has this content.
@@ -244,6 +256,7 @@ impl Disk {
     /// The path that a target would have now, and whether this content is there already.
     pub(crate) fn place(&self, target: &Target, content: Option<ContentHash>) -> Result<Place, DiskFault> {
         let at = |path: PathBuf| match self.finished.get(&path) {
+            None if self.saved_tree.directories.contains(&path) => None,
             None => Some(Place::Free(path)),
             Some(there) if Some(there.b3()) == content => Some(Place::Taken(path)),
             Some(_) => None,
@@ -254,7 +267,14 @@ impl Disk {
                 candidates.into_iter().find_map(at).ok_or(DiskFault::Exists)
             }
             Target::Exact { path, .. } => at(path.clone()).ok_or(DiskFault::Exists),
-            Target::Within { directory, path, .. } => at(directory.join(path.to_string())).ok_or(DiskFault::Exists),
+            Target::Within { directory, path, .. } => {
+                let path = directory.join(path.to_string());
+                let is_file = |above: &Path| above != path && self.finished.contains_key(above);
+                if path.ancestors().any(is_file) {
+                    return Err(DiskFault::NotDirectory);
+                }
+                at(path).ok_or(DiskFault::Exists)
+            }
         }
     }
 
@@ -264,12 +284,24 @@ impl Disk {
         self.files.values_mut().filter_map(|file| file.journal.values_mut().next()).for_each(rotten);
     }
 
-    /// What survives the process: all but what it had open.
-    pub(crate) fn crash(&mut self) {
+    /// What survives the process: all but what it had open. What was ordered may have been carried out or not, wholly or in
+    /// part; the node was told neither.
+    pub(crate) fn crash(&mut self, random: &mut Random) {
         for part in std::mem::take(&mut self.parts).into_values() {
-            // A removal that waited for something may have been carried out or not; the node was told neither.
+            let is_carried_out = random.chance(500);
+            match part.stage {
+                Stage::Opening if is_carried_out && self.fault.is_none() => drop(self.open_at(&part)),
+                Stage::Committing if is_carried_out && self.fault.is_none() => drop(self.name_part(&part)),
+                _ => {}
+            }
             if part.fate == Fate::Remove {
-                self.files.remove(&part.key);
+                self.remove_part(&part.key, &part.target);
+            }
+        }
+        for making in std::mem::take(&mut self.making) {
+            let made = if self.fault.is_none() { random.below(making.paths.len() as u64 + 1) as usize } else { 0 };
+            for path in &making.paths[..made] {
+                self.make_directory(&making.directory, path);
             }
         }
     }
@@ -289,9 +321,10 @@ pub(crate) fn part_key(spec: &PartSpec) -> PartKey {
     }
 }
 
-/// Size and identity of a file of this content: another content is another file.
-pub(crate) fn meta(content: Content) -> FileMeta {
-    FileMeta { size: content.size, mtime_ns: 1, ctime_ns: 1, inode: content.id, device: 1 }
+/// Size and identity of a file of this content: another content is another file. A change of the mode changes the ctime.
+fn meta(content: Content, executable: bool) -> FileMeta {
+    let ctime_ns = 1 + i64::from(executable);
+    FileMeta { size: content.size, mtime_ns: 1, ctime_ns, inode: content.id, device: 1 }
 }
 
 /// `name (1).ext`, or the name itself for 0.

@@ -1,6 +1,5 @@
 //! The hasher of a host: reads the files of its share in the time that takes, or knows them from its cache.
 
-use crate::disk::meta;
 use crate::host::HostId;
 use crate::world::{Occurrence, World};
 use pyrate::fault::DiskFault;
@@ -46,8 +45,8 @@ impl World {
             if self.random.chance(changed) {
                 outcome = Err(DiskFault::Changed);
             }
-            if let Ok(content) = outcome {
-                self.hosts[host.0].disk.hashed.insert(meta(content));
+            if outcome.is_ok() {
+                self.hosts[host.0].disk.hashed.insert(file.meta);
             }
             told.push(HashedFile { file, outcome: outcome.map(|content| content.b3()) });
         }

@@ -2,15 +2,15 @@
 //! opens one twice, writes to one that is not open, or finishes what it has not checked.
 
 use crate::conn::{ConnId, Want};
-use crate::content::{Content, Outline};
-use crate::disk::{Fate, OpenPart, PartFile, PartKey, Place, Stage, part_key};
+use crate::content::Outline;
+use crate::disk::{Fate, OpenPart, PartKey, Stage, part_key};
 use crate::host::HostId;
 use crate::world::{Occurrence, World};
 use pyrate::content::group_count;
 use pyrate::fault::{DialFault, DiskFault};
 use pyrate::id::{ContentHash, TransferId};
 use pyrate::library::ScannedFile;
-use pyrate::node::contract::{CheckedPart, CommittedPart, DownloadRecord, Event, OpenedPart, PartSpec};
+use pyrate::node::contract::{CheckedPart, DownloadRecord, Event, OpenedPart, PartSpec};
 
 /// Bytes that a disk reads in a millisecond while a part file is checked.
 const CHECK_BYTES_PER_MS: u64 = 4_000_000;
@@ -23,6 +23,7 @@ impl World {
         if record.sources.len() > RECORD_SOURCES_MAX {
             self.violation(host, &format!("{} sources of a download are to be remembered", record.sources.len()));
         }
+        self.watch_record(host, &record);
         let disk = &mut self.hosts[host.0].disk;
         let key = part_key(&record.spec);
         let before =
@@ -94,25 +95,9 @@ impl World {
     pub(crate) fn part_opened(&mut self, host: HostId, download: TransferId) {
         let disk = &mut self.hosts[host.0].disk;
         let Some(part) = disk.parts.get(&download).cloned() else { return };
-        let wanted = part.b3.zip(part.size);
-        let place = match disk.fault {
+        let outcome = match disk.fault {
             Some(fault) => Err(fault),
-            None => disk.place(&part.target, wanted.map(|(b3, _)| b3)),
-        };
-        let outcome = match place {
-            Err(fault) => Err(fault),
-            Ok(Place::Taken(path)) => {
-                disk.files.remove(&part.key);
-                Ok(OpenedPart::AlreadyThere { path })
-            }
-            Ok(Place::Free(path)) => {
-                let file = disk.files.entry(part.key.clone()).or_default();
-                // What is there of another content is started again; a stream of unknown content may be any.
-                if file.outline.is_some_and(|outline| Some(outline.b3) != part.b3) {
-                    *file = PartFile::default();
-                }
-                Ok(OpenedPart::Ready { path, resumed: file.verified(), filesystem: None })
-            }
+            None => disk.open_at(&part),
         };
         let ready = matches!(outcome, Ok(OpenedPart::Ready { .. }));
         self.end_stage(host, download, ready);
@@ -127,7 +112,10 @@ impl World {
         match part.fate {
             Fate::Stay if may_stay => return,
             Fate::Stay | Fate::Close => {}
-            Fate::Remove => drop(disk.files.remove(&part.key)),
+            Fate::Remove => {
+                let part = part.clone();
+                disk.remove_part(&part.key, &part.target);
+            }
         }
         disk.parts.remove(&download);
     }
@@ -266,23 +254,9 @@ impl World {
     pub(crate) fn part_committed(&mut self, host: HostId, download: TransferId) {
         let disk = &mut self.hosts[host.0].disk;
         let Some(part) = disk.parts.get(&download).cloned() else { return };
-        let content: Content = disk.file_of(download).map_or(Content { id: 0, size: 0 }, |file| file.content());
-        let place = match disk.fault {
+        let outcome = match disk.fault {
             Some(fault) => Err(fault),
-            None => disk.place(&part.target, Some(content.b3())),
-        };
-        if place.is_ok() {
-            disk.files.remove(&part.key);
-        }
-        let outcome = match place {
-            Err(fault) => Err(fault),
-            Ok(Place::Taken(path)) => Ok(CommittedPart { path, already: true }),
-            Ok(Place::Free(path)) => {
-                if disk.finished.insert(path.clone(), content).is_some() {
-                    self.violation(host, &format!("{path:?} was replaced"));
-                }
-                Ok(CommittedPart { path, already: false })
-            }
+            None => disk.name_part(&part),
         };
         self.end_stage(host, download, false);
         self.deliver(host, Event::PartCommitted { download, outcome });
@@ -313,9 +287,9 @@ impl World {
             Some(_) => {
                 self.open_and_quiet(host, download, "the removal");
                 self.hosts[host.0].disk.parts.remove(&download);
-                self.hosts[host.0].disk.files.remove(&key);
+                self.hosts[host.0].disk.remove_part(&key, &spec.target);
             }
-            None => drop(disk.files.remove(&key)),
+            None => disk.remove_part(&key, &spec.target),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::conn::{Conn, ConnId, Side, Taking, Want};
 use crate::content::{Content, Outline};
-use crate::flows::{Flow, Flowing};
+use crate::flows::{Ending, Flow, Flowing};
 use crate::host::{HostId, Program};
 use crate::rogue::Answer;
 use crate::world::{Occurrence, World};
@@ -40,6 +40,7 @@ pub(crate) enum Responding {
     Lines(Vec<Listed>),
     /// `None` breaks off.
     Metadata(Option<Metadata>),
+    Manifest(Vec<u8>, Ending),
     Flow(Flowing),
 }
 
@@ -54,6 +55,7 @@ impl World {
             Answer::List(lines) => self.begin_response(id, Responding::Lines(lines)),
             Answer::CallBack(flow) => self.hang_up_to_call_back(id, side, flow),
             Answer::Metadata(metadata) => self.begin_response(id, Responding::Metadata(Some(metadata))),
+            Answer::Manifest(bytes, ending) => self.begin_response(id, Responding::Manifest(bytes, ending)),
             Answer::File(flow) => self.begin_flow(id, flow),
             Answer::Die => {
                 let asked = self.conns.get(&id).and_then(|conn| conn.asked.clone());
@@ -105,7 +107,7 @@ impl World {
     }
 
     /// The same, of a node that answers this request and no other.
-    fn owed_for(&mut self, host: HostId, exchange: ExchangeId, fits: impl Fn(&Message) -> bool) -> ConnId {
+    pub(crate) fn owed_for(&mut self, host: HostId, exchange: ExchangeId, fits: impl Fn(&Message) -> bool) -> ConnId {
         let id = self.owed(host, exchange);
         let asked = self.conns[&id].asked.as_ref();
         if !asked.is_some_and(fits) {
@@ -137,10 +139,9 @@ impl World {
             }
             Want::File(_) => return self.begin_flow(id, Flow::whole(Content { id: 0, size: 0 })),
             // Not even a line.
-            Want::Metadata { .. } | Want::FileInfo => {
+            Want::Metadata { .. } | Want::FileInfo | Want::Manifest { .. } => {
                 self.server_done(id);
-                let latency = self.latency();
-                return self.plan(latency, Occurrence::DialerEnds(id, Err(DialFault::Malformed)));
+                return self.break_off(id);
             }
         };
         self.server_done(id);
@@ -222,7 +223,7 @@ impl World {
         self.begin_response(id, Responding::Metadata(metadata));
     }
 
-    fn begin_response(&mut self, id: ConnId, responding: Responding) {
+    pub(crate) fn begin_response(&mut self, id: ConnId, responding: Responding) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.responding = Some(responding);
         }
@@ -261,6 +262,7 @@ impl World {
                 let (latency, fault) = (self.latency(), DialFault::Declined(RefusalReason::Changed));
                 self.plan(latency, Occurrence::DialerEnds(id, Err(fault)));
             }
+            Responding::Manifest(bytes, ending) => self.respond_manifest(id, bytes, ending),
             Responding::Flow(_) => {}
         }
     }

@@ -34,6 +34,8 @@ pub(crate) enum Answer {
     CallBack(Flow),
     /// Metadata, then FIN.
     Metadata(Metadata),
+    /// Bytes in place of a manifest.
+    Manifest(Vec<u8>, Ending),
     /// The program ends.
     Die,
 }

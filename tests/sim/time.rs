@@ -1,6 +1,5 @@
 //! Virtual time: the queue of what happens next, and the turn of each host when something has happened to it.
 
-use crate::disk::meta;
 use crate::host::{HostId, Program};
 use crate::world::{Occurrence, World};
 use pyrate::fault::DiskFault;
@@ -67,6 +66,12 @@ impl World {
             }
             Occurrence::StreamTaken(id, epoch, exchange, outcome) if self.is_current(id, epoch) => {
                 self.stream_taken(id, exchange, outcome);
+            }
+            Occurrence::TargetProbed(id, epoch, download, spec) if self.is_current(id, epoch) => {
+                self.target_probed(id, download, &spec);
+            }
+            Occurrence::DirectoriesMade(id, epoch, download) if self.is_current(id, epoch) => {
+                self.directories_made(id, download);
             }
             Occurrence::PartOpened(id, epoch, download) if self.is_current(id, epoch) => {
                 self.part_opened(id, download);
@@ -197,7 +202,8 @@ impl World {
     fn scanned(&mut self, id: HostId, files: Vec<ScannedFile>) {
         if files.is_empty() {
             self.hosts[id.0].scanning = false;
-            self.deliver(id, Event::ScanEnded { report: ScanReport::default() });
+            let empty = self.hosts[id.0].disk.empty_directories();
+            self.deliver(id, Event::ScanEnded { report: ScanReport { empty, ..ScanReport::default() } });
         } else {
             self.deliver(id, Event::Scanned { files });
         }
@@ -205,11 +211,9 @@ impl World {
 
     /// Files of this world are at rest.
     fn looked_at(&mut self, id: HostId, names: Vec<FileName>) {
-        let share = &self.hosts[id.0].disk.share;
+        let disk = &self.hosts[id.0].disk;
         let look = |name: FileName| {
-            let content = share.get(&name).ok_or(DiskFault::Missing);
-            let file =
-                content.map(|content| ScannedFile { name: name.clone(), meta: meta(*content), executable: false });
+            let file = disk.scanned_file(&name).ok_or(DiskFault::Missing);
             LookedAt { found: file.map(|file| RecentFile { file, quiet: RECENT_MAX }), name }
         };
         let files = names.into_iter().map(look).collect();

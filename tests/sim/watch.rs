@@ -3,12 +3,13 @@
 use crate::conn::Want;
 use crate::host::{HostId, Program};
 use crate::world::World;
-use pyrate::id::QueryId;
+use pyrate::content::Manifest;
+use pyrate::id::{ContentHash, QueryId};
 use pyrate::node::contract::Action;
 use pyrate::time::Instant;
 use pyrate::wire::{MESSAGE_BYTES_MAX, Message, Search, SearchResponse};
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(crate) struct Watch {
     pub(crate) shown: HashSet<(HostId, SocketAddr)>,
     /// Who has sent a host nothing when it was asked for a file.
     pub(crate) refused: HashSet<(HostId, SocketAddr)>,
+    /// The manifests that nodes were sent.
+    pub(crate) manifests: BTreeMap<ContentHash, Manifest>,
     /// Copies that nodes have sent of searches by text that users of nodes made.
     pub(crate) user_search_copies: u64,
     trace: Trace,
@@ -156,7 +159,9 @@ impl World {
                 Message::FirstContact { id, .. } if *want == Want::FirstContact && id.is_p1() => {}
                 Message::DownloadRequest { .. } if matches!(want, Want::File(_)) => {}
                 Message::ListFiles { .. } if *want == Want::FileList => {}
-                Message::RangeRequest { .. } if matches!(want, Want::File(_)) => self.watch_part_2(host, to, message),
+                Message::RangeRequest { .. } if matches!(want, Want::File(_) | Want::Manifest { .. }) => {
+                    self.watch_part_2(host, to, message);
+                }
                 Message::MetadataRequest { .. } if matches!(want, Want::Metadata { .. } | Want::FileInfo) => {
                     self.watch_part_2(host, to, message);
                 }

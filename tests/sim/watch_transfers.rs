@@ -113,6 +113,9 @@ impl World {
     }
 
     fn watch_row(&self, host: HostId, row: &DownloadRow) {
+        if let Some(part) = &row.directory {
+            return self.watch_directory(host, row, part);
+        }
         if row.verified && row.b3.is_none() {
             self.violation(host, "a download is verified against nothing");
         }

@@ -18,7 +18,7 @@ use pyrate::id::{ClientId, ExchangeId, TransferId};
 use pyrate::library::ScannedFile;
 use pyrate::name::FileName;
 use pyrate::node::Node;
-use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, Remembered};
+use pyrate::node::contract::{BootstrapAddr, DialOutcome, Event, NodeConfig, PartSpec, Remembered};
 use pyrate::time::{Instant, WallClock};
 use pyrate::wire::{Message, SearchReport};
 use std::collections::BTreeMap;
@@ -61,6 +61,10 @@ pub(crate) enum Occurrence {
     LookedAt(HostId, u32, Vec<FileName>),
     /// Some hashes are known.
     Hashed(HostId, u32, Vec<ScannedFile>),
+    /// It is known whether something can be created at the target of a download.
+    TargetProbed(HostId, u32, TransferId, Box<PartSpec>),
+    /// Directories of a download are made, or cannot be.
+    DirectoriesMade(HostId, u32, TransferId),
     /// A part file is created or taken up, or cannot be.
     PartOpened(HostId, u32, TransferId),
     /// A part file cannot take an outline.
@@ -309,7 +313,7 @@ impl World {
         host.epoch += 1;
         (host.wake, host.working, host.scanning, host.forgot) = (None, false, false, false);
         (host.commands, host.hashing, host.uploads) = (0, 0, 0);
-        host.disk.crash();
+        host.disk.crash(&mut self.random);
         host.calls.clear();
         match &mut host.program {
             Program::Node(node) => *node = None,

@@ -150,7 +150,7 @@ impl World {
         self.begin_download(id, Selector::Content(content.b3().to_string()))
     }
 
-    fn begin_download(&mut self, id: HostId, what: Selector) -> u32 {
+    pub(super) fn begin_download(&mut self, id: HostId, what: Selector) -> u32 {
         match self.ask(id, Request::Download { what: vec![what], output: None }) {
             Ok(Reply::Downloads(reply)) if reply.downloads.len() == 1 => reply.downloads[0].id,
             other => self.violation(id, &format!("a download was answered with {other:?}")),

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod contents;
+mod directories;
 mod disturbed;
 mod downloads;
 mod events;
@@ -15,6 +16,7 @@ mod renames;
 mod searching;
 mod sources;
 mod swarms;
+mod traps;
 mod wishes;
 mod workers;
 

@@ -55,19 +55,26 @@ impl World {
     }
 }
 
+/// A network of so many nodes, and the messages that one search of all of it takes there.
+fn flood(seed: u64, peers: usize) -> (World, Vec<HostId>, usize) {
+    let (mut world, _, nodes) = network(seed, peers);
+    world.let_them_meet();
+    world.record = true;
+    let (_, rings) = world.search(nodes[3], "nobody has this");
+    assert_eq!(rings.last(), Some(&7), "over the whole network");
+    let flood = world.searches_sent().into_values().max().unwrap();
+    assert!(flood > peers, "each node gets a copy at least: {flood}");
+    println!("a flood of {peers} nodes takes {flood} messages");
+    world.traffic.clear();
+    (world, nodes, flood)
+}
+
 #[test]
 fn a_thousand_wishes_cost_less_in_an_hour_than_one_search_of_the_whole_network() {
     for seed in seeds(&[1]) {
-        let (mut world, _, nodes) = network(seed, 200);
+        flood(seed, 300);
+        let (mut world, nodes, flood) = flood(seed, 200);
         world.share(nodes[150], "papers/wished for.pdf", Content { id: 1, size: 5_000 });
-        world.let_them_meet();
-        world.record = true;
-        let (_, rings) = world.search(nodes[3], "nobody has this");
-        assert_eq!(rings.last(), Some(&7), "over the whole network");
-        let flood = world.searches_sent().into_values().max().unwrap();
-        assert!(flood > 200, "each node gets a copy at least: {flood}");
-
-        world.traffic.clear();
         for n in 0..999 {
             world.wish(nodes[3], &format!("nobody has number {n}"), false);
         }

@@ -143,6 +143,7 @@ fn registrations_survive_a_restart() {
     }
     say(to, "2:44001", Framing::Fin);
     assert_eq!(node.stop().code, Some(0));
+    assert!(!node.home().join("state/hashes").exists(), "it shares nothing");
     node.start_again();
     let mut peers = peer_list(to, "10", Framing::Fin);
     peers.sort();

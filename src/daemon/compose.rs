@@ -14,7 +14,7 @@ pub(super) fn compose(
     origins: &Origins,
     host: Box<dyn Host>,
     passed: Option<Passed>,
-) -> Result<Driver, Fault> {
+) -> Result<Box<Driver>, Fault> {
     for remark in check_start(config, origins)? {
         log::warn!("{remark}");
     }

@@ -35,8 +35,8 @@ impl Driver {
     }
 
     /// After the last turn.
-    pub(super) fn end(self) {
-        let Self { disk, .. } = self;
+    pub(super) fn end(self: Box<Self>) {
+        let Self { disk, .. } = *self;
         disk.end();
     }
 

@@ -34,7 +34,7 @@ const HASHES_FILE: &str = "hashes";
 impl Driver {
     /// Binds the listeners and the control socket, opens the share and restores peers and registrations.
     /// Errors: An address or a control socket in use, or what the system says of a path.
-    pub(crate) fn start(mut settings: Settings, host: Box<dyn Host>) -> Result<Self, StartFault> {
+    pub(crate) fn start(mut settings: Settings, host: Box<dyn Host>) -> Result<Box<Self>, StartFault> {
         let poll = Poll::new().map_err(io_fault("epoll"))?;
         let registry = poll.registry();
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
@@ -69,7 +69,8 @@ impl Driver {
         let rate_orders = RateOrders::new(settings.limits, settings.limit_times, clock.wall().epoch_ms(now));
         let limits = rate_orders.in_force();
         (config.upload_limit, config.download_limit) = (limits.upload, limits.download);
-        let mut driver = Self {
+        // In a box: by value each function on the way to the loop would have a copy on the stack of the first thread, whose pages stay.
+        let mut driver = Box::new(Self {
             clock,
             cx: Cx {
                 now,
@@ -93,7 +94,7 @@ impl Driver {
             handing_over: None,
             held_until: Some(now + HELD_MAX),
             turns: Histogram::default(),
-        };
+        });
         driver.resume(kept);
         Ok(driver)
     }

@@ -26,7 +26,7 @@ const TURN_SLOW: Duration = Duration::from_millis(10);
 impl Driver {
     /// Runs until it is told to leave and has left.
     /// Errors: Only if epoll itself fails.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self: Box<Self>) -> io::Result<()> {
         // Here too: the loop of a program that embeds it writes in this thread, and in helpers that it starts.
         super::survive_file_size_limit()?;
         let mut events = Events::with_capacity(EVENTS_MAX);

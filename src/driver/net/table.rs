@@ -19,6 +19,9 @@ use std::net::SocketAddr;
 /// Connections kept only to detect the reset of a 2013 client; beyond, the oldest is closed.
 const WATCHED_MAX: usize = 512;
 
+/// When the last connection ends, memory for more than this many is given back: 0.3 KiB for each.
+const PLACES_KEPT: usize = 128;
+
 pub(super) enum Connection {
     Inbound(Box<Inbound>),
     Outbound(Box<Outbound>),
@@ -133,6 +136,11 @@ impl Table {
         }
         if let Some(exchange) = entry.connection.exchange() {
             self.by_exchange.remove(&exchange);
+        }
+        if self.entries.is_empty() && self.entries.capacity() > PLACES_KEPT {
+            self.entries = Slab::new();
+            self.by_exchange = HashMap::new();
+            self.ready.shrink_to(PLACES_KEPT);
         }
         Some(entry.connection)
     }
@@ -329,6 +337,20 @@ mod tests {
     use crate::wire::Message;
     use std::net::TcpListener;
 
+    /// A connection of ours to a listener.
+    fn dial(table: &mut Table, n: u64, to: &TcpListener, poll: &mio::Poll) -> usize {
+        let task = crate::driver::net::exchange::Task::Messages {
+            messages: vec![Message::Keepalive { port: 1, p1: true }],
+            expect: crate::node::contract::Expect::Nothing,
+            connect_max: std::time::Duration::MAX,
+        };
+        let (id, to, now) = (ExchangeId::Outbound(n), to.local_addr().unwrap(), Instant::from_ms(0));
+        let token = table.next_token();
+        let outbound = Outbound::dial(id, to, task, &Interface::default(), poll.registry(), token, now).unwrap();
+        let permit = table.budget.take(Use::Own).unwrap();
+        table.insert(Connection::Outbound(Box::new(outbound)), permit)
+    }
+
     #[test]
     fn a_connection_that_we_have_not_read_is_not_idle() {
         use crate::driver::net::exchange::Service;
@@ -355,21 +377,9 @@ mod tests {
 
     #[test]
     fn connections_wait_once_for_tokens_and_are_woken_together() {
-        let poll = mio::Poll::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (poll, listener) = (mio::Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let mut table = Table::new(Instant::from_ms(0));
-        let insert = |table: &mut Table, n| {
-            let task = crate::driver::net::exchange::Task::Messages {
-                messages: vec![Message::Keepalive { port: 1, p1: true }],
-                expect: crate::node::contract::Expect::Nothing,
-                connect_max: std::time::Duration::MAX,
-            };
-            let (id, to, now) = (ExchangeId::Outbound(n), listener.local_addr().unwrap(), Instant::from_ms(0));
-            let outbound =
-                Outbound::dial(id, to, task, &Interface::default(), poll.registry(), table.next_token(), now).unwrap();
-            let permit = table.budget.take(Use::Own).unwrap();
-            table.insert(Connection::Outbound(Box::new(outbound)), permit)
-        };
+        let insert = |table: &mut Table, n| dial(table, n, &listener, &poll);
         let (one, two) = (insert(&mut table, 1), insert(&mut table, 2));
         while table.pop_ready().is_some() {}
         assert!(table.wait_for_tokens(one, Direction::Down), "the first sets the timer");
@@ -382,5 +392,18 @@ mod tests {
         assert!(table.wait_for_tokens(two, Direction::Down), "a new round");
         table.remove(two);
         assert_eq!(table.wake_paced(Direction::Down), 0, "a closed connection gets no share");
+    }
+    #[test]
+    fn after_many_connections_their_memory_is_given_back() {
+        let (poll, listener) = (mio::Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let mut table = Table::new(Instant::from_ms(0));
+        for _ in 0..2 {
+            let keys: Vec<usize> = (0..=PLACES_KEPT as u64).map(|n| dial(&mut table, n, &listener, &poll)).collect();
+            assert!(table.entries.capacity() > PLACES_KEPT);
+            for key in keys {
+                assert!(table.remove(key).is_some());
+            }
+            assert_eq!((table.len(), table.by_exchange.len(), table.entries.capacity()), (0, 0, 0));
+        }
     }
 }

@@ -144,6 +144,8 @@ impl Week {
         }
         let mut parts: Vec<(u16, u8)> = (0..).zip(minutes).collect();
         parts.dedup_by_key(|&mut (_, rule)| rule);
+        // There was room for each minute: 40 KiB.
+        parts.shrink_to_fit();
         Self { parts }
     }
 

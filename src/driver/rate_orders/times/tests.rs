@@ -96,4 +96,5 @@ fn what_never_changes_has_no_end() {
     let week = RateTimes::new(vec![rate("Mon-Fri", 1)], berlin());
     week.down(u64::MAX);
     assert!(RateTimes::none().is_empty() && RateTimes::none().down(0) == Holding::default());
+    assert!(Week::new(std::iter::empty()).parts.capacity() < 10, "a plan without times takes no memory");
 }

@@ -16,6 +16,9 @@ ADDRESSES = 8
 
 REQUESTS_AT_ONCE = 64
 
+# Open files and buffers wait for the next use, for up to 5 s, before a server at rest has given them back.
+REST_SECONDS = 6
+
 GET = r"GET /%s HTTP/1.0\r\n\r\n"
 
 
@@ -289,6 +292,7 @@ def idle(bench, data, scale):
     def at_rest(case, server, work):
         work(server)
         await_idle(server.pid)
+        time.sleep(REST_SECONDS)
         total, anonymous, threads = memory_mib(server.pid)
         case.remarks[:] = [f"of the last round {anonymous:.1f} MiB anonymous, {threads} thread{'s' * (threads > 1)}"]
         bench.stop(server.process)

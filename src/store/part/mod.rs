@@ -116,7 +116,8 @@ impl PartRequest {
 
     /// Creates the part file, or resumes it from its journal. Waits for the disk: reads files at the final names if they have
     /// the wanted size, and groups that a crash may have lost.
-    /// Errors: [`DiskFault::Exists`] if the final names are taken, or the part file's by something else;
+    /// Errors: [`DiskFault::Exists`] if the final names are taken, unless the content is not known and the part file was open
+    /// before, or if the part file's is taken by something else;
     /// [`DiskFault::Missing`] if there is no directory; [`DiskFault::NotMounted`] if there is no part file, and the directory
     /// is on another filesystem than before; [`DiskFault::EmptyMountPoint`] if the directory's filesystem seems not to
     /// be mounted; [`DiskFault::Full`] if the size would use the reserve; `EBUSY` if another process holds the part file;
@@ -153,9 +154,15 @@ impl PartRequest {
             return Err(DiskFault::NotMounted);
         }
         claim::resolve(&place)?;
-        let final_path = match place.find_final(self.b3.zip(self.size))? {
-            Final::Free(path) => path,
-            Final::Same(path) => {
+        let content = self.b3.zip(self.size);
+        let final_path = match place.find_final(content) {
+            // It may be this download's own file, which had got its name before a crash: the commit compares the bytes.
+            Err(DiskFault::Exists) if content.is_none() && self.spec.filesystem.is_some() => {
+                place.final_names().next().map_or_else(|| self.spec.target.path(), |name| place.path_of(&name))
+            }
+            Err(fault) => return Err(fault),
+            Ok(Final::Free(path)) => path,
+            Ok(Final::Same(path)) => {
                 // Left by a crash. If another process holds it, that one removes it.
                 let _ = removal::remove_at(&place);
                 return Ok(PartOpened::AlreadyThere(path));

@@ -11,6 +11,7 @@ mod finish;
 mod large;
 mod links;
 mod moves;
+mod naming;
 mod orphans;
 mod queue;
 mod remembering;

@@ -124,6 +124,17 @@ impl Daemon {
         self.wait_end(watch)
     }
 
+    /// Kills it while a call of the system is held up by [`Setup::injecting`], and starts it without faults from then on.
+    pub(crate) fn kill_in_call(&mut self) {
+        let tracer = self.proc_status("TracerPid");
+        let watch = Stopwatch::start();
+        self.signal(Signal::SIGKILL);
+        // The system waits for the tracer, which waits for the end of the delay.
+        kill(Pid::from_raw(tracer as i32), Signal::SIGKILL).expect("it was started with the daemon");
+        self.wait_end(watch);
+        self.inject_nothing();
+    }
+
     /// Waits for an end that something else brings about.
     pub(crate) fn wait_end(&mut self, since: Stopwatch) -> Ended {
         let child = self.child.as_mut().expect("it runs");

@@ -263,6 +263,24 @@ fn an_exact_target_is_its_path() {
     assert_eq!(exact(&inside).fault(), DiskFault::Exists);
 }
 
+/// A crash after the file has got its name, and before that is known to the next run.
+#[test]
+fn a_taken_name_may_be_that_of_the_download_itself_if_its_content_is_unknown() {
+    let (scratch, content) = (scratch(), Content::of(1, 3));
+    let path = scratch.path().join("exact");
+    let filesystem = stream(exact(&path), b"x").filesystem;
+    names(scratch.path()).iter().for_each(|name| fs::remove_file(scratch.path().join(name)).unwrap());
+    fs::write(&path, b"x").unwrap();
+    let mut opened = exact(&path);
+    assert_eq!(exact(&path).fault(), DiskFault::Exists, "it was never begun");
+    opened.spec.filesystem = Some(filesystem);
+    let again = |bytes: &[u8]| stream(opened.clone(), bytes).commit().run();
+    assert_eq!(again(b"x").map(|part| (part.path, part.already)), Ok((path.clone(), true)));
+    assert_eq!(again(b"y"), Err(DiskFault::Exists));
+    assert_eq!(fs::read(&path).unwrap(), b"x");
+    assert_eq!(opened.wanting(&content).fault(), DiskFault::Exists, "its content is known not to be this");
+}
+
 #[test]
 fn a_directory_that_cannot_be_written_is_named_as_the_cause() {
     let scratch = scratch();

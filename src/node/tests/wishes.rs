@@ -361,6 +361,22 @@ fn wrong_wishes_are_refused() {
 }
 
 #[test]
+fn recorded_wishes_beyond_the_limit_are_left_out() {
+    let text = |n: u32| RawText::new(format!("song {n}").into_bytes());
+    let wish = |n: u32| WishRecord {
+        id: TransferId(n),
+        text: text(n),
+        since: 0,
+        download: false,
+        limit: None,
+        found: Vec::new(),
+        events: Vec::new(),
+    };
+    let mut rig = recalled((1..=WISHES_MAX as u32 + 3).map(wish).collect());
+    assert_eq!(unwish(&mut rig, "all").map(|ids| ids.len()), Ok(WISHES_MAX));
+}
+
+#[test]
 fn a_wish_is_full_when_it_has_found_too_much_and_one_network_cannot_fill_it() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     wish(&mut rig, "song");

@@ -43,6 +43,14 @@ impl Remembering {
 impl WishMachine {
     /// Takes up what an earlier run left.
     pub(in crate::node) fn recall(&mut self, others: &mut Others, records: Vec<WishRecord>) {
+        let recorded = records.len();
+        if recorded > WISHES_MAX {
+            log::warn!(
+                recorded, max = WISHES_MAX, left_out = recorded - WISHES_MAX;
+                "more wishes are recorded than may be; the newest are left out until some are ended with \
+                 `pyratectl unwish` and the daemon is started again"
+            );
+        }
         for record in records.into_iter().take(WISHES_MAX) {
             let id = record.id;
             others.download.downloads.note_given(id.0);

@@ -82,9 +82,11 @@ impl DownloadMachine {
             Wanted::Directory(request) => return self.begin_directory(net, *request, output).map(Some),
         };
         let Some(request) = request else { return Ok(None) };
-        self.check_room(1)?;
         let target = self.target(net.cx, &request.name, output, single);
         let begins = self.downloads.fulfilling(&request, &target).is_none();
+        if begins {
+            self.check_room(1)?;
+        }
         let id = self.find_or_create(net, request, target).ok_or(Problem::NoIdLeft)?;
         if begins && output.is_some() {
             self.probe_target(net.cx, id);
@@ -109,6 +111,38 @@ impl DownloadMachine {
             Wanted::Named(request) => check(request),
             // What is there already is found when its files are opened.
             Wanted::Directory(_) => Ok(()),
+        }
+    }
+
+    /// Whether what is wanted may be unfinished as well. What is fetched already needs no room. `counted`: how many were looked
+    /// at by earlier calls, and how many of these need room.
+    pub(super) fn check_room_for(
+        &self,
+        search: &SearchMachine,
+        wanted: &[Wanted],
+        counted: &mut (usize, usize),
+    ) -> Result<(), Problem> {
+        if self.downloads.has_room(wanted.len()) {
+            return Ok(());
+        }
+        let room = self.downloads.room();
+        for wanted in &wanted[counted.0..] {
+            counted.0 += 1;
+            counted.1 += usize::from(!self.is_fetched(search, wanted));
+            if counted.1 > room {
+                break;
+            }
+        }
+        if counted.1 <= room { Ok(()) } else { self.check_room(counted.1 + wanted.len() - counted.0) }
+    }
+
+    /// Whether there is an unfinished download that something wanted is for.
+    fn is_fetched(&self, search: &SearchMachine, wanted: &Wanted) -> bool {
+        let is_fetched = |request: &DownloadRequest| !self.downloads.all_fulfilling(request).is_empty();
+        match wanted {
+            Wanted::Hit(id) => self.request_of_hit(search, *id).is_some_and(|request| is_fetched(&request)),
+            Wanted::Named(request) => is_fetched(request),
+            Wanted::Directory(_) => false,
         }
     }
 

@@ -86,7 +86,7 @@ impl DownloadMachine {
         what: &[Selector],
         output: Option<&RawText>,
     ) -> Result<Order, Problem> {
-        let mut wanted = Vec::new();
+        let (mut wanted, mut counted) = (Vec::new(), (0, 0));
         let has_ids = what.iter().any(|selector| matches!(selector, Selector::Hits(_)));
         // Once for all selectors, since there may be a million.
         let known: KnownIds = search.hits().ids().take_while(|_| has_ids).collect();
@@ -100,7 +100,7 @@ impl DownloadMachine {
                 continue;
             }
             wanted.extend(self.read_selector(net, search, &known, selector)?);
-            self.check_room(wanted.len())?;
+            self.check_room_for(search, &wanted, &mut counted)?;
         }
         if wanted.is_empty() && !has_new {
             return Err(Problem::NothingNamed);

@@ -85,6 +85,23 @@ fn one_download_more_than_may_be_unfinished_is_refused_before_any_begins() {
 }
 
 #[test]
+fn what_is_fetched_already_needs_no_room() {
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let records = (1..=MANY as u32).map(|id| record(id, (id == 9).then_some(B3), RecordState::Paused)).collect();
+    let mut rig = restarted(config, records, MANY as u32);
+    let content = Selector::Content(B3.to_string());
+    for (what, ids) in [
+        (vec![content.clone()], vec![9]),
+        (vec![file(peer(1), "dir 7/a"), content.clone(), file(peer(2), "dir 8/a")], vec![7, 8, 9]),
+    ] {
+        assert_eq!(download(&mut rig, what).ids, ids);
+    }
+    let more = vec![content, file(peer(1), "new"), file(peer(1), "newer")];
+    let error = rig.call(Request::Download { what: more, output: None }).unwrap_err();
+    assert!(error.message.contains("at most 10000 downloads may be unfinished, 0 more than now"), "{error}");
+}
+
+#[test]
 fn a_node_that_leaves_answers_with_the_number_of_downloads_not_dealt_with() {
     let mut rig = Rig::among(Vec::new(), &[]);
     let what: Vec<_> = (0..200).map(|n| file(peer(1), &format!("file {n}"))).collect();

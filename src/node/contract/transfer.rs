@@ -25,6 +25,13 @@ pub enum OpenedPart {
     AlreadyThere { path: PathBuf },
 }
 
+impl OpenedPart {
+    /// Whether nothing is to be fetched.
+    pub(in crate::node) fn is_there(&self) -> bool {
+        matches!(self, Self::AlreadyThere { .. })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookedAt {
     pub name: FileName,

@@ -112,7 +112,7 @@ impl DownloadMachine {
 
     /// Puts a download back into the queue, in which older ones come first.
     pub(super) fn requeue_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let waited = self.downloads.get(id).and_then(|row| row.life().problem().cloned());
+        let waited = self.downloads.get(id).and_then(|row| row.life().awaited().cloned());
         self.set_life(cx, id, Life::Queued { waited });
         self.start_downloads(cx);
     }
@@ -211,7 +211,7 @@ impl DownloadMachine {
                 self.open_part(cx, id);
             }
             (life, Err(fault)) if probed || matches!(life, Life::Active) => self.on_disk_fault(cx, id, fault),
-            (_, Ok(part)) if probed && has_place => self.take_part(cx, id, part),
+            (_, Ok(part)) if probed && (has_place || part.is_there()) => self.take_part(cx, id, part),
             // Its turn is over, or has not come.
             _ if probed => self.requeue_download(cx, id),
             _ => drop(self.settle_part(cx, id)),

@@ -203,6 +203,11 @@ impl Life {
         }
     }
 
+    /// What is still true of its problem when it is in the queue again: a disk that has stopped it can be used by then.
+    pub(super) fn awaited(&self) -> Option<&Problem> {
+        self.problem().filter(|_| !matches!(self, Self::Blocked { .. }))
+    }
+
     /// Why it waits, was stopped or has failed.
     pub(super) fn problem(&self) -> Option<&Problem> {
         match self {

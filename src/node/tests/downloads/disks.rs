@@ -139,10 +139,24 @@ fn a_download_paused_by_the_disk_gives_its_place_to_others() {
     rig.pass(Duration::from_secs(15));
     open(&mut rig);
     assert_eq!((state(&mut rig, 1), closed(&mut rig)), (DownloadState::Queued, 1));
+    assert_eq!(row(&mut rig, 1).error, None, "the disk takes it");
     send(&mut rig, &other, 5);
     check(&mut rig, 5);
     commit(&mut rig, "/downloads/b");
     assert_eq!(opened(&mut rig)[0].0, TransferId(1));
+}
+
+#[test]
+fn a_download_whose_file_is_there_is_done_though_all_places_are_taken() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), max_downloads: 1, ..config() });
+    download(&mut rig, vec![file(peer(1), "a"), file(peer(1), "b")]);
+    refuse_part(&mut rig, DiskFault::NotMounted);
+    rig.handle(Event::PartOpened { download: TransferId(2), outcome: ready("/downloads/b") });
+    rig.call(Request::Resume { ids: "1".into() }).unwrap();
+    let there = OpenedPart::AlreadyThere { path: "/downloads/a".into() };
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: Ok(there) });
+    let row = row(&mut rig, 1);
+    assert_eq!((row.state, row.error), (DownloadState::Done, None));
 }
 
 #[test]

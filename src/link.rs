@@ -57,6 +57,11 @@ impl ContentLink {
         self.name.as_ref().is_some_and(FileName::is_directory)
     }
 
+    /// Whether nobody can be asked for its directory: a search finds files by their hash, but no directories.
+    pub(crate) fn lacks_peer(&self) -> bool {
+        self.is_of_directory() && self.peers.is_empty()
+    }
+
     /// Reads a link.
     ///
     /// # Errors

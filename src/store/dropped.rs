@@ -189,7 +189,7 @@ fn links(bytes: &[u8]) -> Result<Vec<String>, DropFault> {
             continue;
         }
         let link = ContentLink::parse(text).map_err(|fault| DropFault::Line { line, fault })?;
-        if link.is_of_directory() && link.peers.is_empty() {
+        if link.lacks_peer() {
             return Err(DropFault::NoPeer(line));
         }
         if links.len() == LINKS_MAX {

@@ -37,7 +37,7 @@ pub(in crate::ctl) fn selector(text: &str) -> Result<Selector, String> {
     let bytes = decode(text);
     if ContentLink::is_meant(&bytes) {
         return match ContentLink::parse(&bytes) {
-            Ok(link) if link.is_of_directory() && link.peers.is_empty() => Err(Failure::LinkWithoutPeer.into()),
+            Ok(link) if link.lacks_peer() => Err(Failure::LinkWithoutPeer.into()),
             // Written again: a name in it may have bytes that are not UTF-8.
             Ok(link) => Ok(Selector::Link(link.to_string())),
             Err(fault) => Err(Failure::BadLink(fault).into()),

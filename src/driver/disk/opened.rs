@@ -226,6 +226,7 @@ mod tests {
     use crate::driver::clock::Clock;
     use crate::store::Scanner;
     use mio::{Poll, Token, Waker};
+    use tempfile::TempDir;
 
     fn at(ms: u64) -> Instant {
         Instant::from_ms(ms)
@@ -254,6 +255,37 @@ mod tests {
         assert_eq!((files.files.len(), files.to_close.len()), (1, 2));
         std::fs::remove_file(share.join("a")).unwrap();
         assert!(root.open_file(&name).is_err());
+    }
+
+    /// A share with one file, and what opens and closes it.
+    struct One {
+        _share: TempDir,
+        _poll: Poll,
+        root: ShareRoot,
+        name: FileName,
+        files: OpenedFiles,
+        jobs: Jobs,
+    }
+
+    impl One {
+        fn new() -> Self {
+            let share = tempfile::tempdir().unwrap();
+            std::fs::write(share.path().join("a"), b"a").unwrap();
+            let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
+            let poll = Poll::new().unwrap();
+            let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+            let jobs = Jobs::start(&waker, Clock::start()).unwrap();
+            Self { _share: share, _poll: poll, root, name, files: OpenedFiles::default(), jobs }
+        }
+
+        fn open(&mut self, ms: u64) {
+            self.files.opening.insert(self.name.clone(), Permit::for_file());
+            self.files.on_opened(&self.name, self.root.open_file(&self.name), at(ms)).unwrap();
+        }
+
+        fn tend(&mut self, keep: bool, ms: u64) {
+            self.files.tend(keep, at(ms), &mut self.jobs);
+        }
     }
 
     #[test]
@@ -288,50 +320,35 @@ mod tests {
 
     #[test]
     fn descriptors_are_expected_for_a_second_at_most() {
-        let share = tempfile::tempdir().unwrap();
-        std::fs::write(share.path().join("a"), b"a").unwrap();
-        let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
-        let poll = Poll::new().unwrap();
-        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
-        let mut files = OpenedFiles::default();
-        let open = |files: &mut OpenedFiles, ms| {
-            files.opening.insert(name.clone(), Permit::for_file());
-            files.on_opened(&name, root.open_file(&name), at(ms)).unwrap();
-        };
-        files.tend(true, at(0), &mut jobs);
-        open(&mut files, 0);
-        assert!(!files.gives_back(at(0)), "it stays open");
-        files.tend(false, at(2_000), &mut jobs);
-        assert!(files.gives_back(at(2_000)), "a job closes it");
-        open(&mut files, 2_500);
-        files.tend(false, at(2_500), &mut jobs);
-        assert!(files.gives_back(at(2_500)), "and the next one is to be closed");
-        files.on_closed();
-        files.tend(false, at(2_900), &mut jobs);
-        assert!(files.gives_back(at(2_999)));
-        assert!(!files.gives_back(at(3_000)), "that was long enough");
-        files.on_closed();
-        assert!(!files.gives_back(at(3_001)), "all are closed");
-        open(&mut files, 3_002);
-        files.tend(false, at(3_002), &mut jobs);
-        assert!(files.gives_back(at(3_002)), "a new second");
+        let mut one = One::new();
+        one.tend(true, 0);
+        one.open(0);
+        assert!(!one.files.gives_back(at(0)), "it stays open");
+        one.tend(false, 2_000);
+        assert!(one.files.gives_back(at(2_000)), "a job closes it");
+        one.open(2_500);
+        one.tend(false, 2_500);
+        assert!(one.files.gives_back(at(2_500)), "and the next one is to be closed");
+        one.files.on_closed();
+        one.tend(false, 2_900);
+        assert!(one.files.gives_back(at(2_999)));
+        assert!(!one.files.gives_back(at(3_000)), "that was long enough");
+        one.files.on_closed();
+        assert!(!one.files.gives_back(at(3_001)), "all are closed");
+        one.open(3_002);
+        one.tend(false, 3_002);
+        assert!(one.files.gives_back(at(3_002)), "a new second");
     }
 
     #[test]
     fn a_file_that_nobody_reads_stays_open_for_five_seconds() {
-        let share = tempfile::tempdir().unwrap();
-        std::fs::write(share.path().join("a"), b"a").unwrap();
-        let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
-        let poll = Poll::new().unwrap();
-        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
-        let mut files = OpenedFiles::default();
-        files.opening.insert(name.clone(), Permit::for_file());
-        files.on_opened(&name, root.open_file(&name), at(0)).unwrap();
-        files.tend(true, at(4_999), &mut jobs);
-        assert!(files.file(&name).is_some());
-        assert_eq!(files.next_deadline(), Some(at(5_000)));
-        files.tend(true, at(5_000), &mut jobs);
-        assert!(files.are_all_closed() || files.gives_back(at(5_000)), "a job closes it");
-        assert!(files.file(&name).is_none());
+        let mut one = One::new();
+        one.open(0);
+        one.tend(true, 4_999);
+        assert!(one.files.file(&one.name).is_some());
+        assert_eq!(one.files.next_deadline(), Some(at(5_000)));
+        one.tend(true, 5_000);
+        assert!(one.files.are_all_closed() || one.files.gives_back(at(5_000)), "a job closes it");
+        assert!(one.files.file(&one.name).is_none());
     }
 }

@@ -21,8 +21,8 @@ fn wish_for(found: Vec<FoundFile>) -> WishRecord {
     WishRecord { id, text, since: 0, download: true, limit: None, found, events: Vec::new() }
 }
 
-#[test]
-fn a_download_that_ends_before_its_record_is_written_is_not_begun_again() {
+/// Wish 1 has begun download 2, of which no record is written.
+fn begun_without_record() -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     rig.call(order("song", true, None)).unwrap();
     let id = query(&mut rig);
@@ -33,6 +33,12 @@ fn a_download_that_ends_before_its_record_is_written_is_not_begun_again() {
     rig.pass(Duration::from_secs(1));
     let (_, revision) = records(&mut rig).pop().expect("saved");
     rig.handle(Event::Recorded { download: TransferId(1), revision, outcome: Ok(()) });
+    rig
+}
+
+#[test]
+fn a_download_that_ends_before_its_record_is_written_is_not_begun_again() {
+    let mut rig = begun_without_record();
     rig.begin_call(Request::Cancel { ids: "2".into() });
     rig.handle(Event::Recorded { download: TransferId(2), revision: 100, outcome: Ok(()) });
     assert_eq!(replies(&mut rig).len(), 1);
@@ -134,16 +140,7 @@ fn the_next_run_learns_how_downloads_have_ended_from_the_event_log() {
 
 #[test]
 fn a_download_that_failed_and_is_tried_again_counts_when_it_is_done() {
-    let mut rig = Rig::among(vec![peer(1)], &[]);
-    rig.call(order("song", true, None)).unwrap();
-    let id = query(&mut rig);
-    rig.hit(&id, peer(1), file("song", 9, 1));
-    rig.pass(Duration::from_millis(50));
-    rig.remembers = false;
-    records(&mut rig);
-    rig.pass(Duration::from_secs(1));
-    let (_, revision) = records(&mut rig).pop().expect("saved");
-    rig.handle(Event::Recorded { download: TransferId(1), revision, outcome: Ok(()) });
+    let mut rig = begun_without_record();
     rig.remembers = true;
     // Its record cannot be written, and then that it has failed can.
     rig.handle(Event::Recorded { download: TransferId(2), revision: 1, outcome: Err(DiskFault::Full) });

@@ -175,3 +175,35 @@ impl HashWork {
         *place = Some((file, hasher));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::FileMeta;
+
+    #[test]
+    fn files_of_a_share_that_was_replaced_are_given_up_at_whatever_stage_they_are() {
+        let scratch = tempfile::tempdir().unwrap();
+        let names = ["a", "music/large", "music/read", "music/waiting", "musical"];
+        std::fs::create_dir(scratch.path().join("music")).unwrap();
+        let share = ShareRoot::open(scratch.path()).unwrap();
+        let [a, large, read, waiting, musical] = names.map(|name| {
+            std::fs::write(scratch.path().join(name), name).unwrap();
+            let name = FileName::from_bytes(name.as_bytes()).unwrap();
+            let meta: FileMeta = *share.open_file(&name).unwrap().meta();
+            ScannedFile { name, meta, executable: false }
+        });
+        let open = |file: &ScannedFile| Some((file.clone(), Box::new(FileHasher::open(&share, file).unwrap())));
+        let mut work = HashWork {
+            files: [a.clone(), waiting.clone(), musical.clone()].into(),
+            current: open(&read),
+            large: open(&large),
+            ..HashWork::default()
+        };
+        work.forget(&[FileName::from_bytes(b"music").unwrap()]);
+        assert_eq!(work.unknown(), [a, musical]);
+        let given_up: Vec<_> = work.done.iter().map(|done| (&done.file, &done.outcome)).collect();
+        let missing = Err(DiskFault::Missing);
+        assert_eq!(given_up, [(&waiting, &missing), (&read, &missing), (&large, &missing)]);
+    }
+}

@@ -71,7 +71,7 @@ impl ShareMachine {
                 cx.subscriptions.subscribe(Topic::Scan, client);
                 self.start_scan(cx);
             }
-            ScanStage::Dropping => drop(cx.subscriptions.subscribe(Topic::Scan, client)),
+            ScanStage::Dropping => cx.subscriptions.subscribe(Topic::Scan, client),
             ScanStage::Running(_) | ScanStage::Sweeping { .. } | ScanStage::Settling { .. } => {
                 self.scan_again = true;
                 cx.subscriptions.subscribe(Topic::NextScan, client);

@@ -177,3 +177,26 @@ fn a_share_that_overlaps_with_the_main_share_of_this_run_waits_with_its_name() {
     await_listed(&peer, ELSEWHERE, &["a", "more/b", "open/letter"]);
     assert_eq!(fetch(peer.listen(), b"open/letter"), b"private");
 }
+
+#[test]
+fn a_scan_of_a_share_that_is_removed_ends() {
+    let setup = Setup::peer().shares("a", "a");
+    let home = setup.home().to_owned();
+    for at in 0..100 {
+        let directory = home.join(format!("many/{at}"));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        (0..200).for_each(|file| std::fs::write(directory.join(file.to_string()), "x").expect("a file"));
+    }
+    let many = table(&home, ("many", "many"), "");
+    let mut peer = setup.set("share", &format!("[{many}]")).start_scanning();
+    for tables in [&[][..], &[many]] {
+        assert_eq!(reshare(&mut peer, tables), (vec![json!("share")], vec![]));
+        let of_many = tables.len() * 20_000;
+        until("all that is there is shared", LIMIT * 2, || {
+            let status = peer.status();
+            status["scanning"] == false && status["shared_files"] == of_many + 1
+        });
+    }
+    assert_eq!(reshare(&mut peer, &[]), (vec![json!("share")], vec![]));
+    assert_eq!(listed_from(ELSEWHERE, peer.listen()), ["a"], "from the reply of the reload on");
+}

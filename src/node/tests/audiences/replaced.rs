@@ -76,7 +76,8 @@ fn what_is_being_sent_of_a_share_that_is_not_there_any_more_is_broken_off_and_wh
     reshare(&mut rig, vec![], Audiences::default());
     rig.settle();
     let mut broken_off = aborted(&mut rig);
-    (lost.sort_unstable(), broken_off.sort_unstable());
+    lost.sort_unstable();
+    broken_off.sort_unstable();
     assert_eq!(broken_off, lost);
     assert_eq!(refused(&mut rig), [(waiting, Refusal::NoSuchFile)]);
     for message in requests("home/song.ogg") {

@@ -11,6 +11,15 @@ use crate::node::contract::Action;
 use crate::node::cx::{Cx, Step};
 
 impl DownloadMachine {
+    /// The content of a name is known now: it may be at its final place, or in the own share.
+    pub(super) fn look_for_learnt(&mut self, cx: &mut Cx, id: TransferId) {
+        match self.downloads.get(id) {
+            // The part file was opened beside a file of its name, whose content could not be compared then. `find_own` follows.
+            Some(download) if download.is_beside_its_name() => self.restart_part(cx, id),
+            _ => self.find_own(cx, id),
+        }
+    }
+
     /// Has the own share searched for the content of a download of which nothing is there yet. [`DownloadMachine::copy_own`]
     /// follows if the share has it.
     pub(super) fn find_own(&mut self, cx: &mut Cx, id: TransferId) {

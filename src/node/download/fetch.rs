@@ -351,7 +351,7 @@ impl DownloadMachine {
                 download.keep_chosen();
                 download.want = Want::NamedContent { b3, from: giver };
             });
-            self.find_own(cx, id);
+            self.look_for_learnt(cx, id);
         }
         self.remember_download(cx, id);
     }

@@ -16,6 +16,7 @@ use crate::name::FileName;
 use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState};
 use crate::node::limits::{HIT_SOURCES_MAX, SEEK_MIN, UNSOURCED_SEEK_MIN};
 use crate::node::network::canonical;
+use crate::part::Target;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::VecDeque;
@@ -355,6 +356,12 @@ impl Download {
     pub(super) fn doubts_size(&self) -> bool {
         let other = |source: &Source| source.size.is_some() && source.size != self.claimed_size;
         self.claimed_size.is_some() && !self.has_proved_size() && self.sources.iter().any(other)
+    }
+
+    /// Whether the name that it would have is taken, so that the file gets a number.
+    pub(super) fn is_beside_its_name(&self) -> bool {
+        let is_suggested = matches!(self.spec.target, Target::Suggested { .. });
+        is_suggested && self.path.as_ref().is_some_and(|path| *path != self.spec.target.path())
     }
 
     pub(super) fn is_unsourced(&self) -> bool {

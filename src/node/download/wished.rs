@@ -3,7 +3,7 @@
 use super::DownloadMachine;
 use super::begin::{DownloadRequest, Wanted};
 use super::source::Source;
-use super::state::Life;
+use super::state::{Download, Life};
 use crate::control::{EventKind, Problem};
 use crate::id::{ContentHash, TransferId};
 use crate::name::FileName;
@@ -46,10 +46,14 @@ impl DownloadMachine {
         })
     }
 
-    /// Whether this content was asked for, whatever has become of it; or this name of this peer, if it has no hash.
+    /// Whether this content is fetched or was fetched; or this name of this peer is fetched, if it has no hash. What has failed or was
+    /// cancelled may be wished for.
     pub(in crate::node) fn has_like(&self, name: &FileName, b3: Option<ContentHash>, peer: SocketAddr) -> bool {
         match b3 {
-            Some(_) => self.downloads.iter().any(|(_, row)| row.want.b3() == b3),
+            Some(_) => {
+                let is_had = |row: &Download| !matches!(row.life(), Life::Failed { .. } | Life::Cancelled { .. });
+                self.downloads.iter().any(|(_, row)| row.want.b3() == b3 && is_had(row))
+            }
             None => self.downloads.of_source(&Rc::new(name.clone()), peer).next().is_some(),
         }
     }

@@ -3,7 +3,7 @@
 use super::rig::*;
 use super::wishes::{asked, downloads, file, order, query, recalled, recalled_with, records, replies};
 use crate::audience::{Audience, Audiences};
-use crate::control::{EventKind, EventRow, RawText, Reply, Request, WishState};
+use crate::control::{EventKind, EventRow, RawText, Reply, Request, Selector, WishState};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, TransferId};
 use crate::node::contract::{Event, FoundFile, FoundState, HashedFile, NodeConfig, OpenedPart, Remembered, WishRecord};
@@ -63,6 +63,24 @@ fn what_is_shared_is_not_downloaded_for_a_wish_unless_its_share_is_not_for_all()
         rig.pass(Duration::from_secs(1));
         assert_eq!(downloads(&mut rig), expected);
     }
+}
+
+/// Whoever wishes for what could not be had wants it still.
+#[test]
+fn a_content_whose_download_was_cancelled_may_be_wished_for() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    rig.call(Request::Download { what: vec![Selector::Content(ContentHash([1; 32]).to_string())], output: None }).unwrap();
+    let find = |rig: &mut Rig| {
+        let asks = (0..100).find_map(|_| asked(rig, Duration::from_secs(30)).pop());
+        let id = asks.expect("the wish asks again").0.id;
+        rig.hit(&id, peer(1), file("song", 9, 1));
+        rig.pass(Duration::from_secs(1));
+        row(rig).1[0]
+    };
+    rig.call(order("song", false, None)).unwrap();
+    assert_eq!(find(&mut rig), 0, "it is being fetched");
+    rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+    assert_eq!(find(&mut rig), 1);
 }
 
 fn row(rig: &mut Rig) -> (WishState, [u64; 4]) {

@@ -61,6 +61,21 @@ fn a_file_that_has_the_content_already_is_not_touched_and_nothing_is_fetched() {
     }
 }
 
+/// What a name stands for is known when its source has told: then it is as with a hash.
+#[test]
+fn a_name_whose_content_is_there_already_is_fetched_once() {
+    let content = Dice::new().bytes(3 * MIB + 1);
+    let (source, asker, _) = found("report.tar", &content);
+    let name = format!("{}/report.tar", source.listen());
+    for turn in 0..3 {
+        let run = pyratectl(&asker, ["--json", "download", &name]);
+        assert_eq!((run.code, &run.json()[0]["already"]), (0, &(turn > 0).into()), "{run:?}");
+        assert_eq!(names_in(&asker), [b"report.tar".to_vec()]);
+        let sent = source.status()["bytes_up"].as_u64().expect("a number");
+        assert!(sent < 4 * MIB as u64, "{sent} bytes were sent by download {turn}");
+    }
+}
+
 #[test]
 fn a_file_with_a_number_that_has_the_content_already_is_found() {
     let content = Dice::new().bytes(100_000);

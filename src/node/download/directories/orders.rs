@@ -1,6 +1,6 @@
 //! What users order of directories: each order is for all of it.
 
-use super::state::{Directory, Stage};
+use super::state::{Directory, Stage, Summary};
 use super::tally::Doing;
 use crate::control::{EventKind, PeerSource, Problem, RawText};
 use crate::id::TransferId;
@@ -127,7 +127,7 @@ impl DownloadMachine {
                 Some(Stage::Queued)
             }
             (Command::Resume | Command::Retry, _) => None,
-            (Command::Cancel, _) => Some(Stage::Cancelled(self.summary(cx, id))),
+            (Command::Cancel, _) => Some(Stage::Cancelled(Summary { verified: false, ..self.summary(cx, id) })),
         };
         let Some(directory) = self.directories.get(id) else { return Vec::new() };
         let members = directory.members.values().copied().collect();

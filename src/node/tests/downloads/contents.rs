@@ -151,6 +151,45 @@ fn a_content_that_is_there_already_ends_at_once() {
     assert_eq!(forgotten(&mut rig), [TransferId(1)]);
 }
 
+/// Opens the part file of download 1, and returns the content that a file there is compared with.
+fn open_at(rig: &mut Rig, outcome: Result<OpenedPart, DiskFault>) -> Option<ContentHash> {
+    let wanted = rig.take(|order| match order {
+        Action::OpenPart { b3, .. } => Some(*b3),
+        _ => None,
+    });
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome });
+    wanted[0]
+}
+
+/// The download of a name that a file here has, at the hash of the content.
+fn named_as_one_here() -> Rig {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    hear_of(&mut rig, 1);
+    download(&mut rig, vec![file(peer(1), "a.txt")]);
+    assert_eq!(open_at(&mut rig, ready("/downloads/a (1).txt")), None, "nothing is known of it but its name");
+    outline(&mut rig, 5 * MIB);
+    rig
+}
+
+#[test]
+fn a_name_whose_content_is_there_already_ends_when_its_hash_is_known() {
+    let mut rig = named_as_one_here();
+    let there = OpenedPart::AlreadyThere { path: "/downloads/a.txt".into() };
+    assert_eq!(open_at(&mut rig, Ok(there)), Some(B3));
+    let done = row(&mut rig, 1);
+    assert_eq!((done.state, done.already, done.verified), (DownloadState::Done, true, true));
+    assert_eq!((done.bytes_done, fetches(&mut rig).len()), (5 * MIB, 0));
+}
+
+#[test]
+fn a_name_that_another_content_has_is_compared_once() {
+    let mut rig = named_as_one_here();
+    assert_eq!(open_at(&mut rig, ready("/downloads/a (1).txt")), Some(B3));
+    outline(&mut rig, 5 * MIB);
+    assert!(opened(&mut rig).is_empty());
+    assert_eq!(fetches(&mut rig).len(), 1, "it is fetched");
+}
+
 #[test]
 fn the_same_content_at_the_final_name_is_not_replaced() {
     let mut rig = with_content(MIB, 1);

@@ -421,3 +421,11 @@ fn a_bad_place_fails_it_before_the_peer_is_asked() {
     list(&mut rig, three());
     assert_eq!(row(&mut rig, 1).path.unwrap().as_bytes(), b"/tmp/out/d");
 }
+
+#[test]
+fn a_directory_of_which_nothing_is_known_is_not_verified_when_it_is_cancelled() {
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    download(&mut rig, vec![file(peer(1), "x/")]);
+    let cancelled = order(&mut rig, Request::Cancel { ids: "1".into() });
+    assert_eq!((cancelled.downloads[0].state, cancelled.downloads[0].verified), (DownloadState::Cancelled, false));
+}

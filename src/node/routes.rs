@@ -197,6 +197,9 @@ impl Node {
                 }
                 Step::DownloadOver { id } => {
                     search.end_seeks(id);
+                    if let Some(name) = download.saved_beneath(&cx.config.local_directory, id) {
+                        share.on_file_saved(cx, &name);
+                    }
                     wish.on_download_changed(&mut Others { cx, network, share, search, download }, id);
                 }
                 Step::Send { exchange, to, messages, connect_max } => {

@@ -3,14 +3,11 @@
 use super::Calls;
 use super::directory_links::row_of;
 use crate::audience::Requester;
-use crate::control::{ContentLinkRow, DownloadRow, DownloadState, Linkable, Problem, RawText, SourceState};
+use crate::control::{ContentLinkRow, DownloadRow, Linkable, Problem, RawText, SourceState};
 use crate::id::{ContentHash, HitId, TransferId};
 use crate::link::{ContentLink, LINK_PEERS_MAX};
 use crate::name::FileName;
-use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 impl Calls<'_> {
     pub(super) fn call_link(&self, what: &Linkable) -> Result<ContentLinkRow, Problem> {
@@ -75,10 +72,7 @@ impl Calls<'_> {
 
     /// The name under which this node shares what a download has saved.
     fn shared_name(&self, row: &DownloadRow, b3: ContentHash) -> Option<FileName> {
-        let saved = row.path.as_ref().filter(|_| row.state == DownloadState::Done)?;
-        let saved = Path::new(OsStr::from_bytes(saved.as_bytes()));
-        let name = saved.strip_prefix(&self.cx.config.local_directory).ok()?;
-        let name = FileName::from_bytes(name.as_os_str().as_bytes())?;
+        let name = self.download.saved_beneath(&self.cx.config.local_directory, TransferId(row.id))?;
         self.share
             .library()
             .seen_by(Requester::Owner)

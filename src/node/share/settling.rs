@@ -156,6 +156,17 @@ impl ShareMachine {
         }
     }
 
+    /// A download has saved a file in the share: it is shared when it is settled, before the next scan.
+    pub(in crate::node) fn on_file_saved(&mut self, cx: &mut Cx, name: &FileName) {
+        let is_hidden = name.as_bytes().split(|byte| *byte == b'/').any(|component| component.starts_with(b"."));
+        let is_known =
+            self.settling.holds(name) || self.library.seen_by(Requester::Owner).get(name.as_bytes()).is_some();
+        let added = !is_hidden && !is_known && self.settling.add(cx.now, name, None);
+        if added && matches!(self.settling.stage, Stage::Idle) {
+            self.wait_to_look(cx, LOOK_WAIT);
+        }
+    }
+
     /// The running scan found recently changed files.
     pub(in crate::node) fn on_recent_files(&mut self, cx: &Cx, files: Vec<RecentFile>) {
         let ScanStage::Running(running) = &mut self.scan else { return };

@@ -69,7 +69,8 @@ fn what_is_shared_is_not_downloaded_for_a_wish_unless_its_share_is_not_for_all()
 #[test]
 fn a_content_whose_download_was_cancelled_may_be_wished_for() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
-    rig.call(Request::Download { what: vec![Selector::Content(ContentHash([1; 32]).to_string())], output: None }).unwrap();
+    rig.call(Request::Download { what: vec![Selector::Content(ContentHash([1; 32]).to_string())], output: None })
+        .unwrap();
     let find = |rig: &mut Rig| {
         let asks = (0..100).find_map(|_| asked(rig, Duration::from_secs(30)).pop());
         let id = asks.expect("the wish asks again").0.id;

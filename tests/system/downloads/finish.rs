@@ -1,7 +1,9 @@
 //! The final name of a content that was fetched by its hash: no file is replaced, and no content is stored twice
 //! (pyratectl(1), `download`).
 
-use crate::harness::{Daemon, Dice, Setup, assert_holds, await_hashed, path_of, pyratectl, relative_files};
+use crate::harness::{
+    Daemon, Dice, LIMIT, Setup, assert_holds, await_hashed, path_of, pyratectl, relative_files, until,
+};
 use std::os::unix::fs::MetadataExt;
 
 const MIB: usize = 1 << 20;
@@ -120,4 +122,23 @@ fn an_exact_path_that_has_the_content_already_is_a_success() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.stderr.contains("already have it"), "{run:?}");
     assert_holds(&exact, &content);
+}
+
+#[test]
+fn a_file_that_is_saved_in_the_share_is_shared_before_the_next_scan() {
+    let content = Dice::new().bytes(MIB + 5);
+    let source = Setup::peer().shares("dir/report.tar", &content).start();
+    await_hashed(&source);
+    let setup = Setup::peer().shares("mine", "m").set("filemonitor_refresh", "'1h'");
+    let share = format!("'{}'", setup.share().display());
+    let asker = setup.set("download_directory", &share).start();
+    await_hashed(&asker);
+    let run = pyratectl(&asker, ["download", &format!("{}/dir/", source.listen())]);
+    assert_eq!(run.code, 0, "{run:?}");
+    await_hashed(&asker);
+    let names = |daemon: &Daemon| -> Vec<String> {
+        daemon.pages("files", "files").iter().map(|row| row["name"].as_str().expect("text").to_owned()).collect()
+    };
+    until("the file is shared", LIMIT, || names(&asker).len() > 1);
+    assert_eq!(names(&asker), ["dir/report.tar", "mine"]);
 }

@@ -291,3 +291,24 @@ fn progress_is_reported_twice_a_second_with_rate_and_remaining_time() {
     assert_eq!(row.eta_s, Some(8));
     assert_eq!(row.shares[0].bytes, 21 * MIB);
 }
+
+/// As soon as it is settled, and not only when the share is scanned the next time.
+#[test]
+fn what_is_saved_in_the_share_is_examined_to_be_shared() {
+    for (saved, expected) in
+        [("/share/sub/a.txt", Some("sub/a.txt")), ("/share/.a.txt", None), ("/downloads/a.txt", None)]
+    {
+        let mut rig = with_content(MIB, 1);
+        download(&mut rig, hits("1"));
+        open(&mut rig);
+        bring_everything(&mut rig);
+        check(&mut rig, MIB);
+        commit(&mut rig, saved);
+        rig.pass(Duration::from_secs(3));
+        let looked = rig.take(|order| match order {
+            Action::LookAt { names } => Some(names.clone()),
+            _ => None,
+        });
+        assert_eq!(looked.concat(), expected.map(name).into_iter().collect::<Vec<_>>());
+    }
+}

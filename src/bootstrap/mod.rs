@@ -187,6 +187,11 @@ impl Bootstrap {
         self.registry.leases().collect()
     }
 
+    /// The leases by address after `after`. O(log n), and O(1) for each.
+    pub(crate) fn leases_after(&self, after: Option<SocketAddr>) -> impl Iterator<Item = Lease> {
+        self.registry.after(after)
+    }
+
     /// One page of the registry, by address, of at most `rows_max` rows after `after`: each peer with the remaining time of its
     /// lease. Also returns `after` for the next page; `None` at the end.
     pub(crate) fn page(
@@ -195,7 +200,7 @@ impl Bootstrap {
         after: Option<SocketAddr>,
         rows_max: usize,
     ) -> (Vec<(SocketAddr, Duration)>, Option<SocketAddr>) {
-        let mut leases = self.registry.after(after).map(|(peer, ends)| (peer, ends.saturating_since(now)));
+        let mut leases = self.registry.after(after).map(|lease| (lease.peer, lease.ends.saturating_since(now)));
         let rows: Vec<_> = leases.by_ref().take(rows_max).collect();
         let next = rows.last().map(|&(peer, _)| peer).filter(|_| leases.next().is_some());
         (rows, next)

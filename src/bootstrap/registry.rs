@@ -47,6 +47,14 @@ enum Reach {
     Silent(Instant, Duration),
 }
 
+impl Entry {
+    fn lease(self, peer: SocketAddr) -> Lease {
+        let Self { since, ends, p1, reach } = self;
+        let answered = if let Reach::Answered(at) = reach { Some(at) } else { None };
+        Lease { peer, since, ends, p1, answered }
+    }
+}
+
 impl Reach {
     fn pool(self) -> usize {
         usize::from(matches!(self, Self::Answered(_)))
@@ -59,9 +67,7 @@ impl Registry {
     }
 
     pub(super) fn lease(&self, peer: SocketAddr) -> Option<Lease> {
-        let Entry { since, ends, p1, reach } = *self.entries.get(&peer)?;
-        let answered = if let Reach::Answered(at) = reach { Some(at) } else { None };
-        Some(Lease { peer, since, ends, p1, answered })
+        self.entries.get(&peer).map(|entry| entry.lease(peer))
     }
 
     pub(super) fn earliest_end(&self) -> Option<Instant> {
@@ -74,9 +80,9 @@ impl Registry {
     }
 
     /// The leases by address after `after`.
-    pub(super) fn after(&self, after: Option<SocketAddr>) -> impl Iterator<Item = (SocketAddr, Instant)> {
+    pub(super) fn after(&self, after: Option<SocketAddr>) -> impl Iterator<Item = Lease> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.entries.range((after, Bound::Unbounded)).map(|(peer, entry)| (*peer, entry.ends))
+        self.entries.range((after, Bound::Unbounded)).map(|(peer, entry)| entry.lease(*peer))
     }
 
     /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of one

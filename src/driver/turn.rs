@@ -183,19 +183,19 @@ impl Driver {
         if self.node.next_deadline().is_some_and(|at| at <= now) {
             self.node.advance(now);
         }
-        if let Some(bootstrap) = &mut self.bootstrap {
-            if self.disk.is_registry_due(now) {
-                self.disk.save_registry(bootstrap, self.clock.wall());
-            }
-            if bootstrap.next_deadline().is_some_and(|at| at <= now) {
-                bootstrap.advance(now);
-            }
+        if let Some(bootstrap) = &mut self.bootstrap
+            && bootstrap.next_deadline().is_some_and(|at| at <= now)
+        {
+            bootstrap.advance(now);
         }
     }
 
     fn work(&mut self) {
         self.disk.scan_slice(&mut self.cx);
         self.disk.sync_parts(false);
+        if let Some(bootstrap) = &self.bootstrap {
+            self.disk.save_registry(bootstrap, self.clock.wall(), self.cx.now);
+        }
         if self.node.has_work() {
             self.node.work(self.cx.now);
         }

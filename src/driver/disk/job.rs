@@ -1,6 +1,7 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
 use super::hash_work::{FlushEnded, HashWork};
+use super::state_content::Content;
 use super::walk::Walk;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
@@ -64,7 +65,7 @@ pub(crate) enum Done {
     /// The metadata of a content, if the cache has them.
     MetadataRead(ContentHash, Option<Vec<u8>>),
     /// A state file was written: its name and content.
-    Written(&'static str, Arc<[u8]>, Result<(), DiskFault>),
+    Written(&'static str, Arc<Content>, Result<(), DiskFault>),
     /// A directory in use, and its mount if it exists.
     MountFound(PathBuf, Option<DirectoryMount>),
     SharedOpened(FileName, Result<SharedFile, DiskFault>),
@@ -155,8 +156,10 @@ impl fmt::Display for Key {
 /// that of the state directory. Short jobs do not wait for long ones of the same disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Looking up host names, and checking a configuration, which looks at directories.
+    /// Looking up host names.
     Names,
+    /// Checking a configuration, which looks at directories. The log is opened again only after that.
+    Reload,
     /// Directories of downloads: searching for orphans, and which mounts they are on; and the watched directory. No transfer waits
     /// for that.
     Search,
@@ -175,8 +178,17 @@ pub(super) enum Lane {
 }
 
 impl Lane {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Names, Self::Search, Self::Share, Self::Scan, Self::Parts, Self::Open, Self::Sync, Self::State];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Names,
+        Self::Reload,
+        Self::Search,
+        Self::Share,
+        Self::Scan,
+        Self::Parts,
+        Self::Open,
+        Self::Sync,
+        Self::State,
+    ];
 
     /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one until it answers.
     /// Each device with part files has one worker at a time.
@@ -187,6 +199,7 @@ impl Lane {
     pub(super) fn thread_name(self) -> &'static str {
         match self {
             Self::Names => "pyrate-names",
+            Self::Reload => "pyrate-reload",
             Self::Search => "pyrate-search",
             Self::Share => "pyrate-share",
             Self::Scan => "pyrate-scan",

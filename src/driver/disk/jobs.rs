@@ -73,11 +73,9 @@ impl Jobs {
         self.start_waiting(place.0);
     }
 
-    /// Takes a waiting job back, which then has no [`Done`]. One that runs goes on.
-    pub(super) fn withdraw(&mut self, key: &Key) {
-        if let Some(place) = self.places.remove(key) {
-            self.waiting.remove(&place);
-        }
+    /// Takes a waiting job back, which then has no [`Done`]. Returns whether there was one; one that runs goes on.
+    pub(super) fn withdraw(&mut self, key: &Key) -> bool {
+        self.places.remove(key).and_then(|place| self.waiting.remove(&place)).is_some()
     }
 
     pub(super) fn poll(&mut self) -> Option<Done> {
@@ -210,6 +208,7 @@ pub(super) fn resolve(host: &BootstrapAddr, interface: &Interface) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use super::super::state_content::Content;
     use super::*;
     use crate::fault::DiskFault;
     use mio::{Events, Poll, Token};
@@ -245,7 +244,7 @@ mod tests {
             bytes: &'static [u8],
             work: impl FnOnce() + Send + 'static,
         ) {
-            let done = move |outcome| Done::Written(file, bytes.into(), outcome);
+            let done = move |outcome| Done::Written(file, Arc::new(Content::Text(bytes.into())), outcome);
             let work = move || {
                 work();
                 Ok(())
@@ -279,9 +278,9 @@ mod tests {
         rig.write(Lane::State, "peers", b"4", || {});
         let mut written = Vec::new();
         for _ in 0..3 {
-            let Done::Written(_, bytes, Ok(())) = rig.wait() else { panic!("it was written") };
-            written.push(bytes[0]);
-            if bytes[0] == b'3' {
+            let Done::Written(_, content, Ok(())) = rig.wait() else { panic!("it was written") };
+            written.extend_from_slice(&content.encoded());
+            if written.ends_with(b"3") {
                 go.send(()).unwrap();
             }
         }
@@ -323,8 +322,10 @@ mod tests {
         let mut rig = Loop::new();
         rig.write(Lane::State, "peers", b"1", || panic!("on purpose"));
         rig.write(Lane::State, "peers", b"2", || {});
-        assert!(matches!(rig.wait(), Done::Written(_, bytes, Err(DiskFault::Other(0))) if *bytes == *b"1"));
-        assert!(matches!(rig.wait(), Done::Written(_, bytes, Ok(())) if *bytes == *b"2"));
+        assert!(
+            matches!(rig.wait(), Done::Written(_, content, Err(DiskFault::Other(0))) if *content.encoded() == *b"1")
+        );
+        assert!(matches!(rig.wait(), Done::Written(_, content, Ok(())) if *content.encoded() == *b"2"));
         assert!(!rig.jobs.is_syncing());
     }
 }

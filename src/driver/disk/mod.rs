@@ -9,8 +9,9 @@
 //! | `watching` | the watched directory |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
-//! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files`, `records` with `record_form`, and `places`
-//! (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the share), `part_files`, `removals` and `orphans` (part files).
+//! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files` with `state_content`, `records` with
+//! `record_form`, `registry_file`, and `places` (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the
+//! share), `part_files`, `removals` and `orphans` (part files).
 
 mod event_form;
 mod hash_work;
@@ -26,9 +27,11 @@ mod part_orders;
 mod places;
 mod record_form;
 mod records;
+mod registry_file;
 mod removals;
 mod scanning;
 mod sharing;
+mod state_content;
 mod state_files;
 mod upkeep;
 mod walk;
@@ -46,7 +49,7 @@ use super::histogram::Histogram;
 use super::host::ReloadJob;
 use super::interface::Interface;
 use super::open_parts::OpenParts;
-use crate::bootstrap::{Bootstrap, decode_snapshot, encode_snapshot};
+use crate::bootstrap::{Bootstrap, Lease, decode_snapshot};
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::library::ScannedFile;
@@ -65,7 +68,9 @@ use orphans::Orphans;
 use part_files::PartFiles;
 use places::Places;
 use records::Records;
+use registry_file::RegistryFile;
 use scanning::Scan;
+use state_content::Content;
 use state_files::StateFiles;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,8 +78,6 @@ use std::time::Duration;
 use watching::Watch;
 
 const SYNC_DELAY: Duration = Duration::from_secs(2);
-
-const REGISTRY_SAVE_DELAY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Disk {
     jobs: Jobs,
@@ -97,9 +100,7 @@ pub(crate) struct Disk {
     watch: Option<Watch>,
     /// When verified groups are synced.
     sync_at: Option<Instant>,
-    /// The revision of the registry that was saved last, and when the present one is saved.
-    registry_saved: u64,
-    save_registry_at: Option<Instant>,
+    registry: RegistryFile,
 }
 
 /// Where the share is.
@@ -146,8 +147,7 @@ impl Disk {
             orphans: Orphans::default(),
             watch: None,
             sync_at: None,
-            registry_saved: 0,
-            save_registry_at: None,
+            registry: RegistryFile::default(),
         };
         Ok((disk, Remembered { peers, ..remembered }))
     }
@@ -156,7 +156,7 @@ impl Disk {
     pub(crate) fn restore(&mut self, bootstrap: &mut Bootstrap, now: Instant) {
         let saved = state_files::read(self.state.directory(), state_files::REGISTRY_FILE);
         bootstrap.restore(now, decode_snapshot(&saved));
-        self.registry_saved = bootstrap.revision();
+        self.registry.note_saved(bootstrap);
     }
 
     /// How long jobs waited before they ran.
@@ -171,7 +171,7 @@ impl Disk {
 
     /// Whether a slice of something waits.
     pub(crate) fn has_work(&self) -> bool {
-        self.has_scanned()
+        self.has_scanned() || self.registry.is_copying()
     }
 
     /// Whether there are jobs that a stop waits for.
@@ -222,26 +222,32 @@ impl Disk {
     }
 
     pub(crate) fn remember_peers(&mut self, peers: &RememberedPeers) {
-        self.state.save(state_files::PEERS_FILE, state_files::encode_peers(peers), &mut self.jobs);
+        self.state.save(state_files::PEERS_FILE, Content::Text(state_files::encode_peers(peers)), &mut self.jobs);
     }
 
     pub(crate) fn watch_registry(&mut self, bootstrap: &Bootstrap, cx: &Cx) {
-        if bootstrap.revision() != self.registry_saved && self.state.directory().is_some() {
-            self.save_registry_at.get_or_insert(cx.now + REGISTRY_SAVE_DELAY);
+        if self.state.directory().is_some() {
+            self.registry.watch(bootstrap, cx.now);
         }
     }
 
-    pub(crate) fn is_registry_due(&self, now: Instant) -> bool {
-        self.save_registry_at.is_some_and(|at| at <= now)
+    /// Copies a slice of the registry, and has it written after the last one.
+    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap, wall: WallClock, now: Instant) {
+        self.registry.begin_if_due(bootstrap, now);
+        let copied = self.registry.copy_slice(bootstrap);
+        copied.into_iter().for_each(|leases| self.write_registry(leases, wall));
     }
 
-    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap, wall: WallClock) {
-        self.save_registry_at = None;
-        if self.state.directory().is_some() && bootstrap.revision() != self.registry_saved {
-            self.registry_saved = bootstrap.revision();
-            let snapshot = encode_snapshot(&bootstrap.snapshot(), wall);
-            self.state.save(state_files::REGISTRY_FILE, snapshot, &mut self.jobs);
+    /// Has the whole registry written, if it has changed, since the daemon leaves.
+    pub(crate) fn save_registry_at_once(&mut self, bootstrap: &Bootstrap, wall: WallClock) {
+        if self.state.directory().is_some() {
+            let copied = self.registry.copy_rest(bootstrap);
+            copied.into_iter().for_each(|leases| self.write_registry(leases, wall));
         }
+    }
+
+    fn write_registry(&mut self, leases: Vec<Lease>, wall: WallClock) {
+        self.state.save(state_files::REGISTRY_FILE, Content::Registry(leases, wall), &mut self.jobs);
     }
 
     pub(crate) fn resolve(&mut self, host: BootstrapAddr, interface: &Interface) {
@@ -253,7 +259,7 @@ impl Disk {
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
-        self.jobs.submit((Lane::Names, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+        self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
     }
 
     fn arm_sync(&mut self, cx: &Cx) {

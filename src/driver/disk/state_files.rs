@@ -4,6 +4,7 @@
 
 use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
+use super::state_content::Content;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::node::RememberedPeers;
@@ -33,7 +34,7 @@ pub(super) struct StateFiles {
 }
 
 struct Unsaved {
-    bytes: Arc<[u8]>,
+    content: Arc<Content>,
     /// Attempts in a row that failed.
     failures: u32,
     has_failed: bool,
@@ -48,22 +49,22 @@ impl StateFiles {
         self.directory.as_ref()
     }
 
-    pub(super) fn save(&mut self, file: &'static str, bytes: Vec<u8>, jobs: &mut Jobs) {
+    pub(super) fn save(&mut self, file: &'static str, content: Content, jobs: &mut Jobs) {
         let failures = self.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
-        let unsaved = Unsaved { bytes: bytes.into(), failures, has_failed: false };
-        write(self.directory.as_ref(), file, &unsaved.bytes, jobs);
+        let unsaved = Unsaved { content: Arc::new(content), failures, has_failed: false };
+        write(self.directory.as_ref(), file, &unsaved.content, jobs);
         self.unsaved.insert(file, unsaved);
     }
 
     pub(super) fn on_written(
         &mut self,
         file: &'static str,
-        bytes: &Arc<[u8]>,
+        content: &Arc<Content>,
         outcome: Result<(), DiskFault>,
         cx: &Cx,
     ) {
         // A newer one may be being written.
-        let Some(unsaved) = self.unsaved.get_mut(file).filter(|unsaved| Arc::ptr_eq(&unsaved.bytes, bytes)) else {
+        let Some(unsaved) = self.unsaved.get_mut(file).filter(|unsaved| Arc::ptr_eq(&unsaved.content, content)) else {
             return;
         };
         match outcome {
@@ -88,16 +89,16 @@ impl StateFiles {
         self.retry_at = None;
         for (file, unsaved) in self.unsaved.iter_mut().filter(|(_, unsaved)| unsaved.has_failed) {
             unsaved.has_failed = false;
-            write(self.directory.as_ref(), file, &unsaved.bytes, jobs);
+            write(self.directory.as_ref(), file, &unsaved.content, jobs);
         }
     }
 }
 
-fn write(directory: Option<&StateDirectory>, file: &'static str, bytes: &Arc<[u8]>, jobs: &mut Jobs) {
+fn write(directory: Option<&StateDirectory>, file: &'static str, content: &Arc<Content>, jobs: &mut Jobs) {
     if let Some(directory) = directory {
-        let (directory, bytes, written) = (directory.share(), Arc::clone(bytes), Arc::clone(bytes));
+        let (directory, content, written) = (directory.share(), Arc::clone(content), Arc::clone(content));
         let done = move |outcome| Done::Written(file, Arc::clone(&written), outcome);
-        let work = move || directory.write(file, &bytes).map_err(DiskFault::from);
+        let work = move || directory.write(file, &content.encoded()).map_err(DiskFault::from);
         jobs.submit((Lane::State, Key::File(file)), done, Err(DiskFault::Other(0)), work);
     }
 }

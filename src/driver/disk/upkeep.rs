@@ -16,7 +16,7 @@ impl Disk {
         let closes_at = self.opened.next_deadline();
         let look_at = self.watch.as_ref().and_then(|watch| watch.look_at);
         let others =
-            [look_at, self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.save_registry_at, closes_at];
+            [look_at, self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.registry.save_at, closes_at];
         retries.into_iter().chain(others).flatten().min()
     }
 
@@ -156,7 +156,7 @@ impl Disk {
                 Done::WatchLooked(outcome) => self.on_watch_looked(outcome, cx),
                 Done::WatchRenamed(verdict, outcome) => self.on_watch_renamed(verdict, outcome, cx),
                 Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
-                Done::Written(file, bytes, outcome) => self.state.on_written(file, &bytes, outcome, cx),
+                Done::Written(file, content, outcome) => self.state.on_written(file, &content, outcome, cx),
             }
         }
     }

@@ -261,7 +261,7 @@ fn what_ends_a_start_is_said_after_the_log() {
 fn a_thread_that_cannot_be_created_fails_the_start_by_name() {
     // In the order in which they are made.
     let threads =
-        [(1, "the log: ", "pyrate-log"), (2, "", "pyrate-names"), (5, "", "pyrate-share"), (13, "", "pyrate-state")];
+        [(1, "the log: ", "pyrate-log"), (2, "", "pyrate-names"), (4, "", "pyrate-reload"), (14, "", "pyrate-state")];
     for (turn, what, thread) in threads {
         let faults = ["clone3", "clone"].map(|call| format!("{call}:error=EAGAIN:when={turn}"));
         let faults = faults.each_ref().map(String::as_str);

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-/// The threads of a daemon, always the same: the loop, the writer of the log, and the workers (`driver/disk/workers`).
-pub(crate) const THREADS: u64 = 14;
+/// The threads of a daemon, always the same: the loop, the writer of the log, and the workers (`driver/disk/jobs`).
+pub(crate) const THREADS: u64 = 15;
 
 /// How a daemon ended, and how long it took.
 #[derive(Debug)]

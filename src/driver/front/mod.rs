@@ -29,6 +29,7 @@ use listener::turn_away;
 use log::warn;
 use mio::Registry;
 use mio::net::UnixStream;
+use nix::errno::Errno;
 use reloads::Reloads;
 use scrapes::Scrapes;
 use std::collections::VecDeque;
@@ -165,6 +166,12 @@ impl Front {
                 Ok(Ok(Err(why))) => self.refuse(cx.now, "control_credentials", &why),
                 Ok(Err(_)) => return,
                 Err(error) => {
+                    if is_out_of_descriptors(&error)
+                        && let Some(slot) = self.clients.idlest(cx.now)
+                    {
+                        self.close_idle(slot, cx);
+                        continue;
+                    }
                     // It still waits, and epoll does not report it again.
                     self.refuse(cx.now, "control_accept", &error);
                     self.accepting.give_up();
@@ -314,4 +321,9 @@ impl Front {
     fn refuse(&mut self, now: Instant, reason: &'static str, detail: &dyn std::fmt::Display) {
         self.refusals.refused(now, reason, None, detail);
     }
+}
+
+/// Whether closing a client makes room for another.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| [Errno::EMFILE, Errno::ENFILE].contains(&Errno::from_raw(code)))
 }

@@ -1,6 +1,7 @@
 //! Which connection gets a descriptor, and which one gives its own up, when there are few.
 
 use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, connect_from, pause, reset, until};
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -61,4 +62,26 @@ fn a_request_whose_file_is_open_does_not_wait_behind_one_for_another_file() {
     drop(all);
     waiting[1].set_read_timeout(Some(LIMIT)).expect("not zero");
     assert_begins(&mut waiting[1], "there is one again");
+}
+
+#[test]
+fn the_control_client_that_was_idle_for_longest_gives_way_where_descriptors_are_few() {
+    let bootstrap = OldBootstrap::listing(&[]);
+    let peer = Setup::peer().descriptors_max(DESCRIPTORS).joins(&[bootstrap.addr()]).start();
+    let stream = |last: u8| {
+        let mut stream = connect(&peer, last);
+        stream.write_all(b"6:id:nothing like it:127.0.0.1:5000:0\n").expect("it reads");
+        stream
+    };
+    let streams: Vec<TcpStream> = (1..=CONNECTIONS).map(stream).collect();
+    // Fewer than there are slots, and more than there are descriptors for.
+    let call = |_| {
+        let mut client = peer.control();
+        client.call("status", Value::Null).expect("it is answered");
+        client
+    };
+    let mut idle: Vec<_> = (0..20).map(call).collect();
+    let said = idle[0].line().expect("it is told why").to_string();
+    assert!(said.contains("this one was idle for longest"), "{said}");
+    drop(streams);
 }

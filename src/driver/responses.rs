@@ -29,6 +29,8 @@ pub(super) struct AwaitingFile {
     opening: BTreeMap<FileName, Vec<Action>>,
     /// For metadata that a job reads.
     metadata: BTreeMap<ContentHash, Vec<ExchangeId>>,
+    /// Requesters are gone since the orders were looked at.
+    are_some_gone: bool,
     pub(super) look_at: Option<Instant>,
 }
 
@@ -41,13 +43,14 @@ impl AwaitingFile {
         taken.into()
     }
 
-    /// Drops orders.
-    fn retain(&mut self, mut keeps: impl FnMut(&Action) -> bool) {
+    /// Drops orders. Returns the files that are opened for nobody now.
+    fn retain(&mut self, mut keeps: impl FnMut(&Action) -> bool) -> Vec<FileName> {
         self.orders.retain(&mut keeps);
-        self.opening.retain(|_, orders| {
-            orders.retain(&mut keeps);
-            !orders.is_empty()
-        });
+        self.opening.values_mut().for_each(|orders| orders.retain(&mut keeps));
+        let unwanted = self.opening.iter().filter(|(_, orders)| orders.is_empty());
+        let unwanted: Vec<FileName> = unwanted.map(|(name, _)| name.clone()).collect();
+        unwanted.iter().for_each(|name| drop(self.opening.remove(name)));
+        unwanted
     }
 }
 
@@ -64,8 +67,10 @@ impl Driver {
     /// Begins the responses that wait for a descriptor, oldest first, as far as there are descriptors. Ends: files have
     /// descriptors that nothing else takes.
     pub(super) fn respond_to_waiting(&mut self) {
-        if self.awaiting_file.look_at.take_if(|at| *at <= self.cx.now).is_some() {
-            self.look_at_waiting();
+        let are_some_gone = std::mem::take(&mut self.awaiting_file.are_some_gone);
+        let is_due = self.awaiting_file.look_at.take_if(|at| *at <= self.cx.now).is_some();
+        if is_due || are_some_gone {
+            self.look_at_waiting(is_due);
         }
         while let Some(order) = self.awaiting_file.orders.pop_front() {
             if let Some(order) = self.respond_with_file(order) {
@@ -76,12 +81,19 @@ impl Driver {
         self.arm_look();
     }
 
-    /// Drops orders whose requester is gone. The node hears of the others that we hold them back, and not their readers.
-    fn look_at_waiting(&mut self) {
+    /// A requester is gone. What its order alone has taken is given back in this turn, also while a disk hangs: such orders
+    /// would take all descriptors.
+    pub(super) fn note_requester_gone(&mut self) {
+        let AwaitingFile { orders, opening, metadata, are_some_gone, .. } = &mut self.awaiting_file;
+        *are_some_gone = !(orders.is_empty() && opening.is_empty() && metadata.is_empty());
+    }
+
+    /// Drops orders whose requester is gone. `tells`: the node hears of the others that we hold them back, and not their readers.
+    fn look_at_waiting(&mut self, tells: bool) {
         let Self { net, disk, cx, awaiting_file, .. } = self;
         let mut is_there = |exchange| {
             let is_there = net.requester(exchange).is_some();
-            if is_there {
+            if is_there && tells {
                 cx.out.event(Event::ResponseProgress { exchange, bytes: 0, held: true });
             }
             is_there
@@ -93,10 +105,20 @@ impl Driver {
             }
             !exchanges.is_empty()
         });
-        awaiting_file.retain(|order| match order {
+        let unwanted = awaiting_file.retain(|order| match order {
             Action::CallBack { .. } => true,
             order => exchange_of(order).is_some_and(&mut is_there),
         });
+        self.withdraw_openings(&unwanted);
+    }
+
+    /// Files are opened for nobody now: their descriptors are for others.
+    fn withdraw_openings(&mut self, names: &[FileName]) {
+        for name in names {
+            if self.disk.withdraw_opening(name) {
+                self.net.on_files_closed();
+            }
+        }
     }
 
     /// How many responses wait for a descriptor, whose requesters are still there.
@@ -105,7 +127,7 @@ impl Driver {
     }
 
     fn arm_look(&mut self) {
-        let AwaitingFile { orders, opening, metadata, look_at } = &mut self.awaiting_file;
+        let AwaitingFile { orders, opening, metadata, look_at, .. } = &mut self.awaiting_file;
         let is_empty = orders.is_empty() && opening.is_empty() && metadata.is_empty();
         *look_at = if is_empty { None } else { look_at.or(Some(self.cx.now + LOOK_INTERVAL)) };
     }
@@ -226,13 +248,14 @@ impl Driver {
     /// Ends an attempt to call back that waits for its file. Returns false if it does not.
     pub(super) fn withdraw_call_back(&mut self, wanted: ExchangeId) -> bool {
         let mut is_found = false;
-        self.awaiting_file.retain(|order| match order {
+        let unwanted = self.awaiting_file.retain(|order| match order {
             Action::CallBack { exchange, .. } if *exchange == wanted => {
                 is_found = true;
                 false
             }
             _ => true,
         });
+        self.withdraw_openings(&unwanted);
         if is_found {
             self.cx.out.event(Event::DialEnded { exchange: wanted, outcome: Err(DialFault::Aborted) });
         }

@@ -54,6 +54,9 @@ impl Driver {
         let now = self.cx.now;
         match output {
             Output::Event(event) => {
+                if let Event::RequestGone { .. } = event {
+                    self.note_requester_gone();
+                }
                 self.node.handle(now, event);
             }
             Output::Registrar(exchange, from, message) => {

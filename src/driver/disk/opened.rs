@@ -90,6 +90,16 @@ impl OpenedFiles {
         jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || root.open_file(&name));
     }
 
+    /// Nobody waits any more for the opening of a file: unless it has begun, the descriptor is free again. Returns whether it is.
+    pub(super) fn withdraw(&mut self, name: &FileName, jobs: &mut Jobs) -> bool {
+        let is_withdrawn = jobs.withdraw(&Key::OpenShared(name.clone()));
+        if is_withdrawn {
+            self.opening.remove(name);
+            self.forgotten.remove(name);
+        }
+        is_withdrawn
+    }
+
     pub(super) fn on_opened(
         &mut self,
         name: &FileName,

@@ -68,6 +68,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Nobody waits any more for the opening of a file. Returns whether its descriptor is free now: not if a job has begun.
+    pub(crate) fn withdraw_opening(&mut self, name: &FileName) -> bool {
+        self.opened.withdraw(name, &mut self.jobs)
+    }
+
     /// The file that was just opened, for an exchange: as it was scanned or, if it may be changed, one that was not modified for
     /// [`RECENT_MAX`].
     pub(crate) fn just_opened(

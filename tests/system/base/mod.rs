@@ -5,6 +5,7 @@ mod base_neighbours;
 mod bootstrap;
 mod clocks;
 mod hashing;
+mod hung_shares;
 mod interface;
 mod membership;
 mod old_programs;

@@ -1,27 +1,19 @@
 //! Slow disks, and disks that hang, delay nothing but what is read from them or written to them (DESIGN, "Three ideas").
 
 use crate::harness::{
-    Daemon, LIMIT, OldBootstrap, Setup, Stopwatch, ask_from, clean_command, connect_from, fetch, free_port, not_tested,
+    Daemon, Delaying, FIRST_CONTACT, LIMIT, OldBootstrap, Setup, Stopwatch, ask_from, connect_from, fetch, free_port,
     reset, start_hashed, until,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
-
-/// A search that every peer answers at once.
-const FIRST_CONTACT: &[u8] =
-    b"6:p1-0000000000000001:b3=0000000000000000000000000000000000000000000000000000000000000000:127.0.0.1:5000:0\n";
 
 /// What waits for a disk.
 const CALLS: &str =
@@ -29,52 +21,6 @@ const CALLS: &str =
 
 /// How long each call waits.
 const DELAY: Duration = Duration::from_millis(500);
-
-/// Delays calls of a running daemon.
-struct Delaying(Child);
-
-impl Delaying {
-    /// `None` where there is no strace; that is said aloud.
-    fn calls(of: &Daemon, calls: &str, delay: Duration) -> Option<Self> {
-        Self::calls_on(of, calls, delay, None)
-    }
-
-    /// Only those that concern a file.
-    fn calls_on(of: &Daemon, calls: &str, delay: Duration, file: Option<&Path>) -> Option<Self> {
-        let tasks = || fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs").count();
-        let is_traced = |task: &fs::DirEntry| {
-            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            !status.contains("TracerPid:\t0")
-        };
-        let traced = || {
-            let tasks = fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs");
-            tasks.flatten().filter(is_traced).count()
-        };
-        let mut strace = clean_command("strace", of.home());
-        let inject = format!("inject={calls}:delay_enter={}ms", delay.as_millis());
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &of.pid().to_string(), "-e", &format!("trace={calls}")]);
-        strace.args(file.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]));
-        let Ok(mut child) = strace.args(["-e", &inject]).stderr(Stdio::null()).spawn() else {
-            not_tested("a disk that is slow", "strace(1) does not run here");
-            return None;
-        };
-        until("it is traced, or cannot be", LIMIT, || {
-            traced() == tasks() || child.try_wait().is_ok_and(|ended| ended.is_some())
-        });
-        if traced() < tasks() {
-            not_tested("a disk that is slow", "strace(1) may not trace here");
-            return None;
-        }
-        Some(Self(child))
-    }
-}
-
-impl Drop for Delaying {
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
-        let _ = self.0.wait();
-    }
-}
 
 /// Stops a daemon, which takes less than five seconds.
 fn stop_at_once(peer: &mut Daemon, delaying: Delaying) {

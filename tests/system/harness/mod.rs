@@ -7,6 +7,7 @@ mod content;
 mod control;
 mod ctl;
 mod daemon;
+mod delaying;
 mod disk;
 mod fake;
 mod files;
@@ -30,6 +31,7 @@ pub(crate) use content::{
 pub(crate) use control::Control;
 pub(crate) use ctl::{Outcome, pyratectl};
 pub(crate) use daemon::{Daemon, THREADS};
+pub(crate) use delaying::Delaying;
 pub(crate) use disk::Disk;
 pub(crate) use fake::{Fake, Reading, Unaccepting, Visit};
 pub(crate) use files::{Dice, relative_files};
@@ -45,6 +47,7 @@ pub(crate) use process::{clean_command, free_port, run_pyrated};
 pub(crate) use setup::Setup;
 pub(crate) use tmux::Tmux;
 pub(crate) use wire::{
-    Answer, End, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end, reset,
+    Answer, End, FIRST_CONTACT, Framing, ask, ask_from, connect_from, deliver, fetch, fetch_reset, lines, read_to_end,
+    reset,
 };
 pub(crate) use workers::{LARGE, await_queued, finish, has_begun, request};

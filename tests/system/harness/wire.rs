@@ -6,6 +6,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// A search that every peer answers at once.
+pub(crate) const FIRST_CONTACT: &[u8] =
+    b"6:p1-0000000000000001:b3=0000000000000000000000000000000000000000000000000000000000000000:127.0.0.1:5000:0\n";
+
 /// How the sender shows that its message is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {

@@ -1,0 +1,42 @@
+//! What a share that hangs may not delay: peers that want nothing of it.
+
+use crate::harness::{
+    Delaying, FIRST_CONTACT, LIMIT, Setup, ask_from, connect_from, free_port, reset, start_hashed, until,
+};
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// Longer than any test.
+const HANGS: Duration = Duration::from_secs(600);
+
+/// Each that asks for a file takes a descriptor for it, until it is gone.
+#[test]
+fn requesters_that_are_gone_leave_their_descriptors_to_others_while_the_share_hangs() {
+    let bootstrap = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let names: Vec<String> = (0..210).map(|n| format!("{n}.txt")).collect();
+    let setup = Setup::peer().descriptors_max(256).serves(bootstrap);
+    let peer = start_hashed(names.iter().fold(setup, |setup, name| setup.shares(name, "a")));
+    let Some(_delaying) = Delaying::calls(&peer, "openat2", HANGS) else { return };
+    let request = |from: Ipv4Addr, name: &str| {
+        let mut stream = connect_from(from, peer.listen()).expect("the backlog takes it");
+        stream.write_all(format!("4:{name}\n").as_bytes()).expect("it waits in the buffer");
+        stream.set_read_timeout(Some(LIMIT)).expect("not zero");
+        stream
+    };
+    let are_active = |count: u64| until("they are known", LIMIT, || peer.status()["uploads_active"] == count);
+    for (n, name) in (1..).zip(&names) {
+        let gone = request(Ipv4Addr::new(127, 0, 8, n), name);
+        are_active(1);
+        reset(gone);
+        are_active(0);
+    }
+    let _waits = request(Ipv4Addr::new(127, 0, 9, 1), "209.txt");
+    are_active(1);
+    let mut contact = connect_from(Ipv4Addr::new(127, 0, 9, 2), peer.listen()).expect("the backlog takes it");
+    contact.set_read_timeout(Some(LIMIT)).expect("not zero");
+    contact.write_all(FIRST_CONTACT).expect("it waits in the buffer");
+    contact.read_exact(&mut [0]).expect("it is answered");
+    ask_from(Ipv4Addr::new(127, 0, 9, 3), bootstrap, b"1:3");
+    assert_eq!(peer.status()["limited"]["connections_displaced"], 0);
+}

@@ -1,0 +1,56 @@
+//! Disks that are slow or hang: system calls of a running daemon that are delayed.
+
+use super::{Daemon, LIMIT, clean_command, not_tested, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// Delays calls of a running daemon.
+pub(crate) struct Delaying(Child);
+
+impl Delaying {
+    /// `None` where there is no strace; that is said aloud.
+    pub(crate) fn calls(of: &Daemon, calls: &str, delay: Duration) -> Option<Self> {
+        Self::calls_on(of, calls, delay, None)
+    }
+
+    /// Only those that concern a file.
+    pub(crate) fn calls_on(of: &Daemon, calls: &str, delay: Duration, file: Option<&Path>) -> Option<Self> {
+        let tasks = || fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs").count();
+        let is_traced = |task: &fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0")
+        };
+        let traced = || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs");
+            tasks.flatten().filter(is_traced).count()
+        };
+        let mut strace = clean_command("strace", of.home());
+        let inject = format!("inject={calls}:delay_enter={}ms", delay.as_millis());
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &of.pid().to_string(), "-e", &format!("trace={calls}")]);
+        strace.args(file.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]));
+        let Ok(mut child) = strace.args(["-e", &inject]).stderr(Stdio::null()).spawn() else {
+            not_tested("a disk that is slow", "strace(1) does not run here");
+            return None;
+        };
+        until("it is traced, or cannot be", LIMIT, || {
+            traced() == tasks() || child.try_wait().is_ok_and(|ended| ended.is_some())
+        });
+        if traced() < tasks() {
+            not_tested("a disk that is slow", "strace(1) may not trace here");
+            return None;
+        }
+        Some(Self(child))
+    }
+}
+
+impl Drop for Delaying {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
+}

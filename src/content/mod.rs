@@ -19,7 +19,7 @@ pub use groups::Groups;
 pub(crate) use hashing::{ChainHasher, ContentHasher, Digest, GroupHasher};
 pub use manifest::{
     EntryKind, LineFault, MANIFEST_BYTES_MAX, MANIFEST_DEPTH_MAX, MANIFEST_ENTRIES_MAX, Manifest, ManifestEntry,
-    ManifestFault, ManifestReader, ManifestWriter, WrittenManifest,
+    ManifestFault, ManifestReader, ManifestText, ManifestWriter, WrittenManifest,
 };
 pub(crate) use outline::Outline;
 

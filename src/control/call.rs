@@ -163,6 +163,14 @@ pub enum Request {
         #[serde(default)]
         after: u64,
     },
+    /// Give the next part of a manifest that an order is to name ([`Selector::Manifest`]). One for each client, and a part at 0 begins
+    /// another.
+    GiveManifest {
+        /// Where the part begins, in bytes.
+        #[serde(default)]
+        after: u64,
+        text: RawText,
+    },
     /// Scan the share now. Answered at once; [`Notice::Scan`](super::Notice::Scan) follow until it is done.
     Rescan,
     /// The bootstrap links, and one page of the registry if we serve.
@@ -228,6 +236,21 @@ pub enum Selector {
     /// A content, by the 64 hex digits of its BLAKE3: from the hits remembered, or else from the sources that a search
     /// finds.
     Content(String),
+    /// A directory by the manifest that this client has given ([`Request::GiveManifest`]): its files from the sources that searches
+    /// find.
+    Manifest {
+        /// Of the manifest, in hex.
+        b3: String,
+        /// Under which the directory is saved.
+        name: RawText,
+    },
+    /// The same; nothing on the condition of a [`NewLink`](Self::NewLink).
+    NewManifest {
+        b3: String,
+        name: RawText,
+        /// In epoch seconds.
+        since: u64,
+    },
     /// A content by a link: from the peers that it names, the hits remembered, and the sources that a search finds.
     Link(String),
     /// The same; nothing if the list has a download of this content that was not cancelled, or the event log tells that one has

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 400;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 35] = [
+const METHODS: [(&str, &[&str]); 36] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -55,6 +55,7 @@ const METHODS: [(&str, &[&str]); 35] = [
     ("left_out", &["after"]),
     ("link", &["what"]),
     ("manifest", &["peer", "name", "b3", "after"]),
+    ("give_manifest", &["after", "text"]),
     ("rescan", &[]),
     ("bootstrap", &["after"]),
     ("limit", &["down", "up", "reset"]),

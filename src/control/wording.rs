@@ -5,6 +5,7 @@
 
 use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Unfinished, Usage};
 use super::{CallError, DownloadState, ExitCode, RawText};
+use crate::content::ManifestFault;
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::link::LinkFault;
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX, FileName};
@@ -121,6 +122,11 @@ problems! {
     BadLink(LinkFault): Usage, ("not a link: {0}");
     LinkWithoutPeer: Usage,
         ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
+    BadManifest(ManifestFault): Usage, ("not a manifest that can be taken: {0}; save it again with `pyratectl manifest DIR/ -o FILE`");
+    ManifestPartMissing: Other, ("this part of the manifest does not follow the one before it; give it again from its beginning");
+    ManifestNotGiven: Other, ("this client has given no such manifest, or it gave way to those of others; give it again");
+    ManifestNotRead { fault: DiskFault }: FileIo,
+        ("its manifest cannot be read from the state directory: {fault}; give it again with `pyratectl download --manifest FILE`");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
     TooManyDownloads { files: usize, max: usize, room: usize }: Other,
         ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \

@@ -87,7 +87,9 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Options, Early> {
         Command::Search(search) => search.text.is_empty().then_some(Failure::NoText { command: "search" }),
         Command::Wish(wish) => wish.text.is_empty().then_some(Failure::NoText { command: "wish" }),
         Command::Unwish(unwish) => unwish.which.is_empty().then_some(Failure::NoWishNamed),
-        Command::Download(download) => download.what.is_empty().then_some(Failure::NothingNamed),
+        Command::Download(download) => {
+            (download.what.is_empty() && download.manifest.is_none()).then_some(Failure::NothingNamed)
+        }
         Command::Downloads(shown) => (!shown.ids.is_empty() && shown.has_filter()).then_some(Failure::IdsAndStates),
         Command::Forget(forget) => (forget.what.is_empty() && !forget.finished).then_some(Failure::ForgetsNothing),
         Command::Link(link) => link.what.is_empty().then_some(Failure::NothingToLink),

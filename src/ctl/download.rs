@@ -9,7 +9,7 @@ use super::progress::{Progress, Standing};
 use super::query::{chosen_hits, downloads_of};
 use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
-use super::{Session, content, exit_code, text};
+use super::{Session, content, exit_code, given, text};
 use crate::control::{
     CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, MoveTo, Notice, PAGE_ROWS_MAX, RawText,
     Request, Selector, SourceRow, SourceState,
@@ -32,11 +32,14 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         return Err(Failure::OutputTaken.into());
     }
     let output = match &options.output {
-        Some(_) if to_stdout && are_several(session, &options.what)? => {
+        Some(_) if to_stdout && (options.manifest.is_some() || are_several(session, &options.what)?) => {
             return Err(Failure::SeveralToOutput.into());
         }
         Some(_) if to_stdout => None,
-        Some(path) if cannot_be_a_directory(&path.0) && are_several(session, &options.what)? => {
+        Some(path)
+            if cannot_be_a_directory(&path.0)
+                && (options.manifest.is_some() || are_several(session, &options.what)?) =>
+        {
             return Err(Failure::SeveralToFile { place: path.0.clone() }.into());
         }
         Some(path) => Some(absolute(&path.0)?),
@@ -46,7 +49,11 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
         session.connection.watch_interrupts()?;
     }
     let named_place = output.is_some();
-    let begun: DownloadsReply = session.call(&Request::Download { what: options.what, output })?;
+    let mut what = options.what;
+    if let Some(path) = &options.manifest {
+        what.push(given::give(session, &path.0)?);
+    }
+    let begun: DownloadsReply = session.call(&Request::Download { what, output })?;
     session.connection.forget_waiting();
     let begun = downloads_of(session, begun)?;
     let mut downloads: BTreeMap<u32, DownloadRow> = begun.into_iter().map(|row| (row.id, row)).collect();

@@ -36,6 +36,7 @@ mod content;
 mod download;
 mod event_log;
 mod found;
+mod given;
 mod history;
 mod hooks;
 mod link;

@@ -4,6 +4,7 @@
 //! Names, and what else came from the daemon, are escaped by whoever makes one of these; paths are escaped here.
 
 use super::text::count;
+use crate::content::ManifestFault;
 use crate::control::CallError;
 use crate::control::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NotFound, Other, TimedOut, Usage};
 use crate::control::WholeNames;
@@ -45,7 +46,7 @@ problems! {
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText { command: &'static str }: Usage, ("{command} needs a TEXT");
     NoWishNamed: Usage, ("unwish needs an ID, all or the TEXT of a wish");
-    NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
+    NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH, a link or --manifest FILE");
     NothingToLink: Usage, ("link needs a NAME, ID, PEER/NAME or b3=HASH");
     NoDownloads: NotFound, ("'all' selects nothing: no download is remembered");
     NotListed { peer: SocketAddr, name: String }: NotFound,
@@ -123,6 +124,14 @@ problems! {
     FileExists { path: PathBuf }: Exists,
         ("'{}' exists, and is not replaced; remove it, or choose another path with `-o`", Escaped::path(.path));
     CannotSave { path: PathBuf, error: String }: FileIo, ("cannot write '{}': {error}", Escaped::path(.path));
+    CannotReadManifest { path: PathBuf, error: String }: FileIo, ("cannot read the manifest '{}': {error}", Escaped::path(.path));
+    NotAManifest { path: PathBuf, fault: ManifestFault }: Usage,
+        ("'{}': {fault}; save it again with `pyratectl manifest DIR/ -o FILE`", Escaped::path(.path));
+    LinkInPlaceOfManifest { path: PathBuf }: Usage,
+        ("'{}' has a link and no manifest; give `pyratectl download` the link itself, between quotes", Escaped::path(.path));
+    NoNameForDirectory { path: PathBuf }: Usage,
+        ("the directory is saved under the name of the manifest, and no directory can be called as '{}' is; rename the file",
+            Escaped::path(.path));
     ManifestDamaged: Checksum, ("what the daemon sent is not the manifest whose hash it named; try again");
     PlaceNotGiven: FileIo, ("the daemon did not say where it saved the file");
     CannotRead { path: String, error: String }: FileIo, ("cannot read '{path}', where the daemon has saved it: {error}");

@@ -3,6 +3,7 @@
 
 use super::open_parts::Written;
 use super::shared_files::{Ordered, ReadOutcome, Reads};
+use crate::content::ManifestText;
 use crate::control::{CallId, LimitedReply, Request, Selector};
 use crate::fault::DiskFault;
 use crate::id::{ClientId, ContentHash, ExchangeId};
@@ -44,8 +45,8 @@ pub(super) enum Output {
     Checked(SocketAddr, Option<bool>),
     /// A call of a control client.
     Call(ClientId, CallId, Request),
-    /// Links of a file of the watched directory.
-    Links(Vec<Selector>),
+    /// Links of a file of the watched directory; or its manifest, which they name.
+    Links(Vec<Selector>, Option<Box<ManifestText>>),
     /// Somebody asked for the metrics over HTTP, in this slot.
     Scrape(usize),
     /// What an exchange had to write is written, or not.

@@ -69,7 +69,10 @@ impl Driver {
                 self.bootstrap.iter_mut().for_each(|bootstrap| bootstrap.on_checked(now, to, answered));
             }
             Output::Call(client, call, request) => self.on_call(client, call, request),
-            Output::Links(what) => {
+            Output::Links(what, manifest) => {
+                if let Some(manifest) = manifest {
+                    self.node.handle(now, Event::ManifestGiven { client: WATCHER, manifest });
+                }
                 let request = Request::Download { what, output: None };
                 self.node.handle(now, Event::Call { client: WATCHER, call: CallId::Number(0), request });
             }
@@ -180,11 +183,7 @@ impl Driver {
                 net.dial(exchange, to, Task::Metadata { request, download, wanted: b3 }, cx);
             }
             Action::Trim { exchange, groups_end } => net.trim(exchange, groups_end),
-            Action::Abort { exchange } => {
-                if !self.withdraw_call_back(exchange) && !self.keep_upload(exchange) {
-                    self.net.abort(exchange, self.disk.open_parts(), &mut self.cx);
-                }
-            }
+            Action::Abort { exchange } => self.abort(exchange),
             Action::Resolve { host } => disk.resolve(host, net.interface()),
             Action::StartScan => disk.start_scan(front.host().log_files()),
             Action::LookAt { names } => disk.look_at(names),
@@ -194,6 +193,7 @@ impl Driver {
             Action::MakeDirectories { download, spec, paths } => {
                 self.order_part(download, (spec, None, None), |part| PartOrder::MakeDirectories(part, paths));
             }
+            Action::Manifest { b3, order } => disk.order_manifest(b3, order),
             Action::OpenPart { download, spec, b3, size } => {
                 self.order_part(download, (spec, b3, size), PartOrder::Open);
             }
@@ -214,6 +214,12 @@ impl Driver {
             Action::Reply { client, call, outcome } => self.on_reply(client, &call, outcome),
             Action::Notify { client, notice } => front.push_line(client, &encode_notice(&notice), cx),
             Action::Left => self.on_left(),
+        }
+    }
+
+    fn abort(&mut self, exchange: ExchangeId) {
+        if !self.withdraw_call_back(exchange) && !self.keep_upload(exchange) {
+            self.net.abort(exchange, self.disk.open_parts(), &mut self.cx);
         }
     }
 

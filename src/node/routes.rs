@@ -45,6 +45,11 @@ impl Node {
             Event::DirectoriesMade { download: id, outcome } => {
                 download.on_directories_made(&mut Net { cx, network }, id, outcome);
             }
+            Event::ManifestGiven { client, manifest } => download.on_manifest_given(client, *manifest),
+            Event::ManifestKept { download: id, outcome } => download.on_manifest_kept(cx, id, outcome),
+            Event::ManifestRead { download: id, outcome } => {
+                download.on_manifest_read(&mut Net { cx, network }, id, outcome);
+            }
             Event::PartOpened { download: id, outcome } => download.on_part_opened(cx, id, outcome),
             Event::PartCommitted { download: id, outcome } => {
                 download.on_part_committed(cx, id, outcome);
@@ -73,6 +78,7 @@ impl Node {
             Event::ClientGone { client } => {
                 cx.subscriptions.forget(client);
                 self.directory_links.forget_client(client);
+                self.download.forget_given(client);
             }
             Event::Reconfigure(config) => self.on_reconfigure(*config),
             Event::Leave => self.on_leave(),

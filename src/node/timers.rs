@@ -34,6 +34,7 @@ impl Node {
             NodeTimer::RangesIdle(run) => upload.on_run_idle(cx, run),
             NodeTimer::Retry(id) => download.on_retry_timer(cx, id),
             NodeTimer::Directory(id) => download.on_directory_timer(cx, id),
+            NodeTimer::MemberSearch => download.on_member_search_timer(cx),
             NodeTimer::Look(id) => download.downloads.mark_dirty(id),
             NodeTimer::Probe(id) => download.probe_disk(cx, id),
             NodeTimer::Pace => download.on_pace_timer(cx),

@@ -1,11 +1,13 @@
-//! The watched directory: files with links that users put there, taken when they are complete, and renamed when they were dealt
-//! with.
+//! The watched directory: files with links, and saved manifests of directories, that users put there. They are taken when they are
+//! complete, and renamed when they were dealt with.
 //!
 //! What is there may have been put there by anyone who may write to the directory: nothing is followed, nothing is opened that may
 //! wait, and everything has a bound.
 
 use super::claim::rename_at_once;
+use crate::content::{MANIFEST_BYTES_MAX, ManifestFault, ManifestText};
 use crate::link::{ContentLink, LinkFault};
+use crate::name::FileName;
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -18,13 +20,16 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// How the names of the files end.
-const SUFFIX: &[u8] = b".pyrate";
+const SUFFIXES: [&[u8]; 2] = [b".pyrate", b".manifest"];
 
 /// What some editors begin a text with.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// Largest file with links, in bytes.
+const LINKS_BYTES_MAX: usize = 1 << 20;
+
 /// Largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: u64 = MANIFEST_BYTES_MAX as u64;
 
 /// Most links of a file: what one order begins is answered by one page of rows.
 const LINKS_MAX: usize = 400;
@@ -70,20 +75,33 @@ pub(crate) type Seen = BTreeMap<OsString, Identity>;
 pub(crate) struct Dropped {
     pub(crate) name: OsString,
     pub(crate) identity: Identity,
-    /// Its links, or why it has none that can be used.
-    pub(crate) links: Result<Vec<String>, DropFault>,
+    /// What is to be downloaded, or why there is nothing that can be used.
+    pub(crate) content: Result<DropContent, DropFault>,
+}
+
+/// What a file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DropContent {
+    Links(Vec<String>),
+    Manifest {
+        /// Of the directory that it describes.
+        name: Vec<u8>,
+        manifest: Box<ManifestText>,
+    },
 }
 
 /// Why a file is set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[rustfmt::skip]
 pub(crate) enum DropFault {
-    #[error("larger than {FILE_BYTES_MAX} bytes")] TooLarge,
+    #[error("larger than {0} bytes")] TooLarge(u64),
     #[error("cannot be read: {0}")] Unreadable(io::ErrorKind),
     #[error("line {line}: {fault}")] Line { line: usize, fault: LinkFault },
     #[error("line {0}: a link to a directory needs a peer")] NoPeer(usize),
     #[error("more than {LINKS_MAX} links")] TooMany,
-    #[error("no link in it")] NoLink,
+    #[error("neither a link nor a manifest in it")] NoLink,
+    #[error("a manifest of which the directory would have a name that no file can have")] Name,
+    #[error("not a manifest that can be taken: {0}")] Manifest(ManifestFault),
 }
 
 /// A look at the directory.
@@ -134,8 +152,8 @@ impl Look {
             // Programs create a file before they write to it.
             let is_begun = found.size() == 0;
             if is_complete && looked.files.len() < room && !is_begun {
-                if let Some(links) = read(&entry.path(), &found) {
-                    looked.files.push(Dropped { name, identity, links });
+                if let Some(content) = read(&entry.path(), &found) {
+                    looked.files.push(Dropped { name, identity, content });
                     continue;
                 }
             } else {
@@ -153,13 +171,17 @@ impl Look {
 /// Whether a file of this name is taken, if it is a regular one.
 pub(crate) fn is_dropped(name: &OsStr) -> bool {
     let name = name.as_bytes();
-    name.len() > SUFFIX.len() && name.ends_with(SUFFIX) && !name.starts_with(b".")
+    without_suffix(name).is_some() && !name.starts_with(b".")
 }
 
-/// The links of a file; `None` if it has changed since it was found.
-fn read(path: &Path, found: &Metadata) -> Option<Result<Vec<String>, DropFault>> {
+fn without_suffix(name: &[u8]) -> Option<&[u8]> {
+    SUFFIXES.iter().find_map(|suffix| name.strip_suffix(*suffix)).filter(|rest| !rest.is_empty())
+}
+
+/// What a file has; `None` if it has changed since it was found.
+fn read(path: &Path, found: &Metadata) -> Option<Result<DropContent, DropFault>> {
     if found.size() > FILE_BYTES_MAX {
-        return Some(Err(DropFault::TooLarge));
+        return Some(Err(DropFault::TooLarge(FILE_BYTES_MAX)));
     }
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
     let mut bytes = Vec::new();
@@ -172,7 +194,18 @@ fn read(path: &Path, found: &Metadata) -> Option<Result<Vec<String>, DropFault>>
         Ok(Identity::of(&file.metadata()?) == Identity::of(found))
     });
     match outcome {
-        Ok(true) => Some(links(&bytes)),
+        Ok(true) if ManifestText::is_meant(&bytes) => {
+            let mut name = path.file_name().unwrap_or_default().as_bytes();
+            while let Some(rest) = without_suffix(name) {
+                name = rest;
+            }
+            if FileName::of_directory(name).is_none() {
+                return Some(Err(DropFault::Name));
+            }
+            let manifest = ManifestText::check(bytes).map(Box::new).map_err(DropFault::Manifest);
+            Some(manifest.map(|manifest| DropContent::Manifest { name: name.to_owned(), manifest }))
+        }
+        Ok(true) => Some(links(&bytes).map(DropContent::Links)),
         Ok(false) => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Err(DropFault::Unreadable(error.kind()))),
@@ -181,6 +214,9 @@ fn read(path: &Path, found: &Metadata) -> Option<Result<Vec<String>, DropFault>>
 
 /// One link a line. Blank lines, and those that begin with `#`, are passed over, and so is a byte order mark.
 fn links(bytes: &[u8]) -> Result<Vec<String>, DropFault> {
+    if bytes.len() > LINKS_BYTES_MAX {
+        return Err(DropFault::TooLarge(LINKS_BYTES_MAX as u64));
+    }
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut links = Vec::new();
     for (line, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {

@@ -23,7 +23,7 @@
 //! | `state` | the state directory: one owner, whole files |
 //! | `record_log` | a log of records in the state directory |
 //! | `durable` | replacing a file atomically |
-//! | `dropped` | the watched directory, where users put links |
+//! | `dropped` | the watched directory, where users put links and manifests |
 //! | `usable` | checking whether a directory can be used; creating one |
 
 mod beneath;
@@ -55,7 +55,7 @@ mod usable;
 mod volume;
 
 pub(crate) use cache::{CacheFault, FLUSH_ENTRIES_USUAL, HashCache};
-pub(crate) use dropped::{Dropped, Look, Looked, Seen, Verdict, is_dropped, rename as rename_dropped};
+pub(crate) use dropped::{DropContent, Dropped, Look, Looked, Seen, Verdict, is_dropped, rename as rename_dropped};
 pub(crate) use hasher::FileHasher;
 pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};

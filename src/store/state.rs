@@ -4,7 +4,7 @@ use super::durable::Replacing;
 use super::usable::{check_file, check_writable_directory};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -121,6 +121,31 @@ impl StateDirectory {
         let (directory, new) = (File::open(self.path())?, new_name(file));
         Replacing { directory: directory.as_fd(), new: new.as_bytes(), name: file.as_bytes() }.replace(bytes)
     }
+
+    /// Removes a file, if it is there. Waits for the disk.
+    /// Errors: as the system reports them.
+    pub(crate) fn remove(&self, file: &str) -> io::Result<()> {
+        check_name(file)?;
+        match fs::remove_file(self.path().join(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the files whose names begin so, but for those that are wanted; and what was left of writing such files. Waits for
+    /// the disk.
+    /// Errors: as the system reports them of the directory.
+    pub(crate) fn retain(&self, beginning: &str, is_wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(self.path())? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_unfinished = name.starts_with('.') && name[1..].starts_with(beginning);
+            if is_unfinished || name.starts_with(beginning) && !is_wanted(name) {
+                let _ = fs::remove_file(self.path().join(name));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A state file's name is one plain component, and not that of the lock.
@@ -140,7 +165,6 @@ fn read_pid(file: File) -> u32 {
 mod tests {
     use super::*;
     use crate::store::tests::recorder;
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn open() -> (tempfile::TempDir, StateDirectory) {
@@ -197,6 +221,27 @@ mod tests {
         let large = File::create(state.path().join("large")).unwrap();
         large.set_len(STATE_FILE_BYTES_MAX + 1).unwrap();
         assert_eq!(state.read("large").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn files_of_a_kind_are_removed_but_for_those_that_are_wanted() {
+        let (_scratch, state) = open();
+        for name in ["m-1", "m-2", "peers"] {
+            state.write(name, b"x").unwrap();
+        }
+        fs::write(state.path().join(".m-3.new"), b"half").unwrap();
+        state.retain("m-", |name| name == "m-2").unwrap();
+        let names = |state: &StateDirectory| {
+            let mut names: Vec<_> =
+                fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&state), ["lock", "m-2", "peers"]);
+        state.remove("m-2").unwrap();
+        state.remove("m-2").unwrap();
+        assert_eq!(names(&state), ["lock", "peers"]);
+        assert!(state.remove("lock").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod failures;
 mod fake;
 mod followed_downloads;
 mod follows;
+mod given_manifests;
 mod history;
 mod left_out;
 mod links;

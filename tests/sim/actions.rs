@@ -59,6 +59,7 @@ impl World {
             Action::ProbeTarget { download, spec, .. } => self.probe_target(host, download, spec),
             Action::MakeDirectories { download, spec, paths } => self.make_directories(host, download, spec, paths),
             Action::SendManifest { exchange, manifest, range } => self.send_manifest(host, exchange, &manifest, range),
+            Action::Manifest { .. } => self.violation(host, "no user has given a manifest"),
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
             Action::CheckPart { download, original } => self.check_part(host, download, original.as_deref()),

@@ -87,6 +87,32 @@ impl Manifest {
     }
 }
 
+/// The text of a manifest, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestText {
+    pub text: Vec<u8>,
+    pub b3: ContentHash,
+    pub files: u64,
+    /// Of all files together.
+    pub bytes: u64,
+}
+
+impl ManifestText {
+    /// Reads a whole manifest, as [`Manifest::parse`].
+    ///
+    /// # Errors
+    /// As [`ManifestReader`].
+    pub fn check(text: Vec<u8>) -> Result<Self, ManifestFault> {
+        let Manifest { files, bytes, b3, .. } = Manifest::parse(&text)?;
+        Ok(Self { text, b3, files, bytes })
+    }
+
+    /// Whether bytes begin as those of a manifest of any version.
+    pub fn is_meant(bytes: &[u8]) -> bool {
+        bytes.starts_with(HEAD)
+    }
+}
+
 /// Why bytes are no manifest, or a directory has none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ManifestFault {

@@ -146,6 +146,22 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);
     NotAHash => (Usage, "a content is named by the 64 hex digits that `b3sum` prints");
     BadLink(LinkFault::NoHash) => (Usage, "not a link: it has no b3=HASH");
+    BadManifest(ManifestFault::Cut) => (
+        Usage,
+        "not a manifest that can be taken: the manifest ends before its last line, \"end\" with the number of entries: it was \
+         cut; save it again with `pyratectl manifest DIR/ -o FILE`"
+    );
+    ManifestPartMissing => (
+        Other, "this part of the manifest does not follow the one before it; give it again from its beginning"
+    );
+    ManifestNotGiven => (
+        Other, "this client has given no such manifest, or it gave way to those of others; give it again"
+    );
+    ManifestNotRead { fault: DiskFault::Missing } => (
+        FileIo,
+        "its manifest cannot be read from the state directory: no such file or directory; give it again with `pyratectl download \
+         --manifest FILE`"
+    );
     LinkWithoutPeer => (
         Usage,
         "the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339"

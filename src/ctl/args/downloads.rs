@@ -20,6 +20,11 @@ follows_downloads! {
         #[argh(option, short = 'o', arg_name = "path")]
         pub(in crate::ctl) output: Option<PathArg>,
 
+        /// a saved manifest of a directory, which is fetched from whoever has its files, and saved under the name of the file
+        /// without its extension
+        #[argh(option, arg_name = "file")]
+        pub(in crate::ctl) manifest: Option<PathArg>,
+
         /// print the ids of the downloads and return
         #[argh(switch)]
         pub(in crate::ctl) detach: bool,

@@ -23,7 +23,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NoText { command: "wish" } => (Usage, "wish needs a TEXT");
     NoWishNamed => (Usage, "unwish needs an ID, all or the TEXT of a wish");
     NoDownloads => (NotFound, "'all' selects nothing: no download is remembered");
-    NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH or a link");
+    NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH, a link or --manifest FILE");
     NothingToLink => (Usage, "link needs a NAME, ID, PEER/NAME or b3=HASH");
     NotListed { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (
         NotFound, "192.0.2.7:5 shares no \"a\"; `pyratectl list 192.0.2.7:5` shows what it shares"
@@ -161,6 +161,20 @@ list!(failures: Failure as (ExitCode, &'static str) {
         Exists, "'/a' exists, and is not replaced; remove it, or choose another path with `-o`"
     );
     CannotSave { path: "/a\u{1b}".into(), error: "no room".into() } => (FileIo, r"cannot write '/a\x1b': no room");
+    CannotReadManifest { path: "/x".into(), error: "No such file".into() } => (
+        FileIo, "cannot read the manifest '/x': No such file"
+    );
+    NotAManifest { path: "/x".into(), fault: ManifestFault::NoManifest } => (
+        Usage,
+        "'/x': this is no manifest: its first line is not \"pyrate-manifest 1\"; save it again with `pyratectl manifest DIR/ -o FILE`"
+    );
+    LinkInPlaceOfManifest { path: "/x".into() } => (
+        Usage, "'/x' has a link and no manifest; give `pyratectl download` the link itself, between quotes"
+    );
+    NoNameForDirectory { path: "/\n".into() } => (
+        Usage,
+        "the directory is saved under the name of the manifest, and no directory can be called as '/\\n' is; rename the file"
+    );
     ManifestDamaged => (Checksum, "what the daemon sent is not the manifest whose hash it named; try again");
     PlaceNotGiven => (FileIo, "the daemon did not say where it saved the file");
     CannotRead { path: "/a".into(), error: "denied".into() } => (

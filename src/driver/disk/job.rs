@@ -3,6 +3,7 @@
 use super::hash_work::{FlushEnded, HashWork};
 use super::state_content::Content;
 use super::walk::Walk;
+use crate::content::Manifest;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
@@ -64,6 +65,9 @@ pub(crate) enum Done {
     HashStepped(Option<Box<HashWork>>),
     /// The metadata of a content, if the cache has them.
     MetadataRead(ContentHash, Option<Vec<u8>>),
+    ManifestKept(TransferId, Result<(), DiskFault>),
+    ManifestRead(TransferId, Result<Box<Manifest>, DiskFault>),
+    ManifestsRemoved(io::Result<()>),
     /// A state file was written: its name and content.
     Written(&'static str, Arc<Content>, Result<(), DiskFault>),
     /// A directory in use, and its mount if it exists.
@@ -91,6 +95,11 @@ pub(super) enum Key {
     Write(TransferId, u64),
     /// A state file that is written whole.
     File(&'static str),
+    KeepManifest(TransferId),
+    ReadManifest(TransferId),
+    DropManifest(ContentHash),
+    /// Those that no record names.
+    Manifests,
     Hashes,
     CloseHashes,
     Hash,
@@ -133,6 +142,9 @@ impl fmt::Display for Key {
             Self::Part(download) => write!(f, "part file of download {}", download.0),
             Self::Write(download, _) => write!(f, "write to the part file of download {}", download.0),
             Self::File(name) => write!(f, "write the state file {name}"),
+            Self::KeepManifest(_) => f.write_str("write a manifest"),
+            Self::ReadManifest(_) => f.write_str("read a manifest"),
+            Self::DropManifest(_) | Self::Manifests => f.write_str("remove manifests"),
             Self::CloseHashes => f.write_str("close the hash cache"),
             Self::Hashes => f.write_str("write the hash cache"),
             Self::Hash => f.write_str("hash shared files"),

@@ -7,6 +7,7 @@
 //! | `sharing` | reading shared files for peers |
 //! | `part_orders` | orders for part files |
 //! | `watching` | the watched directory |
+//! | `kept_manifests` | manifests that users have given, in the state directory |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files` with `state_content`, `records` with
@@ -18,6 +19,7 @@ mod hash_work;
 mod hashing;
 mod job;
 mod jobs;
+mod kept_manifests;
 mod metadata;
 mod named;
 mod opened;
@@ -60,6 +62,7 @@ use crate::time::{Instant, WallClock};
 use hashing::Hashing;
 use job::{Done, Key, Lane};
 use jobs::Jobs;
+use kept_manifests::KeptManifests;
 use metadata::MetadataBodies;
 use mio::Waker;
 use named::Named;
@@ -98,6 +101,7 @@ pub(crate) struct Disk {
     parts: PartFiles,
     orphans: Orphans,
     watch: Option<Watch>,
+    manifests: KeptManifests,
     /// When verified groups are synced.
     sync_at: Option<Instant>,
     registry: RegistryFile,
@@ -129,7 +133,7 @@ impl Disk {
         let SharePlace { path: share_path, root: share, follow_symlinks, named } = share;
         let named: Arc<[_]> = named.into_iter().map(Named::new).collect();
         let links = follow_symlinks.then(Arc::default);
-        let disk = Self {
+        let mut disk = Self {
             jobs: Jobs::start(waker, clock)?,
             records,
             places: Places::open(state.as_ref()),
@@ -146,9 +150,11 @@ impl Disk {
             parts: PartFiles::default(),
             orphans: Orphans::default(),
             watch: None,
+            manifests: KeptManifests::default(),
             sync_at: None,
             registry: RegistryFile::default(),
         };
+        disk.remove_unneeded_manifests(&remembered.downloads);
         Ok((disk, Remembered { peers, ..remembered }))
     }
 

@@ -2,6 +2,7 @@
 
 use super::Disk;
 use super::job::Done;
+use super::kept_manifests::KeptManifests;
 use super::orphans::Orphans;
 use crate::driver::cx::{Cx, Output, Phase};
 use crate::driver::net::Net;
@@ -118,6 +119,9 @@ impl Disk {
                 Done::Committed(download, outcome) => {
                     self.end_job(download, Some(Event::PartCommitted { download, outcome }), net, cx);
                 }
+                Done::ManifestKept(download, outcome) => cx.out.event(Event::ManifestKept { download, outcome }),
+                Done::ManifestRead(download, outcome) => cx.out.event(Event::ManifestRead { download, outcome }),
+                Done::ManifestsRemoved(outcome) => KeptManifests::on_removed(outcome),
                 Done::OrphansFound(found) => {
                     let (tokens, _) = self.records.part_files();
                     self.orphans.on_found(found, &tokens, &mut self.jobs, cx);

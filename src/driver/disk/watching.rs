@@ -10,7 +10,7 @@ use crate::control::{CallError, RawText, Reply, Selector, WatchReply};
 use crate::driver::cx::{Cx, Output, Phase};
 use crate::fault::DiskFault;
 use crate::name::Escaped;
-use crate::store::{Dropped, Look, Looked, Seen, Verdict, is_dropped, rename_dropped};
+use crate::store::{DropContent, Dropped, Look, Looked, Seen, Verdict, is_dropped, rename_dropped};
 use crate::time::Instant;
 use log::{info, warn};
 use mio::unix::SourceFd;
@@ -206,7 +206,7 @@ impl Disk {
         self.deal_with_next(cx);
     }
 
-    /// Orders the links of the first file that is left, or sets it aside; without one, waits for the next look.
+    /// Orders what the first file that is left has, or sets it aside; without one, waits for the next look.
     fn deal_with_next(&mut self, cx: &mut Cx) {
         let Some(watch) = &mut self.watch else { return };
         let Step::Dealing { files, then } = &watch.step else { return };
@@ -216,12 +216,16 @@ impl Disk {
             watch.wait(next);
             return;
         };
-        match &file.links {
-            Ok(links) => {
-                // A download of the content that has begun since the file came is that of an earlier run, which was killed.
-                let since = file.identity.came();
+        // A download of the content that has begun since the file came is that of an earlier run, which was killed.
+        let since = file.identity.came();
+        match &file.content {
+            Ok(DropContent::Links(links)) => {
                 let what = links.iter().map(|link| Selector::NewLink { link: link.clone(), since }).collect();
-                cx.out.push(Output::Links(what));
+                cx.out.push(Output::Links(what, None));
+            }
+            Ok(DropContent::Manifest { name, manifest }) => {
+                let what = Selector::NewManifest { b3: manifest.b3.to_string(), name: RawText::new(&name[..]), since };
+                cx.out.push(Output::Links(vec![what], Some(manifest.clone())));
             }
             Err(why) => {
                 let path = watch.directory.join(&file.name);
@@ -260,7 +264,10 @@ impl Disk {
         match outcome {
             Ok(()) => {
                 watch.refused = None;
-                let links = file.links.as_ref().map_or(0, Vec::len);
+                let links = match &file.content {
+                    Ok(DropContent::Links(links)) => links.len(),
+                    _ => 0,
+                };
                 info!(path:%, links = links as u64; "a file of the watched directory was processed");
                 self.rename_first(Verdict::Added);
             }

@@ -162,6 +162,11 @@ pub enum Action {
         /// Beneath the directory that the target names.
         paths: Vec<FileName>,
     },
+    /// Keep the manifest of a directory without a peer, read or drop it.
+    Manifest {
+        b3: ContentHash,
+        order: ManifestOrder,
+    },
     /// Create or resume the part file of a download.
     OpenPart {
         download: TransferId,
@@ -248,6 +253,17 @@ pub enum Action {
     RememberPeers(RememberedPeers),
     /// The node has unregistered everywhere, as far as it could.
     Left,
+}
+
+/// What is to be done with a manifest in the state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManifestOrder {
+    /// Save it. Reported by [`Event::ManifestKept`](super::Event::ManifestKept).
+    Keep { download: TransferId, text: Vec<u8> },
+    /// Reported by [`Event::ManifestRead`](super::Event::ManifestRead).
+    Read { download: TransferId },
+    /// No directory needs it any more.
+    Drop,
 }
 
 /// What a dialled exchange waits for after its messages are sent.

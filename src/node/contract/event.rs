@@ -2,7 +2,7 @@
 
 use super::transfer::{HashedFile, LookedAt, OpenedPart};
 use super::{BootstrapAddr, NodeConfig};
-use crate::content::Manifest;
+use crate::content::{Manifest, ManifestText};
 use crate::control::{self, CallId};
 use crate::fault::{DialFault, DiskFault, ResolveFault, ResponseFault};
 use crate::id::{ClientId, ContentHash, ExchangeId, TransferId};
@@ -129,6 +129,22 @@ pub enum Event {
         download: TransferId,
         /// Those that something else is in the way of.
         outcome: DiskOutcome<Vec<FileName>>,
+    },
+    /// The watched directory has a manifest, which the next order of this client names.
+    ManifestGiven {
+        client: ClientId,
+        manifest: Box<ManifestText>,
+    },
+    /// The manifest of a directory is on the disk, or could not be written.
+    ManifestKept {
+        download: TransferId,
+        outcome: DiskOutcome<()>,
+    },
+    /// The manifest that was kept for a directory.
+    ManifestRead {
+        download: TransferId,
+        /// [`DiskFault::Changed`](crate::fault::DiskFault::Changed) if it is damaged.
+        outcome: DiskOutcome<Box<Manifest>>,
     },
     /// The part file of a download was opened, or opening failed.
     PartOpened {

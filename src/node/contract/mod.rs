@@ -19,6 +19,8 @@
 //! | [`SendFile`](Action::SendFile), [`SendRange`](Action::SendRange), [`SendMetadata`](Action::SendMetadata), [`SendManifest`](Action::SendManifest), [`SendList`](Action::SendList), [`AnswerFirstContact`](Action::AnswerFirstContact) | [`Event::ResponseEnded`] |
 //! | [`ProbeTarget`](Action::ProbeTarget) | [`Event::TargetProbed`] |
 //! | [`MakeDirectories`](Action::MakeDirectories) | [`Event::DirectoriesMade`] |
+//! | [`Manifest`](Action::Manifest), to keep it | [`Event::ManifestKept`] |
+//! | [`Manifest`](Action::Manifest), to read it | [`Event::ManifestRead`] |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::PartOpened`] |
 //! | [`CheckPart`](Action::CheckPart) | [`Event::PartChecked`] |
 //! | [`CommitPart`](Action::CommitPart) | [`Event::PartCommitted`] |
@@ -33,6 +35,7 @@
 //! |---|---|---|
 //! | the reply to a call that changes downloads | [`Event::Recorded`] of each change; or the row shows that it is not on the disk | a restart loses no accepted change |
 //! | [`Notify`](Action::Notify) of an event of the log, or a page with it | [`Event::Recorded`] of the record with it, which also has what the event tells | whoever has seen an event finds it again after a crash |
+//! | [`RememberDownload`](Action::RememberDownload) of a directory without a peer | [`Event::ManifestKept`] | the next run finds its manifest |
 //! | [`OpenPart`](Action::OpenPart) | [`Event::Recorded`] of the download | no part file is left without a record |
 //! | [`DropPart`](Action::DropPart) of a download that is over | [`RememberDownload`](Action::RememberDownload) with this state | a restart does not restore it without its part file |
 //! | [`CheckPart`](Action::CheckPart), [`ClosePart`](Action::ClosePart), [`DropPart`](Action::DropPart) | [`Abort`](Action::Abort) of each fetch; a further one follows only [`Event::PartOpened`] or [`Event::PartChecked`] | no fetch writes to the file meanwhile |
@@ -49,7 +52,7 @@ mod wish;
 
 pub use crate::fault::{Refusal, ResponseFault};
 pub use crate::part::{CheckedPart, CommittedPart, PartSpec, Target};
-pub use action::{Action, Expect, Portion};
+pub use action::{Action, Expect, ManifestOrder, Portion};
 pub use event::{DialOutcome, Dialled, DiskOutcome, Event, Response};
 pub use transfer::{
     DownloadRecord, HashedFile, LookedAt, OpenedPart, RecordKind, RecordState, Remembered, RememberedPeers,

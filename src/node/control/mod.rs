@@ -93,6 +93,11 @@ impl Calls<'_> {
             let page = self.call_manifest(client, call, (*peer, name), (b3.as_deref(), *after));
             return page.transpose().map(Outcome::Reply);
         }
+        if let Request::GiveManifest { after, text } = &request {
+            let taken =
+                self.may_work().and_then(|()| self.download.call_give_manifest(client, *after, text.as_bytes()));
+            return Some(Outcome::Reply(taken.map(|()| Reply::Done {})));
+        }
         match self.answer(client, request) {
             Ok(Answer::Order(order)) => self.download.take_order(
                 &mut Net { cx: self.cx, network: self.network },
@@ -196,6 +201,7 @@ impl Calls<'_> {
             | Request::Retry { .. }
             | Request::Cancel { .. }
             | Request::Move { .. }
+            | Request::GiveManifest { .. }
             | Request::Wish { .. }
             | Request::Unwish { .. }
             | Request::ForgetDownloads { .. }

@@ -38,6 +38,8 @@ pub(in crate::node) enum NodeTimer {
     Retry(TransferId),
     /// The peer of a directory is asked for its list again.
     Directory(TransferId),
+    /// The next search for a file of a directory without a peer.
+    MemberSearch,
     Look(TransferId),
     /// Try again the disk that stopped a download.
     Probe(TransferId),

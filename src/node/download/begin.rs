@@ -14,13 +14,14 @@
 //! download at once.
 
 use super::DownloadMachine;
+use super::directory_request::DirectoryRequest;
 use super::discovery::name_of_hash;
 use super::names::Names;
 use super::source::{Origin, Source};
 use super::state::{Download, NamedPlace, Want};
 use super::table::Downloads;
 use crate::control::{KnownIds, PeerSource, Problem, RawText, Selector, parse_ids_of_files};
-use crate::id::{ContentHash, HitId, TransferId};
+use crate::id::{ClientId, ContentHash, HitId, TransferId};
 use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::contract::{Action, DiskOutcome, PartSpec, Target};
@@ -43,18 +44,6 @@ pub(super) enum Wanted {
     Hit(HitId),
     Named(Box<DownloadRequest>),
     Directory(Box<DirectoryRequest>),
-}
-
-/// A directory that a user wants.
-#[derive(Debug)]
-pub(super) struct DirectoryRequest {
-    /// Ends in `/`.
-    pub(super) name: FileName,
-    pub(super) peer: SocketAddr,
-    /// Further peers that a link names.
-    pub(super) others: Vec<SocketAddr>,
-    /// The hash that its manifest has by a link.
-    pub(super) manifest: Option<ContentHash>,
 }
 
 /// One file that a user wants.
@@ -159,7 +148,7 @@ impl DownloadMachine {
         &mut self,
         net: &mut Net,
         search: &SearchMachine,
-        known: &KnownIds,
+        (client, known): (ClientId, &KnownIds),
         selector: &Selector,
     ) -> Result<Vec<Wanted>, Problem> {
         match selector {
@@ -193,6 +182,9 @@ impl DownloadMachine {
                     .collect())
             }
             Selector::Link(text) => Ok(self.read_link(net, search, text.as_bytes())?.into_iter().collect()),
+            Selector::Manifest { b3, name } | Selector::NewManifest { b3, name, .. } => {
+                Ok(vec![Wanted::Directory(Box::new(self.read_given_manifest(client, (b3, name))?))])
+            }
             Selector::NewLink { link, .. } => {
                 let wanted = self.read_link(net, search, link.as_bytes()).or_else(|problem| match problem {
                     Problem::BadLink(_) => Err(problem),
@@ -421,7 +413,8 @@ impl Download {
 fn wanted_of_hit(search: &SearchMachine, id: HitId) -> Wanted {
     let Some((name, peers)) = search.hits().directory(id) else { return Wanted::Hit(id) };
     let Some(&peer) = peers.first() else { return Wanted::Hit(id) };
-    Wanted::Directory(Box::new(DirectoryRequest { name, peer, others: Vec::new(), manifest: None }))
+    let request = DirectoryRequest { name, peer: Some(peer), others: Vec::new(), manifest: None, text: None };
+    Wanted::Directory(Box::new(request))
 }
 
 pub(super) fn read_output(output: &RawText) -> Result<PathBuf, Problem> {

@@ -114,13 +114,15 @@ impl DownloadMachine {
         if net.network.peers().newcomers().is_empty() {
             return;
         }
-        let waiting = self.downloads.iter().filter(|(_, row)| row.life().is_waiting());
+        self.search_members_among_newcomers(net.cx);
+        let is_in_turn = |row: &Download| row.is_unsourced() && row.directory.is_some();
+        let waiting = self.downloads.iter().filter(|(_, row)| row.life().is_waiting() && !is_in_turn(row));
         let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
         waiting.sort_unstable();
         for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
             match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > net.cx.now) {
                 Some(at) => self.seek_at(net.cx, id, at),
-                None => self.seek(net.cx, id),
+                None => _ = self.seek(net.cx, id),
             }
         }
     }
@@ -138,21 +140,34 @@ impl DownloadMachine {
     }
 
     /// Asks the network once: for the content; and for the exact name if that is all that is known, or if nobody gives
-    /// the content, since an old peer knows its files by name alone. [`on_sought`](Self::on_sought) follows.
-    pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) {
-        let Some(download) = self.downloads.get_mut(id) else { return };
+    /// the content, since an old peer knows its files by name alone. [`on_sought`](Self::on_sought) follows. Says whether so many
+    /// searches are allowed.
+    pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) -> bool {
+        let Some(download) = self.downloads.get_mut(id) else { return true };
+        if download.directory.is_some() && download.want != Want::Name {
+            if download.is_unsourced() {
+                // It stays the next.
+                if !self.member_searches.allow(cx.now, ()) {
+                    return false;
+                }
+            } else if !self.member_seeks.allow(cx.now, ()) {
+                download.seek.next = Some(cx.now + SEEK_MIN);
+                return false;
+            }
+        }
         // Without a source its name is its hash, which is no file's.
         let (b3, by_name) = (download.want.b3(), download.seek.by_name && !download.is_unsourced());
         let is_stuck = b3.is_some() && !download.is_unsourced() && download.is_stuck();
         download.seek.next = Some(cx.now + SEEK_AGAIN);
         if is_stuck && download.seek.stuck > 0 && !self.stuck_seeks.allow(cx.now, ()) {
-            return;
+            return false;
         }
         let of_content = b3.map(|b3| format!("b3={b3}").into_bytes().into());
         let of_name = (b3.is_none() || by_name).then(|| download.name.as_bytes().into());
         (download.seek.sought_at, download.seek.outgoing) = (Some(cx.now), Outgoing::Sought);
         let texts = of_content.into_iter().chain(of_name).collect();
         cx.out.then(Step::Seek { download: id, texts, is_stuck });
+        true
     }
 
     /// So many neighbours were asked for sources.
@@ -230,12 +245,17 @@ impl DownloadMachine {
     /// Searches for the first source of a download if it is time for that, and waits.
     pub(super) fn search_first(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get(id) else { return };
+        if self.is_searched_in_turn(id) {
+            let why = download.life().problem().cloned().unwrap_or(Problem::SearchesSoon);
+            return self.await_member_search(cx, id, why);
+        }
         let at = match download.seek.next {
             Some(at) => at,
             None => self.downloads.first_search_at(cx.now, FIRST_SEARCH_SPACING),
         };
         if at <= cx.now {
-            return self.seek(cx, id);
+            self.seek(cx, id);
+            return;
         }
         if let Some(download) = self.downloads.get_mut(id) {
             download.seek.next = Some(at);
@@ -258,6 +278,9 @@ impl DownloadMachine {
 
     fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
         let Some(download) = self.downloads.get(id) else { return };
+        if self.is_searched_in_turn(id) {
+            return self.await_member_search(cx, id, why);
+        }
         let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);
         self.set_waiting(cx, id, until, why);
     }

@@ -302,6 +302,7 @@ impl DownloadMachine {
                 if net.cx.may_log(Subject::FoundSource, peer.ip(), 0) {
                     log::debug!(id = id.0, peer:%, name:% = file.name; "a source was found");
                 }
+                self.note_tree(id, peer, &file.name);
                 self.on_sources_added(net, id);
             }
         }
@@ -337,6 +338,15 @@ impl DownloadMachine {
         let displaced = placed.iter().filter(|placed| **placed == Placed::Displaced).count();
         net.cx.counters.limited.sources_displaced += displaced as u64;
         if placed.iter().any(|placed| *placed != Placed::Refused) {
+            self.on_sources_added(net, id);
+        }
+    }
+
+    /// A peer that may have a file of a directory is a source of it.
+    pub(super) fn offer_source(&mut self, net: &mut Net, id: TransferId, source: Source) {
+        let placed =
+            self.downloads.change_sources(id, |download| download.place_source(source, false, net.network.peers()));
+        if placed.is_some_and(|placed| placed != Placed::Refused) {
             self.on_sources_added(net, id);
         }
     }

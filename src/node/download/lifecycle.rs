@@ -37,11 +37,7 @@ impl DownloadMachine {
         }
         let is_over = life.is_over();
         let Some(old) = self.downloads.set_life(id, life) else { return };
-        if let Some(row) = self.downloads.get(id)
-            && let Some(directory) = row.directory
-        {
-            self.directories.on_member_life(directory, &old, row.life());
-        }
+        self.note_member_life(id, &old);
         cx.cancel_timer(old.timer());
         let ended = self.downloads.get(id).and_then(|row| row.life().logged_as());
         if let Some(kind) = ended.filter(|kind| old.logged_as() != Some(*kind)) {

@@ -1,7 +1,8 @@
 //! What a link asks for.
 
 use super::DownloadMachine;
-use super::begin::{DirectoryRequest, DownloadRequest, Wanted};
+use super::begin::{DownloadRequest, Wanted};
+use super::directory_request::DirectoryRequest;
 use super::source::Source;
 use super::state::{Download, Life};
 use crate::control::{PeerSource, Problem, RawText};

@@ -18,6 +18,7 @@ mod claims;
 mod copying;
 mod crawling;
 mod directories;
+mod directory_request;
 mod discovery;
 mod endgame;
 mod fetch;
@@ -49,7 +50,10 @@ mod wished;
 pub(super) use discovery::name_of_hash;
 pub(super) use orders::{Command, Order, TEXT_BLOAT_MAX, page};
 
-use super::limits::{SEEKS_STUCK_BURST, SEEKS_STUCK_PER_MINUTE};
+use super::limits::{
+    MEMBER_SEARCHES_BURST, MEMBER_SEARCHES_PER_MINUTE, MEMBER_SEEKS_BURST, MEMBER_SEEKS_PER_MINUTE, SEEKS_STUCK_BURST,
+    SEEKS_STUCK_PER_MINUTE,
+};
 use super::rate_limit::{Allowances, Tariff};
 use directories::Directories;
 use first_contact::FirstContacts;
@@ -68,6 +72,9 @@ pub(super) struct DownloadMachine {
     pub(super) orders: VecDeque<Running>,
     /// Searches of downloads that cannot ask a source: all of them have one allowance.
     stuck_seeks: Allowances<()>,
+    /// Searches for files of directories that have a source, and for those that have none.
+    member_seeks: Allowances<()>,
+    member_searches: Allowances<()>,
     /// Part files that no download names, and their bytes.
     pub(super) orphans: (u64, u64),
 }
@@ -75,6 +82,8 @@ pub(super) struct DownloadMachine {
 impl Default for DownloadMachine {
     fn default() -> Self {
         let stuck = Tariff { per_minute: SEEKS_STUCK_PER_MINUTE, burst: SEEKS_STUCK_BURST };
+        let of_members = Tariff { per_minute: MEMBER_SEEKS_PER_MINUTE, burst: MEMBER_SEEKS_BURST };
+        let of_unsourced = Tariff { per_minute: MEMBER_SEARCHES_PER_MINUTE, burst: MEMBER_SEARCHES_BURST };
         let (downloads, directories, first_contacts, remembering, orders) = Default::default();
         Self {
             downloads,
@@ -83,6 +92,8 @@ impl Default for DownloadMachine {
             remembering,
             orders,
             stuck_seeks: Allowances::new(stuck, 1),
+            member_seeks: Allowances::new(of_members, 1),
+            member_searches: Allowances::new(of_unsourced, 1),
             orphans: (0, 0),
         }
     }

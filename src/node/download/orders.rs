@@ -13,7 +13,7 @@ use crate::control::{
     parse_ids_with_all,
 };
 use crate::fault::DiskFault;
-use crate::id::{ClientId, TransferId};
+use crate::id::{ClientId, ContentHash, TransferId};
 use crate::link::ContentLink;
 use crate::node::contract::Action;
 use crate::node::cx::{Cx, Topic};
@@ -90,16 +90,14 @@ impl DownloadMachine {
         let has_ids = what.iter().any(|selector| matches!(selector, Selector::Hits(_)));
         // Once for all selectors, since there may be a million.
         let known: KnownIds = search.hits().ids().take_while(|_| has_ids).collect();
-        let has_new = what.iter().any(|selector| matches!(selector, Selector::NewLink { .. }));
+        let has_new =
+            what.iter().any(|selector| matches!(selector, Selector::NewLink { .. } | Selector::NewManifest { .. }));
         let contents = if has_new { self.known_contents(net.cx) } else { BTreeMap::new() };
         for selector in what {
-            if let Selector::NewLink { link, since } = selector
-                && ContentLink::parse(link.as_bytes())
-                    .is_ok_and(|link| contents.get(&link.b3).is_some_and(|begun| begun >= since))
-            {
+            if is_begun(&contents, selector) {
                 continue;
             }
-            wanted.extend(self.read_selector(net, search, &known, selector)?);
+            wanted.extend(self.read_selector(net, search, (client, &known), selector)?);
             self.check_room_for(search, &wanted, &mut counted)?;
         }
         if wanted.is_empty() && !has_new {
@@ -339,6 +337,16 @@ impl DownloadMachine {
         let (downloads, next) = page(rows, download_bytes);
         DownloadsReply { downloads, next, ids: ids.iter().map(|id| id.0).collect() }
     }
+}
+
+/// Whether a content that is only wanted if it is new was asked for before.
+fn is_begun(contents: &BTreeMap<ContentHash, u64>, selector: &Selector) -> bool {
+    let (b3, since) = match selector {
+        Selector::NewLink { link, since } => (ContentLink::parse(link.as_bytes()).ok().map(|link| link.b3), since),
+        Selector::NewManifest { b3, since, .. } => (ContentHash::from_hex(b3.as_bytes()), since),
+        _ => return false,
+    };
+    b3.and_then(|b3| contents.get(&b3)).is_some_and(|begun| begun >= since)
 }
 
 /// What a row takes as a line of JSON, at most.

@@ -245,7 +245,7 @@ impl DownloadMachine {
 
     /// A new download cannot be remembered: whoever waits for it is told that it is not accepted, and so are the other
     /// new ones of the same calls.
-    fn refuse_unrecorded(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+    pub(super) fn refuse_unrecorded(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
         let (mut refused, mut calls) = (BTreeSet::from([id]), Vec::new());
         while let Some(number) = self.needing_any(&refused) {
             let Some(answer) = self.take_answer(cx, number) else { break };

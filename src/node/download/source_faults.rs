@@ -328,6 +328,9 @@ impl DownloadMachine {
         if let Some(why) = self.downloads.get(id).and_then(Download::not_there) {
             return self.fail_download(cx, id, why);
         }
+        if self.forget_refusing_sources(cx, id) {
+            return;
+        }
         let hope = self.seek_while_stuck(cx, id).or_else(|| self.seek_before_the_end(cx, id));
         let hope = hope.or_else(|| self.seek_despite_liars(cx, id));
         let Some(download) = self.downloads.get_mut(id) else { return };

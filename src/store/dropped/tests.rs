@@ -59,6 +59,46 @@ fn lines_are_links_comments_or_blank() {
 }
 
 #[test]
+fn a_saved_manifest_is_taken_under_either_ending() {
+    let directory = TempDir::new().unwrap();
+    let text = "pyrate-manifest 1\nd empty\nend 1\n";
+    let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    for name in ["a.manifest", "b.c.pyrate", "d.manifest.pyrate"] {
+        put(name, text);
+    }
+    put("cut.manifest", "pyrate-manifest 1\nd empty\n");
+    put("later.manifest", "pyrate-manifest 2\nend 0\n");
+    put("out.manifest", "pyrate-manifest 1\nd ../x\nend 1\n");
+    put("text.manifest", &link(""));
+    put("\u{7}.manifest", text);
+    put("larger.pyrate", &"#".repeat(LINKS_BYTES_MAX + 1));
+    let seen = look(directory.path(), &[], Seen::new()).seen;
+    let mut files = look(directory.path(), &[], seen).files;
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    let taken = files.into_iter().map(|file| match file.content {
+        Ok(DropContent::Manifest { name, manifest }) => {
+            assert_eq!(manifest.text, text.as_bytes());
+            format!("manifest of {}", String::from_utf8(name).unwrap())
+        }
+        Ok(DropContent::Links(links)) => format!("{} link", links.len()),
+        Err(fault) => fault.to_string(),
+    });
+    let taken: Vec<String> = taken.collect();
+    let says = [
+        "directory would have a name that no file can have",
+        "manifest of a",
+        "manifest of b.c",
+        "not a manifest that can be taken: the manifest ends before",
+        "manifest of d",
+        "larger than 1048576 bytes",
+        "has version 2",
+        "line 2: the path is not plain and relative",
+        "1 link",
+    ];
+    assert!(taken.len() == says.len() && taken.iter().zip(says).all(|(is, says)| is.contains(says)), "{taken:#?}");
+}
+
+#[test]
 fn what_is_no_regular_file_is_left_alone_and_one_that_is_too_large_is_set_aside() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name);
@@ -72,14 +112,14 @@ fn what_is_no_regular_file_is_left_alone_and_one_that_is_too_large_is_set_aside(
     let looked = look(directory.path(), &all, Seen::new());
     assert_eq!((names(&looked), looked.seen.len()), (vec!["endless.pyrate"], 0));
     let file = &looked.files[0];
-    assert_eq!(file.links, Err(DropFault::TooLarge));
+    assert_eq!(file.content, Err(DropFault::TooLarge(FILE_BYTES_MAX)));
     rename(directory.path(), &file.name, file.identity, Verdict::Failed).unwrap();
     assert!(path("endless.pyrate.failed").is_file());
     if !nix::unistd::Uid::effective().is_root() {
         fs::write(path("secret.pyrate"), link("")).unwrap();
         fs::set_permissions(path("secret.pyrate"), fs::Permissions::from_mode(0o0)).unwrap();
         let secret = look(directory.path(), &["secret.pyrate"], Seen::new());
-        assert_eq!(secret.files[0].links, Err(DropFault::Unreadable(io::ErrorKind::PermissionDenied)));
+        assert_eq!(secret.files[0].content, Err(DropFault::Unreadable(io::ErrorKind::PermissionDenied)));
     }
 }
 

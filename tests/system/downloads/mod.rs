@@ -8,6 +8,7 @@ mod directory_hits;
 mod disk;
 mod filesystems;
 mod finish;
+mod given_manifests;
 mod large;
 mod links;
 mod moves;

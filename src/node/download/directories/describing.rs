@@ -28,7 +28,7 @@ impl DownloadMachine {
     /// Asks the peer of a directory what is beneath it.
     fn ask_what_is_beneath(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
-        let peer = directory.peer;
+        let Some(peer) = directory.peer else { return self.read_kept_manifest(net, id) };
         match net.network.peers().speech(peer) {
             Speech::P1 => self.ask_for_manifest_info(net, id),
             Speech::Unheard if self.first_contacts.may_ask(net.cx.now, peer) => self.ask_what_peer_speaks(net, id),
@@ -42,8 +42,8 @@ impl DownloadMachine {
     }
 
     fn ask_what_peer_speaks(&mut self, net: &mut Net, id: TransferId) {
-        let Some(directory) = self.directories.get(id) else { return };
-        match self.ask_peer_what_it_speaks(net, directory.peer, Purpose::Directory(id)) {
+        let Some(peer) = self.directories.get(id).and_then(|row| row.peer) else { return };
+        match self.ask_peer_what_it_speaks(net, peer, Purpose::Directory(id)) {
             Some(exchange) => self.set_stage(net.cx, id, Stage::Describing { exchange, asked: Asked::Contact }),
             None => self.wait_for_list(net, id, Problem::NoWorker),
         }
@@ -55,7 +55,8 @@ impl DownloadMachine {
         if directory.wanted.is_none() {
             return self.ask_for_list(net, id);
         }
-        let why = Problem::NoManifest { peer: directory.peer, name: directory.name.clone(), fault };
+        let Some(peer) = directory.peer else { return };
+        let why = Problem::NoManifest { peer, name: directory.name.clone(), fault };
         let is_lasting = fault.is_none_or(DialFault::is_lack_of_manifest);
         self.turn_to_next_peer(net, id, why, is_lasting);
     }
@@ -83,9 +84,9 @@ impl DownloadMachine {
     }
 
     fn ask_for_manifest(&mut self, net: &mut Net, id: TransferId, what: (Message, Expect), asked: Asked) {
-        let Some(directory) = self.directories.get(id) else { return };
+        let Some(peer) = self.directories.get(id).and_then(|row| row.peer) else { return };
         let (message, expect) = what;
-        match net.cx.dial_peer(directory.peer, vec![message], expect, Purpose::Directory(id)) {
+        match net.cx.dial_peer(peer, vec![message], expect, Purpose::Directory(id)) {
             Ok(exchange) => self.set_stage(net.cx, id, Stage::Describing { exchange, asked }),
             Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
         }
@@ -100,7 +101,8 @@ impl DownloadMachine {
         outcome: DialOutcome,
     ) {
         let Some(directory) = self.directories.get(id) else { return };
-        let (peer, name, wanted) = (directory.peer, directory.name.clone(), directory.wanted);
+        let Some(peer) = directory.peer else { return };
+        let (name, wanted) = (directory.name.clone(), directory.wanted);
         let Stage::Describing { exchange: ours, asked } = directory.stage() else {
             return self.on_directory_listed(net, id, exchange, outcome);
         };
@@ -153,7 +155,7 @@ impl DownloadMachine {
         }
     }
 
-    fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {
+    pub(super) fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         let Manifest { entries, files, bytes, b3 } = manifest;
         log::info!(id = id.0, name:% = directory.name, files, bytes, manifest:% = b3; "directory described");

@@ -7,7 +7,7 @@ use crate::id::TransferId;
 use crate::node::contract::Action;
 use crate::node::cx::{Cx, NodeTimer, Topic};
 use crate::node::download::DownloadMachine;
-use crate::node::download::state::NamedPlace;
+use crate::node::download::state::{Life, NamedPlace};
 use crate::node::limits::{DIRECTORY_RETRY_MAX, DIRECTORY_RETRY_MIN, PROGRESS_INTERVAL};
 use crate::node::network::Net;
 use std::time::Duration;
@@ -24,6 +24,14 @@ impl DownloadMachine {
         }
     }
 
+    /// If this is a member of a directory, it does something else than before.
+    pub(in crate::node::download) fn note_member_life(&mut self, member: TransferId, old: &Life) {
+        let Some(row) = self.downloads.get(member) else { return };
+        let Some(directory) = row.directory else { return };
+        self.directories.on_member_life(directory, old, row.life());
+        self.credit_trees(member);
+    }
+
     fn drive_directory(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
         match directory.stage() {
@@ -36,6 +44,7 @@ impl DownloadMachine {
             Stage::Fetching | Stage::Waiting { .. } | Stage::Paused => self.judge(net.cx, id),
             Stage::Cancelled(_) if directory.members.is_empty() => {
                 net.cx.out.act(Action::ForgetDownload { download: id });
+                self.drop_kept_manifest(net.cx, id);
             }
             _ => {}
         }
@@ -120,6 +129,7 @@ impl DownloadMachine {
             self.remember_directory(cx, id);
             // Before those of its members: while it has one, these count.
             cx.out.act(Action::ForgetDownload { download: id });
+            self.drop_kept_manifest(cx, id);
             self.directories.at_work.insert(id);
         } else if has_news {
             self.remember_directory(cx, id);

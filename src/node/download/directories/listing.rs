@@ -18,10 +18,11 @@ impl DownloadMachine {
     /// Asks the peer of a directory for its list.
     pub(super) fn ask_for_list(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get(id) else { return };
+        let Some(peer) = directory.peer else { return };
         let plan = Plan::new(directory.name.clone(), directory.root.clone(), directory.members.keys());
         // Base programs ignore what follows `5:`.
         let messages = vec![Message::ListFiles { p1: true }];
-        match net.cx.dial_peer(directory.peer, messages, Expect::FileList, Purpose::Directory(id)) {
+        match net.cx.dial_peer(peer, messages, Expect::FileList, Purpose::Directory(id)) {
             Ok(exchange) => self.set_stage(net.cx, id, Stage::Listing { exchange, plan }),
             Err(_) => self.wait_for_list(net, id, Problem::NoWorker),
         }
@@ -36,7 +37,7 @@ impl DownloadMachine {
     ) {
         let room = self.downloads.room();
         let Some(directory) = self.directories.get_mut(id) else { return };
-        let peer = directory.peer;
+        let Some(peer) = directory.peer else { return };
         let Some(plan) = directory.plan_mut(exchange) else { return };
         let evidence = match files.iter().any(|file| file.attributes.is_some()) {
             true => Evidence::Attributes,
@@ -64,7 +65,7 @@ impl DownloadMachine {
         outcome: DialOutcome,
     ) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        let peer = directory.peer;
+        let Some(peer) = directory.peer else { return };
         if directory.plan_mut(exchange).is_none() {
             return;
         }

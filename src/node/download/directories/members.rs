@@ -27,6 +27,7 @@ impl DownloadMachine {
         let goes_on = match directory.stage() {
             Stage::Planning { .. } => self.plan_manifest(net, id),
             Stage::Adding(_) => self.add_members(net, id),
+            Stage::Fetching => self.offer_trees(net, id),
             Stage::Done(_) => self.release_members(net.cx, id),
             _ => false,
         };
@@ -72,9 +73,10 @@ impl DownloadMachine {
             // A link names the contents, whatever becomes of the files of the peer.
             Some(b3) if is_fixed => Want::Content(b3),
             // The peer is asked for names: what it says of their contents holds until it says otherwise.
-            Some(b3) => Want::NamedContent { b3, from: peer },
+            Some(b3) => peer.map_or(Want::Content(b3), |from| Want::NamedContent { b3, from }),
         };
-        let sources = vec![Source::new(peer, Rc::new(file.name.clone()), file.size)];
+        let source = |peer| Source::new(peer, Rc::new(file.name.clone()), file.size);
+        let sources = peer.into_iter().map(source).collect();
         let mut download = Download::new(file.name.clone(), spec, want, file.size, sources);
         download.directory = Some(id);
         directory.tally.add(&Tally::of(download.life()));
@@ -91,6 +93,10 @@ impl DownloadMachine {
     pub(super) fn on_members_added(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_listed = true;
+        if !directory.trees.is_empty() {
+            self.directories.at_work.insert(id);
+        }
+        let Some(directory) = self.directories.get(id) else { return };
         let members: Vec<TransferId> = directory.members.values().copied().collect();
         self.remember_directory(cx, id);
         self.set_stage(cx, id, Stage::Fetching);
@@ -181,6 +187,7 @@ impl DownloadMachine {
             // Its revision tells when the removal of the record is on the disk.
             self.remember_directory(cx, id);
             cx.out.act(Action::ForgetDownload { download: id });
+            self.drop_kept_manifest(cx, id);
         }
     }
 
@@ -204,6 +211,7 @@ impl DownloadMachine {
         // The others are forgotten already.
         if matches!(directory.stage(), Stage::Failed { .. }) {
             cx.out.act(Action::ForgetDownload { download: id });
+            self.drop_kept_manifest(cx, id);
         }
         for member in members {
             self.release_member(cx, id, member);

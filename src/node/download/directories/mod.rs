@@ -2,7 +2,8 @@
 //!
 //! | stage | what happens | then |
 //! |---|---|---|
-//! | queued | its record is written, and the place that the user has named is probed | describing, listing |
+//! | queued | its record is written, and the place that the user has named is probed | describing, listing, reading |
+//! | reading | the manifest that the user has given is read from the state directory (`keeping`) | planning, failed |
 //! | describing | the peer is asked for the manifest, if it speaks `p1` (`describing`) | planning, listing, waiting |
 //! | planning | the manifest becomes a plan (`plan`), a slice at a time | adding, waiting, failed |
 //! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, waiting, failed |
@@ -13,6 +14,9 @@
 //! | paused | by the user; so are its members | fetching, queued |
 //! | done, failed, cancelled | over | queued, if the user retries one that has failed |
 //!
+//! A directory whose manifest the user has given has no peer: its members have no source at first, and are searched for in turn
+//! (`searching`, `trees`).
+//!
 //! A member is a row of the table of downloads (`Download::directory`), which its user never sees as a row of its own. Whatever
 //! becomes of it, `set_life` reports to its directory, which counts its members by what they do (`tally`).
 //!
@@ -22,7 +26,9 @@
 //! brings its members into line with it.
 
 mod describing;
+mod given;
 mod judging;
+mod keeping;
 mod listing;
 mod making;
 mod members;
@@ -30,8 +36,10 @@ mod orders;
 mod plan;
 mod remembering;
 mod rows;
+mod searching;
 mod state;
 mod table;
 mod tally;
+mod trees;
 
 pub(super) use table::Directories;

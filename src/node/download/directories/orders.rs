@@ -1,14 +1,14 @@
 //! What users order of directories: each order is for all of it.
 
-use super::state::{Directory, Stage, Summary};
+use super::state::{Described, Directory, Stage, Summary};
 use super::tally::Doing;
 use crate::control::{EventKind, PeerSource, Problem, RawText};
-use crate::id::TransferId;
+use crate::id::{ClientId, ContentHash, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{Action, DiskOutcome};
 use crate::node::cx::{Cx, Step};
 use crate::node::download::DownloadMachine;
-use crate::node::download::begin::DirectoryRequest;
+use crate::node::download::directory_request::DirectoryRequest;
 use crate::node::download::orders::Command;
 use crate::node::download::state::NamedPlace;
 use crate::node::network::Net;
@@ -26,7 +26,20 @@ impl DownloadMachine {
         let no_name = || Problem::NoFileName { name: name.clone() };
         let name = FileName::of_directory(name.as_bytes()).ok_or_else(no_name)?;
         net.network.learn_peer(net.cx, peer, PeerSource::User);
-        Ok(DirectoryRequest { name, peer, others: Vec::new(), manifest: None })
+        Ok(DirectoryRequest { name, peer: Some(peer), others: Vec::new(), manifest: None, text: None })
+    }
+
+    /// What a manifest stands for that the client has given.
+    pub(in crate::node::download) fn read_given_manifest(
+        &mut self,
+        client: ClientId,
+        (b3, name): (&str, &RawText),
+    ) -> Result<DirectoryRequest, Problem> {
+        let no_name = || Problem::NoFileName { name: name.clone() };
+        let name = FileName::of_directory(name.as_bytes()).ok_or_else(no_name)?;
+        let b3 = ContentHash::from_hex(b3.as_bytes()).ok_or(Problem::NotAHash)?;
+        let text = self.directories.given.finish(client, b3)?;
+        Ok(DirectoryRequest { name, peer: None, others: Vec::new(), manifest: Some(b3), text: Some(text) })
     }
 
     /// Begins the download of a directory, or finds the one that is there.
@@ -36,7 +49,7 @@ impl DownloadMachine {
         request: DirectoryRequest,
         output: Option<&Path>,
     ) -> Result<TransferId, Problem> {
-        let DirectoryRequest { name, peer, others, manifest } = request;
+        let DirectoryRequest { name, peer, others, manifest, text } = request;
         let base = output.map_or_else(|| net.cx.config.download_directory.clone(), Path::to_path_buf);
         if let Some(id) = self.directories.same((&name, peer, manifest), &base) {
             return Ok(id);
@@ -45,11 +58,16 @@ impl DownloadMachine {
         let id = self.downloads.next_id().ok_or(Problem::NoIdLeft)?;
         let mut directory = Directory::new(name, peer, base);
         (directory.others, directory.wanted) = (others, manifest);
+        let described = text.as_ref().map(|text| Described { b3: text.b3, files: text.files, bytes: text.bytes });
+        directory.described = described;
         // Its first notice follows the answer.
         directory.notified = Some((net.cx.now, directory.state()));
         self.directories.insert(id, directory);
         self.log_event(net.cx, id, EventKind::Begun);
-        self.remember_directory(net.cx, id);
+        match text {
+            Some(text) => self.keep_manifest(net.cx, id, text),
+            None => self.remember_directory(net.cx, id),
+        }
         if output.is_some() {
             self.probe_directory(net.cx, id);
         }
@@ -143,6 +161,7 @@ impl DownloadMachine {
 
     /// A new directory cannot be remembered, and nobody was told yet that it is accepted.
     pub(in crate::node::download) fn withdraw_directory(&mut self, cx: &mut Cx, id: TransferId) {
+        self.drop_kept_manifest(cx, id);
         self.directories.remove(id);
         cx.out.then(Step::DownloadOver { id });
         cx.withdraw_events(id);

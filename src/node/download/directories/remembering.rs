@@ -27,11 +27,13 @@ impl DownloadMachine {
             size: directory.described.map(|described| described.bytes),
             b3: directory.wanted.or(directory.described.map(|described| described.b3)),
             // One that is from nobody is that of a link.
-            learnt_from: directory.described.filter(|_| directory.wanted.is_none()).map(|_| directory.peer),
+            learnt_from: directory.described.filter(|_| directory.wanted.is_none()).and(directory.peer),
             state,
             error,
             bytes_done: 0,
-            sources: [directory.peer]
+            // Without any it is that of a manifest that the user has given.
+            sources: directory
+                .peer
                 .iter()
                 .chain(&directory.others)
                 .map(|peer| source(*peer, &directory.name))
@@ -122,7 +124,10 @@ fn source(addr: SocketAddr, name: &FileName) -> SourceRecord {
 impl Directory {
     fn recalled(record: &DownloadRecord) -> Option<Self> {
         let PartSpec { target: Target::Within { directory: base, .. }, .. } = &record.spec else { return None };
-        let peer = canonical(record.sources.first()?.addr);
+        let peer = record.sources.first().map(|source| canonical(source.addr));
+        if peer.is_none() && record.b3.is_none() {
+            return None;
+        }
         let mut directory = Self::new(record.name.clone(), peer, base.clone());
         directory.others = record.sources.iter().skip(1).map(|source| canonical(source.addr)).collect();
         directory.wanted = record.b3.filter(|_| record.learnt_from.is_none());

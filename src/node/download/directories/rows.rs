@@ -52,7 +52,10 @@ impl Sum {
                 member.sources.iter().take(HIT_SOURCES_MAX).for_each(|source| self.add_share(source.row(now)));
             }
             Life::Waiting { until, why, .. } => {
-                self.retry_at = Some(self.retry_at.map_or(*until, |at| at.min(*until)));
+                // One that is searched for in its turn does not wait until then.
+                if !member.is_unsourced() {
+                    self.retry_at = Some(self.retry_at.map_or(*until, |at| at.min(*until)));
+                }
                 self.waits.get_or_insert_with(|| why.clone());
             }
             Life::Blocked { why, .. } => drop(self.stopped.get_or_insert_with(|| why.clone())),
@@ -246,7 +249,7 @@ impl DownloadMachine {
     ) -> Option<(FileName, ContentHash, Vec<SocketAddr>)> {
         let directory = self.directories.get(id)?;
         let b3 = directory.wanted.or(directory.described.map(|described| described.b3))?;
-        let peers = std::iter::once(directory.peer).chain(directory.others.iter().copied());
+        let peers = directory.peer.into_iter().chain(directory.others.iter().copied());
         Some((directory.name.clone(), b3, peers.take(LINK_PEERS_MAX).collect()))
     }
 

@@ -2,6 +2,7 @@
 
 use super::plan::{LeftOut, Plan, Planned};
 use super::tally::{Doing, Tally};
+use super::trees::Tree;
 use crate::content::ManifestEntry;
 use crate::control::{CallError, DownloadState, Problem};
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -18,11 +19,12 @@ use std::path::PathBuf;
 pub(in crate::node::download) struct Directory {
     /// In the share of the peer; ends in `/`.
     pub(super) name: FileName,
-    pub(super) peer: SocketAddr,
+    /// `None` where the user has given the manifest.
+    pub(super) peer: Option<SocketAddr>,
     /// Further peers that a link names.
     pub(super) others: Vec<SocketAddr>,
     pub(super) attempt: Attempt,
-    /// The hash that its manifest must have: that of a link.
+    /// The hash that its manifest must have: that of a link, or of the manifest that the user has given.
     pub(super) wanted: Option<ContentHash>,
     /// All of it is saved in this directory, under this name.
     pub(super) base: PathBuf,
@@ -32,6 +34,10 @@ pub(in crate::node::download) struct Directory {
     /// Its files, by their names in the share of the peer.
     pub(super) members: BTreeMap<FileName, TransferId>,
     pub(super) tally: Tally,
+    /// Where peers have files of it.
+    pub(super) trees: Vec<Tree>,
+    /// The member that was searched for last.
+    pub(super) searched: Option<FileName>,
     /// Of the last list.
     pub(super) left_out: LeftOut,
     /// `None` as long as the peer has sent no manifest, or if files of it have changed since they became members.
@@ -58,6 +64,8 @@ pub(super) enum Stage {
         exchange: ExchangeId,
         plan: Plan,
     },
+    /// The manifest that the user has given is read.
+    Reading,
     /// The peer is asked for the manifest.
     Describing {
         exchange: ExchangeId,
@@ -132,7 +140,7 @@ impl Stage {
 }
 
 impl Directory {
-    pub(super) fn new(name: FileName, peer: SocketAddr, base: PathBuf) -> Self {
+    pub(super) fn new(name: FileName, peer: Option<SocketAddr>, base: PathBuf) -> Self {
         let root = root_of(&name);
         Self {
             name,
@@ -146,6 +154,8 @@ impl Directory {
             stage: Stage::Queued,
             members: BTreeMap::new(),
             tally: Tally::default(),
+            trees: Vec::new(),
+            searched: None,
             left_out: LeftOut::default(),
             described: None,
             to_make: Vec::new(),
@@ -178,9 +188,13 @@ impl Directory {
         }
         self.attempt.peers_left -= 1;
         let next = self.others.remove(0);
-        let last = std::mem::replace(&mut self.peer, next);
-        self.others.push(last);
+        self.others.extend(self.peer.replace(next));
         true
+    }
+
+    /// The hash of the manifest that is kept for it.
+    pub(super) fn kept_manifest(&self) -> Option<ContentHash> {
+        self.wanted.filter(|_| self.peer.is_none())
     }
 
     pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<&mut Plan> {
@@ -222,7 +236,7 @@ impl Directory {
             Stage::Paused => DownloadState::Paused,
             _ if has(Doing::Active) => DownloadState::Active,
             Stage::Queued => DownloadState::Queued,
-            Stage::Describing { .. } | Stage::Planning { .. } => DownloadState::Active,
+            Stage::Reading | Stage::Describing { .. } | Stage::Planning { .. } => DownloadState::Active,
             Stage::Listing { .. } | Stage::Adding(_) | Stage::Making => DownloadState::Active,
             _ if has(Doing::Queued) => DownloadState::Queued,
             Stage::Waiting { .. } => DownloadState::Retrying,

@@ -1,5 +1,7 @@
 //! The table of directories.
 
+use super::given::GivenManifests;
+use super::searching::MemberSearches;
 use super::state::{Directory, Stage};
 use super::tally::Tally;
 use crate::control::DownloadState;
@@ -10,6 +12,7 @@ use crate::node::download::table::Downloads;
 use crate::node::limits::DIRECTORIES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::path::Path;
 
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub(in crate::node::download) struct Directories {
     dirty: BTreeSet<TransferId>,
     /// Those whose members are being made or released, in slices.
     pub(super) at_work: BTreeSet<TransferId>,
+    pub(super) searches: MemberSearches,
+    pub(super) given: GivenManifests,
 }
 
 impl Directories {
@@ -36,6 +41,12 @@ impl Directories {
 
     pub(in crate::node::download) fn iter(&self) -> impl Iterator<Item = (TransferId, &Directory)> {
         self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    /// All, those after an id first.
+    pub(super) fn iter_from(&self, after: TransferId) -> impl Iterator<Item = (TransferId, &Directory)> {
+        let behind = self.rows.range((Bound::Excluded(after), Bound::Unbounded));
+        behind.chain(self.rows.range(..=after)).map(|(id, row)| (*id, row))
     }
 
     /// The manifests that links want, but for directories that were cancelled.
@@ -83,7 +94,11 @@ impl Directories {
     /// The unfinished one that is the same.
     ///
     /// `wanted`: its name, its peer, and the hash of the manifest by a link, which is the same whoever has it.
-    pub(super) fn same(&self, wanted: (&FileName, SocketAddr, Option<ContentHash>), base: &Path) -> Option<TransferId> {
+    pub(super) fn same(
+        &self,
+        wanted: (&FileName, Option<SocketAddr>, Option<ContentHash>),
+        base: &Path,
+    ) -> Option<TransferId> {
         let (name, peer, manifest) = wanted;
         let is_same = |row: &Directory| {
             let is_of_peer = row.peer == peer || manifest.is_some();
@@ -109,7 +124,7 @@ impl Directories {
     }
 
     /// A member does something else than before.
-    pub(in crate::node::download) fn on_member_life(&mut self, id: TransferId, old: &Life, new: &Life) {
+    pub(super) fn on_member_life(&mut self, id: TransferId, old: &Life, new: &Life) {
         let Some(directory) = self.rows.get_mut(&id) else { return };
         directory.tally.remove(&Tally::of(old));
         directory.tally.add(&Tally::of(new));

@@ -15,6 +15,7 @@ mod directory_links;
 mod disks;
 mod events;
 mod forgetting;
+mod given_manifests;
 mod links;
 mod moving;
 mod names;

@@ -1,0 +1,130 @@
+//! Searches for files of directories without a peer: one file after the other, of each directory in turn, so many a minute however
+//! many files there are. What is found for one is offered to others (`trees`).
+
+use super::state::Directory;
+use crate::control::Problem;
+use crate::id::TransferId;
+use crate::name::FileName;
+use crate::node::cx::{Cx, NodeTimer};
+use crate::node::download::DownloadMachine;
+use crate::node::download::state::Download;
+use crate::node::limits::{MEMBER_SEARCH_SPACING, MEMBER_WAIT_MAX, MEMBER_WAIT_SPREAD, SEEK_NEWCOMERS_MIN};
+use crate::time::Instant;
+use crate::timer::TimerId;
+use std::ops::Bound;
+use std::time::Duration;
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct MemberSearches {
+    timer: Option<(Instant, TimerId)>,
+    /// No search is before this.
+    not_before: Option<Instant>,
+    /// The directory of which a file was searched for last.
+    last: Option<TransferId>,
+    /// When a list named peers for the first time.
+    newcomers_at: Option<Instant>,
+}
+
+/// What a round over the files has come to.
+enum Next {
+    Due(TransferId, TransferId),
+    /// None is due before this; `None` if none waits for a search.
+    At(Option<Instant>),
+}
+
+impl DownloadMachine {
+    /// Whether a download is a file of a directory without a peer.
+    pub(in crate::node::download) fn is_searched_in_turn(&self, member: TransferId) -> bool {
+        let directory = self.downloads.get(member).and_then(|row| row.directory);
+        directory.and_then(|id| self.directories.get(id)).is_some_and(|row| row.peer.is_none())
+    }
+
+    /// Has a member without a source wait until it is searched for.
+    pub(in crate::node::download) fn await_member_search(&mut self, cx: &mut Cx, member: TransferId, why: Problem) {
+        // A turn ends the wait; many of them are not to end at once.
+        let wait = MEMBER_WAIT_MAX + Duration::from_millis(cx.rng.number() % MEMBER_WAIT_SPREAD.as_millis() as u64);
+        self.set_waiting(cx, member, cx.now + wait, why);
+        self.plan_member_search(cx, cx.now);
+    }
+
+    /// Peers came that may have what nobody had.
+    pub(in crate::node::download) fn search_members_among_newcomers(&mut self, cx: &mut Cx) {
+        self.directories.searches.newcomers_at = Some(cx.now);
+        self.plan_member_search(cx, cx.now);
+    }
+
+    /// Has files searched for at this time, if none are earlier.
+    fn plan_member_search(&mut self, cx: &mut Cx, at: Instant) {
+        let searches = &mut self.directories.searches;
+        let at = searches.not_before.map_or(at, |earliest| at.max(earliest));
+        if searches.timer.is_some_and(|(planned, _)| planned <= at) {
+            return;
+        }
+        let planned = searches.timer.replace((at, cx.wheel.insert(at, NodeTimer::MemberSearch)));
+        cx.cancel_timer(planned.map(|(_, timer)| timer));
+    }
+
+    pub(in crate::node) fn on_member_search_timer(&mut self, cx: &mut Cx) {
+        self.directories.searches.timer = None;
+        loop {
+            match self.next_member_search(cx.now) {
+                Next::Due(id, member) => {
+                    if !self.seek(cx, member) {
+                        break;
+                    }
+                    self.directories.searches.last = Some(id);
+                    let name = self.downloads.get(member).map(|row| row.name.clone());
+                    if let Some(directory) = self.directories.get_mut(id) {
+                        directory.searched = name;
+                    }
+                }
+                Next::At(next) => {
+                    return next.map_or((), |at| self.plan_member_search(cx, at.max(cx.now + MEMBER_SEARCH_SPACING)));
+                }
+            }
+        }
+        let at = cx.now + MEMBER_SEARCH_SPACING;
+        self.directories.searches.not_before = Some(at);
+        self.plan_member_search(cx, at);
+    }
+
+    fn next_member_search(&self, now: Instant) -> Next {
+        let (mut first, last) = (None::<Instant>, self.directories.searches.last);
+        for (id, directory) in
+            self.directories.iter_from(last.unwrap_or(TransferId(0))).filter(|(_, row)| may_search(row))
+        {
+            let from = directory.searched.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let to = directory.searched.as_ref().map_or(Bound::Unbounded, Bound::Included);
+            let behind = directory.members.range::<FileName, _>((from, Bound::Unbounded));
+            let before =
+                directory.members.range::<FileName, _>((Bound::Unbounded, to)).filter(|_| directory.searched.is_some());
+            for (_, &member) in behind.chain(before) {
+                let Some(at) = self.downloads.get(member).and_then(|row| self.search_due(row, now)) else { continue };
+                if at <= now {
+                    return Next::Due(id, member);
+                }
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        Next::At(first)
+    }
+
+    /// When a member is to be searched for; `None` if it has a source, or does not wait.
+    fn search_due(&self, row: &Download, now: Instant) -> Option<Instant> {
+        if !row.is_unsourced() || !row.life().is_waiting() {
+            return None;
+        }
+        let planned = row.seek.next.unwrap_or(now);
+        let has_not_asked_newcomers = |at: &Instant| row.seek.sought_at.is_none_or(|sought| sought < *at);
+        let newcomers = self.directories.searches.newcomers_at.filter(has_not_asked_newcomers);
+        let among_newcomers =
+            newcomers.map(|at| row.seek.sought_at.map_or(at, |sought| at.max(sought + SEEK_NEWCOMERS_MIN)));
+        Some(among_newcomers.map_or(planned, |at| at.min(planned)))
+    }
+}
+
+/// Whether files of a directory may be searched for.
+fn may_search(directory: &Directory) -> bool {
+    directory.peer.is_none() && !directory.is_over()
+}

@@ -1,0 +1,144 @@
+//! Where peers have files of a directory without a peer: who has one of them under a path that ends as it does here probably has the
+//! others beside it, and is offered to them, so that not each has to be searched for.
+//!
+//! A few are offered at first. Each that comes from there lets more be offered, so that a guess that is wrong costs few requests.
+
+use crate::control::Problem;
+use crate::id::TransferId;
+use crate::name::FileName;
+use crate::node::cx::Cx;
+use crate::node::download::DownloadMachine;
+use crate::node::download::source::{Origin, Source, Standing};
+use crate::node::download::state::{Download, Life};
+use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, TREE_OFFERS_FIRST, TREE_OFFERS_MORE, TREES_MAX};
+use crate::node::network::Net;
+use std::net::SocketAddr;
+use std::ops::Bound;
+use std::rc::Rc;
+
+/// Where a peer may have the files of a directory.
+#[derive(Debug)]
+pub(super) struct Tree {
+    peer: SocketAddr,
+    /// In place of the name of the directory; empty, or ends in `/`.
+    prefix: Vec<u8>,
+    /// Members to which the peer may still be offered.
+    offers: u32,
+    /// The member that was looked at last.
+    after: Option<FileName>,
+    is_through: bool,
+}
+
+impl Tree {
+    fn may_offer(&self) -> bool {
+        self.offers > 0 && !self.is_through
+    }
+
+    /// The name there of a member. `of`: the name of the directory.
+    fn name_of(&self, member: &FileName, of: &FileName) -> Option<FileName> {
+        let path = member.as_bytes().strip_prefix(of.as_bytes())?;
+        FileName::from_bytes(&[&self.prefix, path].concat())
+    }
+}
+
+/// What stands before the path of a member in a name that a peer has for it.
+fn prefix_of(found: &FileName, member: &FileName, directory: &FileName) -> Option<Vec<u8>> {
+    let path = member.as_bytes().strip_prefix(directory.as_bytes())?;
+    let prefix = found.as_bytes().strip_suffix(path)?;
+    (prefix.is_empty() || prefix.ends_with(b"/")).then(|| prefix.to_vec())
+}
+
+impl DownloadMachine {
+    /// A search has found a member of a directory under this name.
+    pub(in crate::node::download) fn note_tree(&mut self, member: TransferId, peer: SocketAddr, found: &FileName) {
+        let Some(row) = self.downloads.get(member) else { return };
+        let Some(id) = row.directory else { return };
+        let Some(directory) = self.directories.get_mut(id).filter(|row| row.peer.is_none()) else { return };
+        let Some(prefix) = prefix_of(found, &row.name, &directory.name) else { return };
+        if let Some(tree) = directory.trees.iter_mut().find(|tree| tree.peer == peer && tree.prefix == prefix) {
+            tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE);
+        } else if directory.trees.len() < TREES_MAX {
+            directory.trees.push(Tree { peer, prefix, offers: TREE_OFFERS_FIRST, after: None, is_through: false });
+        }
+        self.directories.at_work.insert(id);
+    }
+
+    /// A member of a directory is done: who has sent of it may have more.
+    pub(super) fn credit_trees(&mut self, member: TransferId) {
+        let Some(row) = self.downloads.get(member).filter(|row| matches!(row.life(), Life::Done { .. })) else {
+            return;
+        };
+        let Some(id) = row.directory else { return };
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        let has_sent = |tree: &&mut Tree| row.sources.iter().any(|source| source.addr == tree.peer && source.bytes > 0);
+        for tree in directory.trees.iter_mut().filter(has_sent) {
+            tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE);
+        }
+        if directory.trees.iter().any(Tree::may_offer) {
+            self.directories.at_work.insert(id);
+        }
+    }
+
+    /// One slice of offering peers to members. Says whether there is more.
+    pub(super) fn offer_trees(&mut self, net: &mut Net, id: TransferId) -> bool {
+        for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
+            let Some(directory) = self.directories.get_mut(id) else { return false };
+            let Some(tree) = directory.trees.iter_mut().find(|tree| tree.may_offer()) else { return false };
+            let from = tree.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let Some((name, &member)) = directory.members.range::<FileName, _>((from, Bound::Unbounded)).next() else {
+                tree.is_through = true;
+                continue;
+            };
+            let (peer, there) = (tree.peer, tree.name_of(name, &directory.name));
+            tree.after = Some(name.clone());
+            let is_new = |row: &Download| !row.life().is_over() && row.sources.iter().all(|source| source.addr != peer);
+            if let Some(there) = there.filter(|_| self.downloads.get(member).is_some_and(is_new)) {
+                tree.offers -= 1;
+                let source = Source { origin: Origin::Content, ..Source::new(peer, Rc::new(there), None) };
+                self.offer_source(net, member, source);
+            }
+        }
+        true
+    }
+
+    /// Every source of a member has said no. Where its directory has no peer, a search is to find others, as if it had had none.
+    /// Says whether that is so.
+    pub(in crate::node::download) fn forget_refusing_sources(&mut self, cx: &mut Cx, member: TransferId) -> bool {
+        let Some(row) = self.downloads.get(member) else { return false };
+        let is_searched_for = |id| self.directories.get(id).is_some_and(|row| row.peer.is_none());
+        let refuses = |source: &Source| matches!(source.standing, Standing::Refused);
+        if !row.directory.is_some_and(is_searched_for) || !row.sources.iter().all(refuses) {
+            return false;
+        }
+        self.downloads.change_sources(member, |row| row.sources.clear());
+        self.await_member_search(cx, member, Problem::NoSourceLeft);
+        self.start_downloads(cx);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> FileName {
+        FileName::from_bytes(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_tree_is_where_the_path_ends_alike() {
+        let prefix = |found| prefix_of(&name(found), &name("d/a/b.txt"), &name("d/")).map(String::from_utf8);
+        let is = |text: &str| Some(Ok(text.to_owned()));
+        assert_eq!(prefix("x/y/a/b.txt"), is("x/y/"));
+        assert_eq!(prefix("a/b.txt"), is(""));
+        assert_eq!([prefix("x/b.txt"), prefix("xa/b.txt"), prefix("b.txt")], [None, None, None]);
+        let tree = Tree {
+            peer: "192.0.2.1:9".parse().unwrap(),
+            prefix: b"x/".to_vec(),
+            offers: 1,
+            after: None,
+            is_through: false,
+        };
+        assert_eq!(tree.name_of(&name("d/c"), &name("d/")), Some(name("x/c")));
+    }
+}

@@ -62,6 +62,9 @@ pub struct EventRow {
     /// The wish that has found it. Omitted if it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<u32>,
+    /// The file of the own share of which the download is a copy. Omitted if it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<RawText>,
 }
 
 impl EventRow {
@@ -82,6 +85,7 @@ impl EventRow {
             error: None,
             peers: Vec::new(),
             wish: None,
+            copied_from: None,
         }
     }
 }

@@ -232,7 +232,7 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, mut
     remark_beginning(&progress, downloads);
     while !downloads.values().all(is_settled) {
         let active = downloads.values().filter(|row| has_bar(row));
-        progress.advance_each(active.map(|row| (row.id, sum([row].into_iter(), text::name(row.name.as_bytes())))));
+        progress.advance_each(active.map(|row| (row.id, sum([row].into_iter(), String::new(), name_of(row)))));
         progress.advance(standing(downloads));
         match session.connection.next(until) {
             Ok(Heard::Notice(Notice::Download { download })) => {
@@ -358,19 +358,23 @@ fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
     // Without downloads that the user has cancelled.
     let rows = || downloads.values().filter(|row| row.state != DownloadState::Cancelled);
     let several = downloads.len() > 1;
-    let what = match rows().next() {
-        Some(DownloadRow { directory: Some(part), name, state: DownloadState::Active, .. }) if !several => {
-            format!("{} of {} files  {}", part.files_done, part.files, text::name(name.as_bytes()))
+    let (what, name) = match rows().next() {
+        Some(only @ DownloadRow { directory: Some(part), state: DownloadState::Active, .. }) if !several => {
+            (format!("{} of {} files  ", part.files_done, part.files), name_of(only))
         }
-        Some(only) if !several && only.state == DownloadState::Active => text::name(only.name.as_bytes()),
-        Some(only) if !several => format!("{} {}", text::word(&only.state), text::name(only.name.as_bytes())),
-        _ => format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()),
+        Some(only) if !several && only.state == DownloadState::Active => (String::new(), name_of(only)),
+        Some(only) if !several => (format!("{} ", text::word(&only.state)), name_of(only)),
+        _ => (format!("{} of {} finished", rows().filter(|row| is_final(row)).count(), rows().count()), String::new()),
     };
-    sum(rows(), what)
+    sum(rows(), what, name)
+}
+
+fn name_of(row: &DownloadRow) -> String {
+    text::name(row.name.as_bytes())
 }
 
 /// Downloads together.
-fn sum<'a>(rows: impl Iterator<Item = &'a DownloadRow> + Clone, what: String) -> Standing {
+fn sum<'a>(rows: impl Iterator<Item = &'a DownloadRow> + Clone, what: String, name: String) -> Standing {
     let sending = rows.clone().flat_map(|row| &row.shares).filter(|source| source.state == SourceState::Active);
     let sources: BTreeSet<SocketAddr> = sending.map(|source| source.addr).collect();
     Standing {
@@ -380,6 +384,7 @@ fn sum<'a>(rows: impl Iterator<Item = &'a DownloadRow> + Clone, what: String) ->
         verified: rows.clone().all(|row| row.verified || row.b3.is_some()),
         sources: sources.len() as u64,
         what,
+        name,
     }
 }
 

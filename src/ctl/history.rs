@@ -71,6 +71,7 @@ impl Past {
             rate: event.size.zip(took).map(|(size, took)| size / took),
             peers: event.peers,
             error: event.error,
+            copied_from: event.copied_from,
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Progress on the standard error: on a terminal a line or a bar that is redrawn in place, elsewhere only lines that stay.
 
 use super::output;
+use super::table::{Look, cut_name, width_of, width_without_directories};
 use super::text::{count, or_unknown, size, span};
 use super::wording::Remark;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +11,7 @@ use std::io::IsTerminal;
 /// A line of text: the first form that fits a terminal, with the columns that it takes at least.
 const LINE: [(usize, &str); 2] = [(2, "{spinner} {wide_msg}"), (1, "{spinner}")];
 
-/// A share of a known number of bytes, in the same way.
+/// A share of a known number of bytes, in the same way; the first form is for a line that has room for the bar.
 const BAR: [(usize, &str); 4] = [
     (20, "[{bar:12}] {percent:>3}% {wide_msg}"),
     (5, "{percent:>3}% {wide_msg}"),
@@ -34,8 +35,10 @@ pub(super) struct Standing {
     pub(super) verified: bool,
     /// Those that send.
     pub(super) sources: u64,
-    /// A name, or how many; no control character.
+    /// What stands before the name, with the blanks between them: its state, or how many are done. No control character.
     pub(super) what: String,
+    /// Empty for several together; no control character.
+    pub(super) name: String,
 }
 
 /// A progress line, and above it those of single transfers, removed when this is dropped.
@@ -142,19 +145,17 @@ fn target() -> Option<ProgressDrawTarget> {
 }
 
 fn draw(bar: &ProgressBar, standing: &Standing) {
+    let look = Look { colour: false, width: output::error_columns(), ascii: output::is_ascii_locale() };
     // Sizes become known, and of several downloads another may be unknown: the style is chosen again each time.
+    let (form, message) = standing.fitted(look);
+    // First, since each of these draws.
+    bar.set_message(message);
+    bar.set_style(style(form));
     match standing.total {
-        Some(total) => {
-            bar.set_style(style(&BAR));
-            bar.set_length(total);
-        }
-        None => {
-            bar.set_style(style(&LINE));
-            bar.unset_length();
-        }
+        Some(total) => bar.set_length(total),
+        None => bar.unset_length(),
     }
     bar.set_position(standing.done);
-    bar.set_message(standing.line());
     bar.tick();
 }
 
@@ -167,23 +168,45 @@ fn style(forms: &[(usize, &'static str)]) -> ProgressStyle {
 }
 
 impl Standing {
-    /// `2.0 MiB/10.0 MiB verified 6.7 MiB/s 1 s 3 sources  a.iso`: what is there of what, how fast, how long it will take,
-    /// and from how many.
-    fn line(&self) -> String {
-        let mut text = format!("{}/{}", size(self.done), or_unknown(self.total, size));
-        if self.verified {
-            text += " verified";
+    /// The forms of a line from that on which leaves room for the name, and the message in it. On a narrow terminal, the bar goes
+    /// first, then figures, the least useful first; what is cut at last is the name, which keeps its end.
+    fn fitted(&self, look: Look) -> (&'static [(usize, &'static str)], String) {
+        let forms: &[&'static [_]] = if self.total.is_some() { &[&BAR, &BAR[1..]] } else { &[&LINE] };
+        let Some(columns) = look.width else { return (forms[0], self.line(&self.figures(), &self.name)) };
+        let name_wanted = width_without_directories(&self.name, look).min(columns / 2);
+        let all_figures = self.figures();
+        let narrowest = forms[forms.len() - 1];
+        let with_fewer = (0..all_figures.len()).rev().map(|count| (narrowest, &all_figures[..count]));
+        for (form, figures) in forms.iter().map(|form| (*form, &all_figures[..])).chain(with_fewer) {
+            let room = columns.checked_sub(form[0].0 + width_of(&self.line(figures, "")));
+            if let Some(room) = room.filter(|room| *room >= name_wanted) {
+                return (form, self.line(figures, &cut_name(&self.name, room, look)));
+            }
         }
+        let room = columns.saturating_sub(narrowest[0].0 + width_of(&self.what));
+        (narrowest, self.line(&[], &cut_name(&self.name, room, look)))
+    }
+
+    /// What is there of what, how fast, how long it will take, and from how many: the most useful first.
+    fn figures(&self) -> Vec<String> {
+        let verified = if self.verified { " verified" } else { "" };
+        let mut figures = vec![format!("{}/{}{verified}", size(self.done), or_unknown(self.total, size))];
         if self.rate > 0 {
-            text += &format!(" {}/s", size(self.rate));
+            figures.push(format!("{}/s", size(self.rate)));
         }
         if let Some(left) = self.total.and_then(|total| total.saturating_sub(self.done).checked_div(self.rate)) {
-            text += &format!(" {}", span(left));
+            figures.push(span(left));
         }
         if self.sources > 0 {
-            text += &format!(" {}", count(self.sources, "source"));
+            figures.push(count(self.sources, "source"));
         }
-        format!("{text}  {}", self.what)
+        figures
+    }
+
+    /// `2.0 MiB/10.0 MiB verified 6.7 MiB/s 1 s 3 sources  a.iso`.
+    fn line(&self, figures: &[String], name: &str) -> String {
+        let gap = if figures.is_empty() { "" } else { "  " };
+        format!("{}{gap}{}{name}", figures.join(" "), self.what)
     }
 }
 
@@ -191,19 +214,47 @@ impl Standing {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
+    fn nothing() -> Standing {
+        let (done, name) = (2 * MIB, "a".into());
+        Standing { done, total: None, rate: 0, verified: false, sources: 0, what: String::new(), name }
+    }
+
     #[test]
     fn the_standing_of_a_transfer_says_no_more_than_is_known() {
-        let mib = 1 << 20;
-        let nothing = Standing { done: 2 * mib, total: None, rate: 0, verified: false, sources: 0, what: "a".into() };
-        let known = Standing { total: Some(10 * mib), ..nothing.clone() };
-        let shown = |standing: &Standing| standing.line();
+        let nothing = nothing();
+        let known = Standing { total: Some(10 * MIB), ..nothing.clone() };
+        let shown = |standing: &Standing| standing.fitted(Look::default()).1;
         assert_eq!(shown(&nothing), "2.0 MiB/-  a");
         assert_eq!(shown(&known), "2.0 MiB/10.0 MiB  a");
-        assert_eq!(shown(&Standing { rate: mib, sources: 1, ..nothing }), "2.0 MiB/- 1.0 MiB/s 1 source  a");
+        assert_eq!(shown(&Standing { rate: MIB, sources: 1, ..nothing }), "2.0 MiB/- 1.0 MiB/s 1 source  a");
         assert_eq!(
-            shown(&Standing { rate: mib, sources: 3, verified: true, ..known.clone() }),
+            shown(&Standing { rate: MIB, sources: 3, verified: true, ..known.clone() }),
             "2.0 MiB/10.0 MiB verified 1.0 MiB/s 8 s 3 sources  a"
         );
         assert_eq!(shown(&Standing { done: 9, total: Some(5), rate: 1, ..known }), "9 B/5 B 1 B/s 0 s  a");
+    }
+
+    #[test]
+    fn a_narrow_line_keeps_the_end_of_the_name_and_loses_the_bar_first() {
+        let name = "music/abbey road/01 come together.ogg".to_owned();
+        let total = Some(10 * MIB);
+        let standing = Standing { total, rate: MIB, sources: 3, verified: true, name, ..nothing() };
+        let shown = |width: usize| {
+            let (forms, message) = standing.fitted(Look { width: Some(width), ..Look::default() });
+            assert!(width_of(&message) + forms[0].0 <= width, "{width}: {message}");
+            assert!(message.ends_with(".ogg"), "{width}: {message}");
+            (forms.len() == BAR.len(), message)
+        };
+        let all = "2.0 MiB/10.0 MiB verified 1.0 MiB/s 8 s 3 sources  ";
+        assert_eq!(shown(120), (true, format!("{all}music/abbey road/01 come together.ogg")));
+        assert_eq!(shown(80), (false, format!("{all}…/01 come together.ogg")));
+        assert_eq!(shown(60), (false, "2.0 MiB/10.0 MiB verified  …/01 come together.ogg".into()));
+        assert_eq!(shown(30), (false, "…/01 come together.ogg".into()));
+        assert_eq!(shown(20), (false, "01 come…her.ogg".into()));
+        (15..130).for_each(|width| drop(shown(width)));
+        let several = Standing { what: "0 of 2 finished".into(), name: String::new(), ..standing.clone() };
+        assert!(several.fitted(Look { width: Some(60), ..Look::default() }).1.ends_with("  0 of 2 finished"));
     }
 }

@@ -10,6 +10,9 @@ const GAP: usize = 2;
 /// The least that a column is cut to, in columns of the terminal: a narrow terminal wraps the rest.
 const CUT_WIDTH_MIN: usize = 16;
 
+/// How much of a column that may be cut is worth more than a whole column of less value.
+const CUT_WIDTH_GOOD: usize = 20;
+
 /// Cells without a value, as they are shown.
 const SAY_NOTHING: [&str; 2] = ["-", ""];
 
@@ -47,6 +50,8 @@ impl Look {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     titles: Vec<&'static str>,
+    /// Titles of columns of less value than those that may be cut; the first is left out first.
+    lesser: &'static [&'static str],
     rows: Vec<(Tone, Vec<String>)>,
 }
 
@@ -55,7 +60,13 @@ impl Table {
     /// the right, and one that begins with `~` allows its cells to be cut; so does one that begins with `/`, whose cells are
     /// paths: their directories are left out first.
     pub(super) fn new(titles: &[&'static str]) -> Self {
-        Self { titles: titles.to_vec(), rows: Vec::new() }
+        Self { titles: titles.to_vec(), lesser: &[], rows: Vec::new() }
+    }
+
+    /// The same, in which a terminal that is too narrow leaves out these columns, the first of them first, before it cuts others
+    /// to less than is good.
+    pub(super) fn with_lesser(self, lesser: &'static [&'static str]) -> Self {
+        Self { lesser, ..self }
     }
 
     pub(super) fn push(&mut self, tone: Tone, cells: Vec<String>) {
@@ -67,15 +78,20 @@ impl Table {
     pub(super) fn leave_out(&mut self, titles: &[&str], empty: &str) {
         for at in (0..self.titles.len()).rev() {
             if titles.contains(&self.titles[at]) && self.rows.iter().all(|(_, cells)| cells[at] == empty) {
-                self.titles.remove(at);
-                self.rows.iter_mut().for_each(|(_, cells)| drop(cells.remove(at)));
+                self.remove(at);
             }
         }
     }
 
+    fn remove(&mut self, column: usize) {
+        self.titles.remove(column);
+        self.rows.iter_mut().for_each(|(_, cells)| drop(cells.remove(column)));
+    }
+
     /// Columns one below the other, each as wide as its widest cell; nothing at all without rows. On a terminal that is
-    /// too narrow, directories of paths are left out; if that does not do, columns that say nothing as well; then the widest
-    /// of those columns that may be cut are cut, as far as is needed and sensible; and at last the lines at their end.
+    /// too narrow, directories of paths are left out; if that does not do, columns that say nothing as well; then those of less
+    /// value; then the widest of those columns that may be cut are cut, as far as is needed and sensible; and at last the lines at
+    /// their end.
     pub(super) fn aligned(mut self, look: Look) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -84,6 +100,13 @@ impl Table {
             let titled = self.titles.iter().filter(|title| !title.trim().is_empty());
             let titles: Vec<&str> = titled.copied().collect();
             SAY_NOTHING.iter().for_each(|empty| self.leave_out(&titles, empty));
+        }
+        for title in self.lesser {
+            if look.width.is_some_and(|width| good_total_of(&self.titles, &self.floors(look)) > width)
+                && let Some(at) = self.titles.iter().position(|other| other == title)
+            {
+                self.remove(at);
+            }
         }
         for (at, width) in self.widths(look.width, look).into_iter().enumerate() {
             let cells: Vec<&str> = self.rows.iter().map(|(_, cells)| &*cells[at]).collect();
@@ -98,11 +121,19 @@ impl Table {
     /// Columns for these rows, and for further ones that are not known yet, for which they are at least so wide on a terminal:
     /// there a row that is moved to the right loses its end.
     pub(super) fn columns(&self, widths_min: &[usize], look: Look) -> Columns {
-        let mut widths = self.widths(None, look);
+        let (mut titles, mut widths) = (self.titles.clone(), self.widths(None, look));
         if look.width.is_some() {
             widths.iter_mut().zip(widths_min).for_each(|(width, &min)| *width = min.max(*width));
         }
-        Columns::fitted(self.titles.clone(), widths, look)
+        for title in self.lesser {
+            if look.width.is_some_and(|width| good_total_of(&titles, &widths) > width)
+                && let Some(at) = titles.iter().position(|other| other == title)
+            {
+                titles.remove(at);
+                widths.remove(at);
+            }
+        }
+        Columns::fitted(titles, widths, look)
     }
 
     pub(super) fn rows_in(&self, columns: &Columns, look: Look) -> String {
@@ -124,10 +155,12 @@ impl Table {
         }
         while total > total_max {
             let cuttable = widths.iter_mut().zip(&self.titles).filter(|(_, title)| may_be_cut(title));
-            let widest = cuttable.map(|(width, _)| width).max_by_key(|width| **width);
-            match widest {
-                Some(width) if *width > CUT_WIDTH_MIN => *width -= 1,
-                _ => break,
+            // What names the row is cut less than remarks.
+            let weight = |width: usize, title: &str| if is_path(title) { 2 * width } else { 3 * width };
+            let above_min = cuttable.filter(|(width, _)| **width > CUT_WIDTH_MIN);
+            match above_min.max_by_key(|(width, title)| weight(**width, title)) {
+                Some((width, _)) => *width -= 1,
+                None => break,
             }
             total -= 1;
         }
@@ -136,10 +169,7 @@ impl Table {
 
     /// How wide the columns are if paths have no directories.
     fn floors(&self, look: Look) -> Vec<usize> {
-        self.widest(|title, cell| match directories(cell).filter(|_| is_path(title)) {
-            Some(end) => width_of(cell).min(width_of(look.ellipsis()) + width_of(&cell[end..])),
-            None => width_of(cell),
-        })
+        self.widest(|title, cell| if is_path(title) { width_without_directories(cell, look) } else { width_of(cell) })
     }
 
     /// The widest cell of each column, or its title.
@@ -174,11 +204,14 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// For rows that are written before all are known: the last of those columns that may be cut is as wide as the terminal
-    /// allows.
+    /// For rows that are written before all are known: of those columns that may be cut, the first of paths, else the last is as
+    /// wide as the terminal allows.
     pub(super) fn fitted(titles: Vec<&'static str>, mut widths: Vec<usize>, look: Look) -> Self {
-        let cuttable = titles.iter().rposition(|title| may_be_cut(title));
-        if let (Some(total), Some(at)) = (look.width, cuttable) {
+        let path = titles.iter().position(|title| is_path(title));
+        let named = path.or_else(|| titles.iter().rposition(|title| may_be_cut(title)));
+        if let (Some(total), Some(at)) = (look.width, named) {
+            let others = titles.iter().zip(&mut widths).filter(|(title, _)| may_be_cut(title));
+            others.for_each(|(_, width)| *width = CUT_WIDTH_GOOD.min(*width));
             let others = widths.iter().sum::<usize>() - widths[at] + widths.len().saturating_sub(1) * GAP;
             widths[at] = total.saturating_sub(others).max(CUT_WIDTH_MIN);
         }
@@ -227,7 +260,7 @@ fn pad(line: &mut String, mut count: usize) {
 }
 
 /// How many columns of the terminal a text takes.
-fn width_of(text: &str) -> usize {
+pub(super) fn width_of(text: &str) -> usize {
     // Nearly all texts are printable ASCII, where nothing has to be looked up, and hashes are, up to where they are cut.
     let (plain, cut) = text.strip_suffix('…').map_or((text, 0), |plain| (plain, 1));
     let is_plain = plain.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'));
@@ -262,6 +295,12 @@ fn is_path(title: &str) -> bool {
     title.starts_with('/')
 }
 
+/// How wide a row is of which is shown what is good.
+fn good_total_of(titles: &[&str], widths: &[usize]) -> usize {
+    let good = |(title, width): (&&str, &usize)| if may_be_cut(title) { CUT_WIDTH_GOOD.min(*width) } else { *width };
+    total_of(&titles.iter().zip(widths).map(good).collect::<Vec<_>>())
+}
+
 /// How wide a row is.
 fn total_of(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP
@@ -270,6 +309,14 @@ fn total_of(widths: &[usize]) -> usize {
 /// Where the directories of a path end: at the slash before its last component, which is a directory itself if a slash ends it.
 fn directories(path: &str) -> Option<usize> {
     path.strip_suffix('/').unwrap_or(path).rfind('/').filter(|end| *end > 0)
+}
+
+/// How wide a path is if its directories are left out, as far as that makes it shorter.
+pub(super) fn width_without_directories(path: &str, look: Look) -> usize {
+    match directories(path) {
+        Some(end) => width_of(path).min(width_of(look.ellipsis()) + width_of(&path[end..])),
+        None => width_of(path),
+    }
 }
 
 /// How much of a cut text may be its end, in quarters, the best first: both ends of a name or path say more than its middle.
@@ -303,6 +350,11 @@ fn cut_column<'a>(cells: &[&'a str], width_max: usize, title: &str, look: Look) 
 /// A cell of the column with this title, cut.
 fn cut_cell<'a>(text: &'a str, width_max: usize, title: &str, look: Look) -> Cow<'a, str> {
     if is_path(title) { cut_path(text, width_max, look) } else { cut(text, width_max, look) }
+}
+
+/// A name that is cut to so many columns: its directories first, then its middle.
+pub(super) fn cut_name(name: &str, width_max: usize, look: Look) -> Cow<'_, str> {
+    cut_path(name, width_max, look)
 }
 
 /// A path without so many of its first directories that it takes at most so many columns. Its last component is cut if that

@@ -33,7 +33,10 @@ fn two_pages(talk: &mut Talk) {
     let error = json!({"code": 6, "message": "no\u{7}"});
     let failed = of(event(6, "failed", "b"), json!({"download": 8, "time": 1_700_000_100, "error": error}));
     let begun = of(event(5, "begun", "b"), json!({"download": 8, "time": 1_700_000_050}));
-    let again = of(event(7, "done", "b"), json!({"download": 8, "time": 1_700_000_150, "size": 7, "path": "/x/b"}));
+    let again = of(
+        event(7, "done", "b"),
+        json!({"download": 8, "time": 1_700_000_150, "size": 7, "path": "/x/b", "copied_from": "own/b"}),
+    );
     let wish = of(event(8, "wish", "found"), json!({"download": null, "state": null, "wish": 3}));
     let second = [ended(), begun, failed, wish, again];
     assert_eq!(talk.answer("event_log", page(&second, Value::Null, Value::Null)), json!({"since": 4}));
@@ -45,15 +48,15 @@ fn downloads_that_are_over_are_shown_with_when_they_began_also_over_pages() {
     assert_eq!(text.code, 0, "{text:?}");
     assert_eq!(
         text.out,
-        "FINISHED          RESULT        SIZE     RATE  FROM                  HASH        FILE\n\
-         2023-11-13 18:26  cancelled      5 B        -  -                     -           old\n\
-         2023-11-14 22:13  done       4.9 KiB  500 B/s  192.0.2.1:63339 (+1)  ababababa…  /x/a.ogg\n\
-         2023-11-14 22:15  failed         5 B        -  -                     -           b\n\
-         2023-11-14 22:15  done           7 B    0 B/s  -                     -           /x/b\n"
+        "ID  FINISHED          RESULT        SIZE     RATE  FROM                  HASH        FILE      REMARK\n \
+          6  2023-11-13 18:26  cancelled      5 B        -  -                     -           old       -\n \
+          7  2023-11-14 22:13  done       4.9 KiB  500 B/s  192.0.2.1:63339 (+1)  ababababa…  /x/a.ogg  -\n \
+          8  2023-11-14 22:15  failed         5 B        -  -                     -           b         no\\x07\n \
+          8  2023-11-14 22:15  done           7 B    0 B/s  -                     -           /x/b      copied from own/b\n"
     );
     assert!(text.err.contains("older downloads are no longer in the event log"), "{text:?}");
     let row_of_failed = "8\tb\t-\t5\t-\tfalse\tfailed\t1700000050\t1700000100\t-\t-\tno\\\\x07\n";
-    let header = "download\tname\tpath\tsize\tb3\tverified\tresult\tbegun\tfinished\trate\tpeers\terror\n";
+    let header = "download\tname\tpath\tsize\tb3\tverified\tresult\tbegun\tfinished\trate\tpeers\terror\tcopied_from\n";
     assert!(terse.out.starts_with(header), "{terse:?}");
     let cells = |line: usize| terse.out.lines().nth(line).unwrap().split('\t').map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(cells(3)[..11], row_of_failed.split('\t').map(str::to_owned).collect::<Vec<_>>()[..11], "{terse:?}");
@@ -63,6 +66,7 @@ fn downloads_that_are_over_are_shown_with_when_they_began_also_over_pages() {
         |row: &Value| [row["download"].clone(), row["result"].clone(), row["begun"].clone(), row["rate"].clone()];
     assert_eq!(shown(&rows[0]), [json!(6), json!("cancelled"), Value::Null, Value::Null]);
     assert_eq!(shown(&rows[2]), [json!(8), json!("failed"), json!(1_700_000_050), Value::Null]);
+    assert_eq!((&rows[3]["copied_from"], rows[1].get("copied_from")), (&json!("own/b"), None));
     assert_eq!(shown(&rows[3]), [json!(8), json!("done"), json!(1_700_000_050), json!(0)]);
     assert_eq!(rows.as_array().unwrap().len(), 4);
 }

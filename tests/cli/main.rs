@@ -18,6 +18,7 @@ mod listings;
 mod locate;
 mod manifests;
 mod manual;
+mod narrow;
 #[path = "../common/not_tested.rs"]
 mod not_tested;
 mod queries;

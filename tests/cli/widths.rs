@@ -108,7 +108,7 @@ const CASES: [Case; 19] = [
 ];
 
 /// What a command prints on a terminal of so many columns, results and remarks.
-fn on_terminal(columns: u16, arguments: &[&str], script: Option<fn(&mut Talk)>) -> String {
+pub(crate) fn on_terminal(columns: u16, arguments: &[&str], script: Option<fn(&mut Talk)>) -> String {
     let fake = Fake::new();
     let (screen, terminal) = Screen::of_columns(columns);
     let mut command = fake.command_here(arguments);

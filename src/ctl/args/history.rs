@@ -10,13 +10,15 @@ use argh::{ArgsInfo, FromArgs};
     name = "history",
     help_triggers("-h", "--help"),
     note = "Columns:
+  ID          of the download, as follow takes it
   FINISHED    when it ended, by the clock of this machine
   RESULT      done, failed or cancelled
   SIZE        - where no source gave it
   RATE        bytes a second from its beginning to its end, waiting included
   FROM        the peer that most came from; (+2) counts further ones
   HASH        the beginning of its BLAKE3
-  FILE        where it was saved; else its name at the source"
+  FILE        where it was saved; else its name at the source
+  REMARK      why it failed, or the file of the own share of which it is a copy"
 )]
 pub(in crate::ctl) struct History {
     /// what ended since then: 2026-11-27, 2026-11-27T18:00, or so long ago, as 7d or 12h

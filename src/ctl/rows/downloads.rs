@@ -20,6 +20,7 @@ impl Row for DownloadRow {
     ];
     // Where nothing is received, there is no rate.
     const SPARSE: &'static [&'static str] = &[">RATE", ">ETA"];
+    const LESSER: &'static [&'static str] = &[">SIZE", ">ETA", "CHECK", ">RATE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("name", |row, _| name(row.name.as_bytes())),

@@ -57,6 +57,7 @@ impl Row for HitRow {
             None => vouched(&hit.b3, look),
         }),
     ];
+    const LESSER: &'static [&'static str] = &["HASH"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |hit, _| hit.id.to_string()),
         ("name", |hit, _| name(hit.name.as_bytes())),
@@ -92,6 +93,7 @@ impl Row for ListedRow {
         ("HASH", |row, look| vouched(&row.b3, look)),
     ];
     const WIDTHS_MIN: &'static [usize] = &[ID_WIDTH_MIN, 0, SIZE_WIDTH_MIN, HASH_WIDTH_MIN];
+    const LESSER: &'static [&'static str] = &["HASH"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("name", |row, _| name(row.name.as_bytes())),
@@ -125,6 +127,7 @@ impl Row for FileRow {
     ];
     const ALL_OR_NONE: &'static [&'static str] = &["~AUDIENCE"];
     const WIDTHS_MIN: &'static [usize] = &[0, SIZE_WIDTH_MIN, HASH_WIDTH_MIN];
+    const LESSER: &'static [&'static str] = &["HASH", "~AUDIENCE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("name", |file, _| name(file.name.as_bytes())),
         ("size", |file, _| number(file.size)),

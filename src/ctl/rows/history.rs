@@ -27,10 +27,14 @@ pub(in crate::ctl) struct HistoryRow {
     /// The peers that sent its bytes, most first.
     pub(in crate::ctl) peers: Vec<SocketAddr>,
     pub(in crate::ctl) error: Option<CallError>,
+    /// The file of the own share of which it is a copy; then no peer sent anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::ctl) copied_from: Option<RawText>,
 }
 
 impl Row for HistoryRow {
     const COLUMNS: &'static [Column<Self>] = &[
+        (">ID", |row, _| or_unknown(row.download, |id| id.to_string())),
         ("FINISHED", |row, _| date(row.finished)),
         ("RESULT", |row, _| row.result.to_string()),
         (">SIZE", |row, _| or_unknown(row.size, size)),
@@ -38,7 +42,10 @@ impl Row for HistoryRow {
         ("FROM", |row, _| from(&row.peers)),
         ("HASH", |row, look| or_unknown(row.b3.as_ref(), |b3| short_hash(b3, look))),
         ("/FILE", |row, _| file(row)),
+        ("~REMARK", |row, _| remark(row)),
     ];
+    const SPARSE: &'static [&'static str] = &["~REMARK"];
+    const LESSER: &'static [&'static str] = &["HASH", ">RATE", "FROM", ">SIZE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("download", |row, _| or_unknown(row.download, |id| id.to_string())),
         ("name", |row, _| name(row.name.as_bytes())),
@@ -52,6 +59,7 @@ impl Row for HistoryRow {
         ("rate", |row, _| number(row.rate)),
         ("peers", |row, _| addresses(&row.peers)),
         ("error", |row, _| or_unknown(row.error.as_ref(), |error| name(error.message.as_bytes()))),
+        ("copied_from", |row, _| or_unknown(row.copied_from.as_ref(), |from| name(from.as_bytes()))),
     ];
 
     fn tone(&self) -> Tone {
@@ -75,4 +83,13 @@ fn from(peers: &[SocketAddr]) -> String {
 fn file(row: &HistoryRow) -> String {
     let saved = row.path.as_ref().filter(|_| row.result == EventKind::Done);
     name(saved.unwrap_or(&row.name).as_bytes())
+}
+
+/// Why it failed, or what it is a copy of.
+fn remark(row: &HistoryRow) -> String {
+    match (&row.error, &row.copied_from) {
+        (Some(error), _) => name(error.message.as_bytes()),
+        (None, Some(from)) => format!("copied from {}", name(from.as_bytes())),
+        (None, None) => UNKNOWN.into(),
+    }
 }

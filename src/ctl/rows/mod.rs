@@ -62,6 +62,8 @@ pub(super) trait Row: Sized + 'static {
     const SPARSE: &'static [&'static str] = &[];
     /// The same for columns in which each of all rows has a value, or none has.
     const ALL_OR_NONE: &'static [&'static str] = &[];
+    /// Columns that a narrow terminal does without, the first of them first, before names and remarks are cut short.
+    const LESSER: &'static [&'static str] = &[];
     /// How wide the columns are at least on a terminal where later rows are not known yet.
     const WIDTHS_MIN: &'static [usize] = &[];
     /// For programs: every field, plain numbers. New columns come after the old ones.
@@ -74,7 +76,7 @@ pub(super) trait Row: Sized + 'static {
 
 impl<R: Row> Show for [R] {
     fn people(&self, look: Look) -> String {
-        let mut table = table_of(R::COLUMNS, self, look);
+        let mut table = table_of(R::COLUMNS, self, look).with_lesser(R::LESSER);
         table.leave_out(R::SPARSE, UNKNOWN);
         table.leave_out(R::ALL_OR_NONE, UNKNOWN);
         table.aligned(look)
@@ -112,7 +114,7 @@ pub(super) fn table_of<R: Row>(columns: &[Column<R>], rows: &[R], look: Look) ->
 
 /// A table for people of the first of many pages of rows.
 pub(super) fn first_page_of<R: Row>(rows: &[R], look: Look) -> Table {
-    let mut table = table_of(R::COLUMNS, rows, look);
+    let mut table = table_of(R::COLUMNS, rows, look).with_lesser(R::LESSER);
     table.leave_out(R::ALL_OR_NONE, UNKNOWN);
     table
 }

@@ -15,6 +15,7 @@ impl Row for SearchRow {
         ("~SEARCH", |row, _| what(row)),
     ];
     const SPARSE: &'static [&'static str] = &[">DROPPED"];
+    const LESSER: &'static [&'static str] = &[">DROPPED", "AGE", "STATE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("text", |row, _| or_unknown(row.text.as_ref(), |text| name(text.as_bytes()))),

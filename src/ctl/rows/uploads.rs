@@ -18,6 +18,7 @@ impl Row for UploadRow {
     ];
     // Where nothing is sent, there is no rate.
     const SPARSE: &'static [&'static str] = &[">RATE"];
+    const LESSER: &'static [&'static str] = &[">SIZE", ">TIME", ">SENT", "STATE", ">RATE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("to", |row, _| row.to.to_string()),
         ("name", |row, _| name(row.name.as_bytes())),

@@ -18,6 +18,7 @@ impl Row for WishRow {
         ("~WISH", |row, _| what(row)),
     ];
     const SPARSE: &'static [&'static str] = &[">BEGUN", ">DONE"];
+    const LESSER: &'static [&'static str] = &["NEXT", "ASKED", ">BEGUN", ">DONE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("text", |row, _| name(row.text.as_bytes())),

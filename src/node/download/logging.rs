@@ -42,7 +42,7 @@ impl DownloadMachine {
             name: row.name,
             path: row.path,
             size: row.size,
-            b3: row.b3.or_else(|| self.directories.wanted_of(id).map(|b3| b3.to_string())),
+            b3: row.b3.or_else(|| self.described_directory(id).map(|(_, b3, _)| b3.to_string())),
             verified: row.verified,
             state: Some(row.state),
             error: row.error.map(|error| *error),
@@ -50,6 +50,7 @@ impl DownloadMachine {
                 Some(bytes) => givers(bytes),
                 None => givers(row.shares.iter().map(|share| (share.addr, share.bytes))),
             },
+            copied_from: row.copied_from.map(|from| *from),
             ..event
         });
     }

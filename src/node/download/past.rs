@@ -54,7 +54,7 @@ fn row_of(id: TransferId, end: &EventRow) -> DownloadRow {
         shares: Vec::new(),
         eta_s: None,
         already: false,
-        copied_from: None,
+        copied_from: end.copied_from.clone().map(Box::new),
         error: end.error.clone().map(Box::new),
         retry_in_s: None,
         not_remembered: None,

@@ -55,11 +55,6 @@ impl Directories {
         rows.filter_map(|row| row.wanted)
     }
 
-    /// The manifest that a link wants of a directory.
-    pub(in crate::node::download) fn wanted_of(&self, id: TransferId) -> Option<ContentHash> {
-        self.rows.get(&id)?.wanted
-    }
-
     pub(in crate::node::download) fn recorded(&self, id: TransferId) -> Option<&Recorded> {
         Some(&self.rows.get(&id)?.recorded)
     }

@@ -34,4 +34,7 @@ pub struct ContentLinkRow {
     /// The name in the share of the first peer.
     pub name: RawText,
     pub peers: Vec<SocketAddr>,
+    /// The address ranges of those it is shared with, of a file or directory of our own that is not for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<String>>,
 }

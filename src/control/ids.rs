@@ -98,6 +98,22 @@ impl Problem {
             other => other,
         }
     }
+
+    /// The same where the ids are those of downloads.
+    pub(crate) fn of_downloads(self) -> Self {
+        match self {
+            Self::NoSuchId { part } | Self::NoIdInRange { part } => Self::NoSuchDownload { part },
+            other => other,
+        }
+    }
+
+    /// The same where the ids are those of wishes.
+    pub(crate) fn of_wishes(self) -> Self {
+        match self {
+            Self::NoSuchId { part } | Self::NoIdInRange { part } => Self::NoSuchWishId { part },
+            other => other,
+        }
+    }
 }
 
 /// The ids in runs of those that are neighbours among the known ones, such as the rows of one list.

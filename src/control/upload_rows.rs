@@ -25,6 +25,9 @@ pub struct UploadKey {
 pub struct UploadRow {
     /// As in the events `upload_started` and `upload_ended`.
     pub to: SocketAddr,
+    /// The peer as others know it: where it listens. `None` if none or several are known at that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
     pub name: RawText,
     pub state: UploadState,
     /// Connections that send it now.

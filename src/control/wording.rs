@@ -56,6 +56,15 @@ problems! {
     EmptyRange { part: String }: Usage, ("the range {} is empty", Escaped(.part.as_bytes()));
     NoIdInRange { part: String }: NotFound, ("no such ids: {}", Escaped(.part.as_bytes()));
     NoSuchId { part: String }: NotFound, ("no such id: {}", Escaped(.part.as_bytes()));
+    NoSuchDownload { part: String }: NotFound,
+        ("no such id{}: {}; `pyratectl downloads` shows those that are, `pyratectl history` those that are over and forgotten",
+            if .part.contains('-') { "s" } else { "" }, Escaped(.part.as_bytes()));
+    FileOfDirectory { id: u32, directory: u32 }: NotFound,
+        ("{id} is a file of download {directory}, which is that of a directory, and takes no orders of its own: name {directory}; \
+            `pyratectl downloads {directory}` shows its files");
+    NoSuchWishId { part: String }: NotFound,
+        ("no such id{}: {}; `pyratectl wishes` shows all wishes, with their ids", if .part.contains('-') { "s" } else { "" },
+            Escaped(.part.as_bytes()));
     DirectoriesInRange { id: u32 }: Usage,
         ("a range and 'all' stand for files, and there are directories alone: name each by its own id, as {}", .id);
     NoSuchHit { part: String }: NotFound,
@@ -137,7 +146,7 @@ problems! {
         ("{}: download {id} saves to '{}'; wait until it is done, or `pyratectl cancel {id}` it first",
             if *.same_file { "this file is fetched already" } else { "another file is to be saved there" }, Escaped::path(.place));
     TooManyOrders(usize): Other, ("{0} orders are in progress; try again when one is done");
-    MoveOne: Usage, ("move takes one id");
+    MoveOne: Usage, ("move takes one id; move one download after the other");
     NotQueued { id: u32, state: DownloadState }: Other,
         ("download {id} is {state}, and does not wait for its turn; only queued ones can be moved");
     NotOver { id: u32, state: DownloadState }: Unfinished,
@@ -176,6 +185,8 @@ problems! {
 
     NotShared { name: RawText }: NotFound,
         ("no file \"{}\" is shared; `pyratectl files` shows those that are", Escaped(.name.as_bytes()));
+    IsDirectory { name: FileName }: NotFound,
+        ("\"{name}\" is a directory; name it \"{name}/\" for a link to all that is in it");
     StillWritten { name: FileName }: Other,
         ("\"{name}\" was changed a moment ago, and is shared when nothing has written to it for a while; try again then");
     NotHashed { name: FileName }: Other,

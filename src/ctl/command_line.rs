@@ -295,7 +295,8 @@ pub(super) fn has_value(flag: &FlagInfo<'_>) -> bool {
 
 /// Whether this is the name of an option, with its dashes, long or short.
 pub(super) fn is_called(flag: &FlagInfo<'_>, option: &str) -> bool {
-    flag.long == option || option.strip_prefix('-').is_some_and(|rest| rest.chars().eq(flag.short))
+    // An option without a short form is not called `-`.
+    flag.long == option || option.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.chars().eq(flag.short))
 }
 
 #[cfg(test)]

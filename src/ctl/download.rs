@@ -5,20 +5,20 @@ use super::args::{Download, Move};
 use super::clock::Deadline;
 use super::connection::Heard;
 use super::output::{complain, remark};
+use super::place::{absolute, cannot_be_a_directory, no_directory};
 use super::progress::{Progress, Standing};
 use super::query::{chosen_hits, downloads_of};
 use super::rows::{self, Order, Ordered, is_stopped_by_disk};
 use super::wording::{Failure, Loss, Remark, Then};
 use super::{Session, content, exit_code, given, text};
 use crate::control::{
-    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, MoveTo, Notice, PAGE_ROWS_MAX, RawText,
-    Request, Selector, SourceRow, SourceState,
+    CallError, DownloadRow, DownloadState, DownloadsReply, ExitCode, HitsReply, MoveTo, Notice, PAGE_ROWS_MAX, Request,
+    Selector, SourceRow, SourceState,
 };
 use crate::link::ContentLink;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::{fs, io};
 
 /// Downloads that are queued when they are begun, and have a line each.
 const QUEUED_LINES_MAX: usize = 3;
@@ -40,7 +40,7 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
             if cannot_be_a_directory(&path.0)
                 && (options.manifest.is_some() || are_several(session, &options.what)?) =>
         {
-            return Err(Failure::SeveralToFile { place: path.0.clone() }.into());
+            return Err(no_directory(&path.0).into());
         }
         Some(path) => Some(absolute(&path.0)?),
         None => None,
@@ -146,22 +146,6 @@ fn conclude(end: End, downloads: &BTreeMap<u32, DownloadRow>, voice: Voice) -> E
     }
 }
 
-/// The absolute path that the daemon is to save to: it does not know our working directory.
-fn absolute(path: &Path) -> Result<RawText, CallError> {
-    let failed = |error: io::Error| Failure::NoWorkingDirectory { error: error.kind().to_string() };
-    let path = std::path::absolute(path).map_err(failed)?;
-    Ok(RawText::new(path.into_os_string().into_encoded_bytes()))
-}
-
-/// Whether a path is that of no directory, nor of one that is to be made. The daemon checks what we may not see.
-fn cannot_be_a_directory(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(found) => !found.is_dir(),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound && !path.as_os_str().as_encoded_bytes().ends_with(b"/"),
-    }
-}
-
 /// Whether more than one file is named. The daemon reports unknown ids.
 fn are_several(session: &mut Session, what: &[Selector]) -> Result<bool, CallError> {
     match what {
@@ -237,6 +221,9 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, mut
         match session.connection.next(until) {
             Ok(Heard::Notice(Notice::Download { download })) => {
                 let Some(known) = downloads.get_mut(&download.id) else { continue };
+                if progress.is_drawn() {
+                    told_contents(known, &download).iter().for_each(|text| progress.remark(text));
+                }
                 let changed = known.state != download.state;
                 *known = download;
                 if changed && !(progress.shows_each() && (has_bar(known) || known.state == DownloadState::Queued)) {
@@ -296,6 +283,17 @@ fn await_places(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow
             Ok(Heard::Deadline | Heard::Interrupted | Heard::Ended) | Err(_) => return,
         }
     }
+}
+
+/// What is in a directory, when the peer has told.
+fn told_contents(before: &DownloadRow, now: &DownloadRow) -> Option<Remark> {
+    let files = |row: &DownloadRow| row.directory.as_ref().map_or(0, |part| part.files);
+    (files(before) == 0 && files(now) > 0).then(|| Remark::Contents {
+        id: now.id,
+        name: name_of(now),
+        files: files(now),
+        bytes: now.size,
+    })
 }
 
 /// A line for a new state: `7 done: a.txt: /home/…/a.txt`.

@@ -4,13 +4,11 @@ use super::Session;
 use super::args::Link;
 use super::named::own_or_of_peer;
 use super::output::{complain, remark};
-use super::query::{all_hits, chosen_hits, downloads_after, files_until};
+use super::query::{all_hits, chosen_hits, downloads_after, files_until, named_downloads};
 use super::values::is_ids;
 use super::wording::{Failure, Remark};
 use super::{exit_code, listing, text};
-use crate::control::{
-    CallError, ContentLinkRow, ExitCode, HitRow, IdForm, Linkable, Problem, RawText, Request, parse_ids,
-};
+use crate::control::{CallError, ContentLinkRow, ExitCode, HitRow, Linkable, Problem, RawText, Request};
 use crate::id::ContentHash;
 use std::net::SocketAddr;
 
@@ -53,8 +51,27 @@ pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, Cal
     if !directories.is_empty() {
         remark(Remark::DirectoryLinkWithoutPeer);
     }
+    if let Some(peer) = links.iter().find_map(only_for_this_machine) {
+        remark(Remark::LinkWithinMachine { peer });
+    }
+    links.iter().filter_map(for_some).for_each(remark);
     tell(&failures, FAILURES_TOLD_MAX);
     Ok(code)
+}
+
+/// The first peer of a link in which no peer is an address that other machines reach.
+fn only_for_this_machine(row: &ContentLinkRow) -> Option<SocketAddr> {
+    let is_within = |peer: &SocketAddr| {
+        let ip = peer.ip().to_canonical();
+        ip.is_loopback() || ip.is_unspecified()
+    };
+    row.peers.first().copied().filter(|_| row.peers.iter().all(is_within))
+}
+
+/// What is said of a link to what is not shared with all.
+fn for_some(row: &ContentLinkRow) -> Option<Remark> {
+    let audience = text::name(row.audience.as_ref()?.join(" ").as_bytes());
+    Some(Remark::LinkForSome { name: text::name(row.name.as_bytes()), audience })
 }
 
 /// A line for each of the first so many failures, and one for all others.
@@ -73,8 +90,7 @@ type Outcome = Result<ContentLinkRow, CallError>;
 fn links_to(session: &mut Session, what: &[u8], of_downloads: bool) -> Result<Vec<Outcome>, CallError> {
     let shown = String::from_utf8_lossy(what);
     if of_downloads {
-        let rows = downloads_after(session, 0)?;
-        let ids = parse_ids(&shown, IdForm::Beginnings, rows.iter().map(|row| row.id))?;
+        let ids = named_downloads(session, &shown)?.1?;
         if ids.is_empty() {
             return Err(Failure::NoDownloads.into());
         }
@@ -121,9 +137,15 @@ fn link_to_file_of(session: &mut Session, peer: SocketAddr, name: Vec<u8>) -> Ou
     };
     match link_among(session, &hits, peer, &name)? {
         Some(found) => Ok(found),
-        None => {
-            Err(listed.err().unwrap_or_else(|| Failure::NotListed { peer, name: text::name(name.as_bytes()) }.into()))
-        }
+        None => Err(listed.err().unwrap_or_else(|| {
+            let shown = text::name(name.as_bytes());
+            let prefix = [name.as_bytes(), b"/"].concat();
+            let is_beneath = |hit: &HitRow| hit.names.iter().any(|name| name.as_bytes().starts_with(&prefix));
+            match hits.iter().any(is_beneath) {
+                true => Failure::ListedDirectory { peer, name: shown }.into(),
+                false => Failure::NotListed { peer, name: shown }.into(),
+            }
+        })),
     }
 }
 

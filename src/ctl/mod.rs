@@ -17,7 +17,7 @@
 //! | `top` | the live view |
 //! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `link`, `manifest` | links to contents; the manifests of directories |
-//! | `named` | what an argument names, of the own share or of a peer |
+//! | `named`, `place` | what an argument names, of the own share or of a peer; where downloads are saved |
 //! | `wishes` | searches that repeat |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
@@ -45,6 +45,7 @@ mod locate;
 mod manifest;
 mod named;
 mod output;
+mod place;
 mod progress;
 mod query;
 mod queue;

@@ -22,7 +22,7 @@ pub(super) fn own_or_of_peer<T>(
         (Err(error), Some(at)) if error.code == ExitCode::NotFound as i32 => {
             let (host, name) = (String::from_utf8_lossy(&what[..at]), as_shown(what[at + 1..].to_vec()));
             match peer(&host) {
-                Ok(_) if name.is_empty() => Err(Failure::NoNameAfterPeer.into()),
+                Ok(_) if name.is_empty() => Err(Failure::NoNameAfterPeer { peer: host.into() }.into()),
                 Ok(peer) => call(session, Some(peer), name),
                 // What has a colon or a bracket is meant as an address.
                 Err(why) if host.contains([':', '[']) => {

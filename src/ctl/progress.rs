@@ -89,6 +89,11 @@ impl Progress {
         }
     }
 
+    /// Whether there is a progress line.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.bar.is_some()
+    }
+
     /// Whether single transfers have lines of their own.
     pub(super) fn shows_each(&self) -> bool {
         self.each.is_some()
@@ -173,7 +178,7 @@ impl Standing {
     fn fitted(&self, look: Look) -> (&'static [(usize, &'static str)], String) {
         let forms: &[&'static [_]] = if self.total.is_some() { &[&BAR, &BAR[1..]] } else { &[&LINE] };
         let Some(columns) = look.width else { return (forms[0], self.line(&self.figures(), &self.name)) };
-        let name_wanted = width_without_directories(&self.name, look).min(columns / 2);
+        let name_wanted = width_without_directories(&self.name, look).min(columns * 2 / 5);
         let all_figures = self.figures();
         let narrowest = forms[forms.len() - 1];
         let with_fewer = (0..all_figures.len()).rev().map(|count| (narrowest, &all_figures[..count]));

@@ -12,7 +12,7 @@ use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
     LAST_SEARCH, LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, Problem, ReloadReply, Request,
-    StatusReply, UploadRow, UploadsReply, parse_ids, parse_ids_of_files,
+    StatusReply, UploadRow, UploadsReply, parse_ids, parse_ids_of_files, parse_ids_with_all,
 };
 use crate::left_out::LeftOutReason;
 use serde::Serialize;
@@ -151,6 +151,26 @@ pub(super) fn chosen_hits(session: &mut Session, text: &str) -> Result<Result<Ve
 pub(super) fn directory_files(session: &mut Session, id: u32) -> Result<Vec<DownloadRow>, CallError> {
     let request = |after| Request::DirectoryFiles { id, after };
     pages(session, 0, request, |page: DownloadsReply| (page.downloads, page.next))
+}
+
+/// All downloads, and which of them a text names. Files of directories, which are no downloads of their own, are among them if it
+/// names one.
+pub(super) fn named_downloads(
+    session: &mut Session,
+    text: &str,
+) -> Result<(Vec<DownloadRow>, Result<Vec<u32>, Problem>), CallError> {
+    let mut rows = downloads_after(session, 0)?;
+    let ids = |rows: &[DownloadRow]| rows.iter().map(|row| row.id).collect::<Vec<u32>>();
+    let all = ids(&rows);
+    let mut chosen = parse_ids(text, IdForm::Beginnings, all.iter().copied());
+    if matches!(chosen, Err(Problem::NoSuchId { .. } | Problem::NoIdInRange { .. })) {
+        let directories: Vec<u32> = rows.iter().filter(|row| row.directory.is_some()).map(|row| row.id).collect();
+        for id in directories {
+            rows.append(&mut directory_files(session, id)?);
+        }
+        chosen = parse_ids_with_all(text, IdForm::Beginnings, &ids(&rows).into_iter().collect(), all);
+    }
+    Ok((rows, chosen.map_err(Problem::of_downloads)))
 }
 
 /// The downloads with a greater id than this.

@@ -3,24 +3,24 @@
 use super::Session;
 use super::args::{Downloads, Forget};
 use super::output::remark;
-use super::query::{directory_files, downloads_after, is_all_of_nothing, order, picked};
+use super::query::{directory_files, downloads_after, is_all_of_nothing, named_downloads, order, picked};
 use super::rows::{AllOrSome, Details};
 use super::values::Forgettable;
 use super::watch;
 use super::wording::{Failure, Remark};
-use crate::control::{CallError, DownloadRow, DownloadState, ExitCode, ForgottenReply, IdForm, Request, parse_ids};
+use crate::control::{CallError, DownloadRow, DownloadState, ExitCode, ForgottenReply, Request};
 
 /// `downloads`: a table of all, or of those in some states, or everything that is known of some.
 pub(super) fn downloads(session: &mut Session, wanted: &Downloads) -> Result<ExitCode, CallError> {
     let none = if wanted.has_filter() { Remark::NoSuchDownload } else { Remark::NoDownload };
     watch::show(session, wanted.watch, none, |session| {
-        let mut rows = downloads_after(session, 0)?;
-        if wanted.has_filter() {
-            rows.retain(|row| wanted.includes(row));
-        } else if !wanted.ids.is_empty() && !is_all_of_nothing(&wanted.ids, &rows) {
-            let chosen = parse_ids(&wanted.ids.join(","), IdForm::Beginnings, rows.iter().map(|row| row.id))?;
+        if !wanted.ids.is_empty() && !wanted.has_filter() {
+            let (rows, chosen) = named_downloads(session, &wanted.ids.join(","))?;
+            if is_all_of_nothing(&wanted.ids, &rows) {
+                return Ok(AllOrSome::All(rows));
+            }
             let mut shown = Vec::new();
-            for row in picked(rows, &chosen, |row| row.id) {
+            for row in picked(rows, &chosen?, |row| row.id) {
                 let directory = row.directory.is_some().then_some(row.id);
                 shown.push(row);
                 if let Some(id) = directory {
@@ -29,6 +29,8 @@ pub(super) fn downloads(session: &mut Session, wanted: &Downloads) -> Result<Exi
             }
             return Ok(AllOrSome::Some(Details(shown)));
         }
+        let mut rows = downloads_after(session, 0)?;
+        rows.retain(|row| !wanted.has_filter() || wanted.includes(row));
         Ok(AllOrSome::All(rows))
     })
 }

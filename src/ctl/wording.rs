@@ -3,7 +3,7 @@
 //!
 //! Names, and what else came from the daemon, are escaped by whoever makes one of these; paths are escaped here.
 
-use super::text::count;
+use super::text::{count, size};
 use crate::content::ManifestFault;
 use crate::control::CallError;
 use crate::control::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NotFound, Other, TimedOut, Usage};
@@ -32,7 +32,7 @@ problems! {
     CommandLine(String): Usage, ("{0}");
     NoValue { option: String }: Usage, ("{option} needs a value");
     Twice { option: String }: Usage, ("{option} is given twice");
-    Missing { command: &'static str, argument: String }: Usage, ("{command} needs a {argument}");
+    Missing { command: &'static str, argument: String }: Usage, ("{command} needs {} {argument}", article(.argument));
     BadValue { value: String, of: String, why: String }: Usage, ("\"{value}\" is no value for {of}: {why}");
     BadArgument { value: String, of: String, why: String }: Usage, ("\"{value}\" is no {of}: {why}");
     NotHops: Usage, ("a number of hops is from 0 to 255");
@@ -40,8 +40,7 @@ problems! {
     NoOption { option: String, command: Option<&'static str>, nearest: Option<&'static str> }: Usage,
         ("no option \"{option}\"{}{}", .command.map(|name| format!(" of {name}")).unwrap_or_default(),
             did_you_mean("--", .nearest));
-    OptionBeforeCommand { option: String, command: &'static str }: Usage,
-        ("\"{option}\" is an option of {command}, and stands after that word");
+    OptionBeforeCommand { option: String, command: &'static str }: Usage, ("\"{option}\" is an option of {command}, and stands after that word");
     OneTooMany { argument: String, command: &'static str }: Usage, ("\"{argument}\" is one argument too many for {command}");
     BothForms: Usage, ("--json and --terse exclude one another");
     NoText { command: &'static str }: Usage, ("{command} needs a TEXT");
@@ -49,10 +48,9 @@ problems! {
     NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH, a link or --manifest FILE");
     NothingToLink: Usage, ("link needs a NAME, ID, PEER/NAME or b3=HASH");
     NoDownloads: NotFound, ("'all' selects nothing: no download is remembered");
-    NotListed { peer: SocketAddr, name: String }: NotFound,
-        ("{peer} shares no \"{name}\"; `pyratectl list {peer}` shows what it shares");
-    UnknownContent { hex: String }: NotFound,
-        ("no file that is shared or downloaded here and no hit has this hash; `pyratectl search b3={hex}` looks for one");
+    NotListed { peer: SocketAddr, name: String }: NotFound, ("{peer} shares no \"{name}\"; `pyratectl list {peer}` shows what it shares");
+    ListedDirectory { peer: SocketAddr, name: String }: NotFound, ("\"{name}\" of {peer} is a directory; name it {peer}/{name}/ for a link to all that is in it");
+    UnknownContent { hex: String }: NotFound, ("no file that is shared or downloaded here and no hit has this hash; `pyratectl search b3={hex}` looks for one");
     IdsAndStates: Usage, ("downloads takes IDs, or --active, --failed and --finished, not both");
     ForgetsNothing: Usage, ("forget needs an ID, --finished or a PEER");
     ForgetsOnePeer: Usage, ("forget takes one PEER and nothing else, or IDs of downloads");
@@ -68,21 +66,22 @@ problems! {
     NotASortKey { known: String }: Usage, ("hits are sorted by one of {known}");
     AllOrOne: Usage, ("--all and --search exclude one another");
     NoSuchSearch(u32): NotFound, ("no search {0} is remembered; `pyratectl searches` lists those that are");
-    NotAPeer(WrongPeer): Usage,
-        ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
+    NotAPeer(WrongPeer): Usage, ("a peer is an address or host name, and perhaps a port, as 192.0.2.7:63339, localhost or [2001:db8::7]:63339{0}");
     NoLookup { host: String, why: String }: Network, ("{NO_LOOKUP}{host}': {why}{NO_LOOKUP_ADVICE}");
     NotAHash: Usage, ("b3= is followed by 64 hex digits");
     BadLink(LinkFault): Usage, ("{0}");
-    LinkWithoutPeer: Usage,
-        ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
-    NoNameAfterPeer: Usage, ("no name follows the peer");
+    LinkWithoutPeer: Usage, ("the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339");
+    NoNameAfterPeer { peer: String }: Usage,
+        ("no name follows the peer {peer}; `pyratectl list {peer}` shows what it shares: name a file or a directory of that, as \
+            {peer}/DIR/");
     NothingToDownload: Usage,
         ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)");
-    OutputTaken: Usage,
-        ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
+    OutputTaken: Usage, ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
     SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
     SeveralToFile { place: PathBuf }: Usage,
-        ("several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
+        ("a directory or several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
+    SeveralOntoFile { place: PathBuf }: Usage,
+        ("a directory or several files go into a directory, and '{}' is a file; name another path with `-o`", Escaped::path(.place));
     NotSince: Usage, ("--since takes a date, as 2026-11-27 or 2026-11-27T18:00, or how long ago, as 7d or 12h");
     NotAnEventId: Usage, ("an event id is a whole number, as in the lines of 'events --since 0'");
     StateWithoutExec: Usage, ("--state says where --exec remembers how far it came; name a program with --exec");
@@ -100,10 +99,8 @@ problems! {
     NoneAnswers { tried: Vec<Tried>, ignored: Vec<Ignored> }: NoDaemon,
         ("no daemon answers at {}; start one with `pyrated`, or `systemctl start pyrated`{}", listed(.tried), added(.ignored));
 
-    NoScreen(NoScreen): Usage,
-        ("top needs a terminal to draw on: {0}; `pyratectl status` and `pyratectl events` do without");
-    CannotRedraw(NoScreen): Usage,
-        ("--watch needs a terminal to draw on: {0}; with --json it prints a document each time");
+    NoScreen(NoScreen): Usage, ("top needs a terminal to draw on: {0}; `pyratectl status` and `pyratectl events` do without");
+    CannotRedraw(NoScreen): Usage, ("--watch needs a terminal to draw on: {0}; with --json it prints a document each time");
     CannotDraw { error: String }: FileIo, ("cannot draw on the terminal: {error}");
     CannotWatch { error: String }: Other, ("cannot watch for Ctrl-C: {error}");
     CannotWait { error: String }: Other, ("cannot wait: {error}");
@@ -116,8 +113,7 @@ problems! {
         ("what answers at {} is no daemon of this version: {why}; restart the daemon after an upgrade", Escaped::path(.path));
     NoList { peer: SocketAddr, within: Duration }: TimedOut,
         ("no list from {peer}: the daemon reported nothing for {}", format_duration(*.within));
-    NoEndOfScan { within: Duration }: TimedOut,
-        ("no end of the scan: the daemon reported nothing for {}", format_duration(*.within));
+    NoEndOfScan { within: Duration }: TimedOut, ("no end of the scan: the daemon reported nothing for {}", format_duration(*.within));
     NotStopped { within: Duration }: TimedOut, ("the daemon has not stopped within {}", format_duration(*.within));
 
     CannotWrite { error: String }: FileIo, ("cannot write the result: {error}");
@@ -230,6 +226,11 @@ pub(crate) enum Unexpected {
     #[error("notices without end, and no answer")] OnlyNotices,
 }
 
+/// That of a word in capitals.
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" }
+}
+
 /// Asks whether another word was meant, without its dashes here.
 fn did_you_mean(dashes: &str, nearest: &Option<&'static str>) -> String {
     nearest.map(|word| format!("; did you mean \"{dashes}{word}\"?")).unwrap_or_default()
@@ -285,6 +286,12 @@ pub(crate) enum Remark {
          configuration"
     )]
     DirectoryLinkWithoutPeer,
+    #[error(
+        "the link names {peer} alone, which other machines do not reach; set `advertise_addr` in the configuration"
+    )]
+    LinkWithinMachine { peer: SocketAddr },
+    #[error("{name} is shared with {audience} alone: others who have the link are refused")]
+    LinkForSome { name: String, audience: String },
     #[error("nothing in the shared directory is left out")]
     NothingLeftOut,
     #[error("{} of the shared directory left out; `pyratectl files --left-out` says why", match count {
@@ -344,6 +351,8 @@ pub(crate) enum Remark {
     DownloadsGoOn { ids: String },
     #[error("{} queued: {ids}", count(*.number, "download"))]
     Queued { number: u64, ids: String },
+    #[error("{id}: {} in {name}{}", count(*files, "file"), bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default())]
+    Contents { id: u32, name: String, files: u64, bytes: Option<u64> },
     #[error("{id} {state}: {name}{more}")]
     State { id: u32, state: String, name: String, more: String },
     #[error("{download}: {addr} {loss}; {then}")]
@@ -367,6 +376,14 @@ pub(crate) enum Remark {
     ProgramFailed { program: String, id: u64, why: ProgramFault, wait: Duration },
     #[error("how far the program came cannot be remembered: {why}; that is tried again in {}", format_duration(*wait))]
     PositionNotSaved { why: String, wait: Duration },
+    #[error("event {id}: {program} has run for {}; later events wait for that", format_duration(*span))]
+    ProgramRuns { program: String, id: u64, span: Duration },
+    #[error(
+        "ending when {program} is done with event {id}; another signal ends the program at once, and the next run repeats the event"
+    )]
+    EndsAfterProgram { program: String, id: u64 },
+    #[error("{program} cannot be run: {why}; the first event waits until it can")]
+    NoSuchProgram { program: String, why: String },
     #[error("{why}; waiting for it")]
     WaitsForDaemon { why: String },
     #[error("the daemon answers again")]

@@ -314,7 +314,7 @@ fn files_of_the_share_are_offered_where_a_link_is_made() {
             lines(finish(fake.command_here(&[&["--complete", "zsh", "link"], typed].concat()).spawn().unwrap()));
         shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    comes_to(&["./7", "all", "dir/a b"].map(str::to_owned).to_vec(), "files", || {
+    comes_to(&["./7", "all", "dir/", "dir/a b"].map(str::to_owned).to_vec(), "files", || {
         let mut offered = words(&[""]);
         offered.sort();
         offered

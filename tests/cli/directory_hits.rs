@@ -174,3 +174,25 @@ fn its_id_is_offered_and_its_name_once() {
     let directories = names.iter().filter(|line| line.contains("/live/\t") || line.contains("/live/:")).count();
     assert_eq!(directories, 1, "{names:?}");
 }
+
+#[test]
+fn at_a_terminal_what_is_in_a_directory_is_told_when_the_peer_has_told() {
+    let part =
+        |files: u64| json!({"manifest": null, "files": files, "files_done": 0, "files_missing": 0, "missing": []});
+    let row = move |state: &str, files: u64, size: Value| {
+        with(download(1, "live/", state, 0), json!({"directory": part(files), "size": size}))
+    };
+    let fake = Fake::new();
+    let (screen, terminal) = Screen::of_columns(80);
+    let mut command = fake.command_here(&["download", &format!("{PEER}/live/"), "--json"]);
+    command.env("TERM", "xterm").stderr(terminal);
+    let run = fake.run_command(command, move |talk| {
+        talk.answer("download", json!({"downloads": [row("active", 0, Value::Null)], "next": null}));
+        for row in [row("active", 3, json!(2048)), row("active", 3, json!(2048)), row("done", 3, json!(2048))] {
+            talk.notice(json!({"event": "download", "download": row}));
+        }
+        talk.until_hangup();
+    });
+    let shown = screen.all();
+    assert!(run.code == 0 && shown.matches("1: 3 files in live/, 2.0 KiB").count() == 1, "{shown:?}");
+}

@@ -1,6 +1,6 @@
 //! The queue: what is shown of it, orders to it, and how a download that is followed may end.
 
-use super::fake::{Talk, download, forms, run, source, with};
+use super::fake::{Fake, Talk, download, forms, run, run_alone, source, with};
 use serde_json::{Value, json};
 
 fn changed(row: Value) -> Value {
@@ -336,4 +336,45 @@ fn lost_sources_are_lines_and_each_is_told_once() {
          1 done: a: /d\n2 done: b: /d\n"
     );
     assert_eq!((run.code, run.json().as_array().unwrap().len()), (0, 2));
+}
+
+#[test]
+fn a_file_of_a_directory_is_shown_by_its_id_and_unknown_ids_name_the_way_on() {
+    let directory = |talk: &mut Talk| {
+        let part = json!({"manifest": null, "files": 1, "files_done": 0, "files_missing": 0, "missing": []});
+        let row = with(download(53, "d/", "active", 0), json!({ "directory": part }));
+        talk.answer("downloads", json!({"downloads": [row], "next": null}));
+        let params = talk.expect("directory_files");
+        assert_eq!(params, json!({"id": 53, "after": 0}));
+        let member = with(download(54, "d/a.bin", "retrying", 0), json!({"part_of": 53}));
+        talk.reply(json!({"downloads": [member], "next": null}));
+    };
+    let shown = run(&["downloads", "54"], directory);
+    assert!(shown.code == 0 && shown.out.starts_with("54  d/a.bin\n"), "{shown:?}");
+    let unknown = "no such id: 7; `pyratectl downloads` shows those that are, `pyratectl history` those that are over";
+    run(&["downloads", "7"], directory).says(3, unknown);
+    run(&["link", "--downloads", "7"], directory).says(3, unknown);
+}
+
+#[test]
+fn a_directory_does_not_go_into_a_file_however_that_is_written() {
+    let fake = Fake::new();
+    std::fs::write(fake.directory().join("plain"), "").unwrap();
+    for place in ["plain", "plain/", "plain//"] {
+        let mut command = fake.command(&["download", "192.0.2.1:5/dir/", "-o", place]);
+        command.env("PYRATE_CONTROL_SOCKET", fake.socket());
+        let listener = std::os::unix::net::UnixListener::bind(fake.socket()).unwrap();
+        let run = super::fake::finish(command.spawn().unwrap());
+        run.says(28, "and 'plain' is a file; name another path with `-o`");
+        drop(listener);
+        std::fs::remove_file(fake.socket()).unwrap();
+    }
+}
+
+#[test]
+fn what_names_nothing_is_told_what_to_name() {
+    run_alone(&["download", "192.0.2.1:5/"])
+        .says(28, "no name follows the peer 192.0.2.1:5; `pyratectl list 192.0.2.1:5`");
+    run_alone(&["download", "-"]).says(28, "no option \"-\" of download");
+    run_alone(&["move"]).says(28, "move needs an ID");
 }

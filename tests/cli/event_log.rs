@@ -223,3 +223,44 @@ fn a_state_file_that_is_none_is_left_alone() {
     finish(fake.command_here(&arguments).spawn().unwrap()).says(17, "not one of 'events --exec'");
     assert_eq!(fs::read(&state).unwrap(), b"my diary");
 }
+
+#[test]
+fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_and_its_event_is_not_done() {
+    let fake = Fake::new();
+    let state = fake.directory().join("state");
+    let hook = program(fake.directory(), "touch runs\nexec sleep 1000");
+    let daemon = fake.serve(|talk| {
+        talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
+        talk.until_gone();
+    });
+    let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
+    let mut client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    until("the program runs", || fake.directory().join("runs").exists());
+    let signal = |client: &Child| kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    signal(&client);
+    let mut told = std::io::BufReader::new(client.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert!(line.contains("hook is done with event 5; another signal ends the program at once"), "{line}");
+    signal(&client);
+    assert_eq!(client.wait().unwrap().code(), Some(0));
+    wait_for(daemon);
+    assert_eq!(position(&state)["done"], 0, "the next run repeats the event");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told_of_at_the_start() {
+    for (name, path) in [("/no/such/program", "/bin"), ("no-such-program", "/usr/bin:/bin"), ("/tmp", "/bin")] {
+        let fake = Fake::new();
+        let state = fake.directory().join("state");
+        let daemon = fake.serve(|talk| {
+            talk.answer("event_log", page(&[], Value::Null, Value::Null, 4));
+            talk.until_gone();
+        });
+        let arguments = ["events", "--exec", name, "--state", state.to_str().unwrap()];
+        let client = fake.command_here(&arguments).env("PATH", path).spawn().unwrap();
+        until("it is ready", || position(&state) == done(4));
+        let run = end(client, daemon);
+        assert!(run.err.starts_with(&format!("{name} cannot be run: ")), "{run:?}");
+    }
+}

@@ -176,7 +176,8 @@ fn several_files_go_only_where_a_directory_is_or_is_to_be_made() {
                 hits(talk);
                 talk.until_hangup();
             });
-            run.says(28, &format!("several files go into a directory, and '{path}' is not one"));
+            let why = if path == "new" { "'new' is not one; 'new/'" } else { "'file' is a file; name another path" };
+            run.says(28, &format!("several files go into a directory, and {why}"));
         }
     }
     prepared().run(&["download", "4", "7", "-o", "new", "--detach"], Talk::until_hangup).says(28, "is not one");

@@ -248,11 +248,11 @@ fn directories_have_links_as_files_do() {
 fn a_link_to_a_directory_takes_a_place_of_several_files() {
     let link = &format!("pyrate:b3={HASH}&name=songs%2F&peer={PEER}");
     run(&["download", "-o", "-", link], Talk::until_hangup).says(28, "'-o -' takes one file; several go");
-    for path in ["new", "file"] {
+    for (path, why) in [("new", "'new' is not one; 'new/'"), ("file", "'file' is a file; name another path")] {
         let fake = Fake::new();
         std::fs::write(fake.directory().join("file"), "").unwrap();
         let refused = fake.run(&["download", "-o", path, link], Talk::until_hangup);
-        refused.says(28, &format!("several files go into a directory, and '{path}' is not one"));
+        refused.says(28, &format!("several files go into a directory, and {why}"));
     }
 }
 
@@ -289,4 +289,37 @@ fn a_link_keeps_the_bytes_of_its_name() {
         talk.reply(json!({"downloads": [download(4, "a", "queued", 0)], "next": null, "ids": [4]}));
     });
     assert_eq!(begun.code, 0, "{begun:?}");
+}
+
+#[test]
+fn links_that_others_cannot_use_are_remarked() {
+    let of = |row: Value| {
+        run(&["link", "a"], move |talk| {
+            asks(talk, json!({"shared": {"name": "a"}}));
+            talk.reply(row);
+        })
+    };
+    for peers in [&["127.0.0.1:41001"][..], &["[::1]:5", "0.0.0.0:5"], &["[::ffff:127.0.0.1]:5"]] {
+        let told = of(row("a", peers));
+        told.says(
+            0,
+            &format!("the link names {} alone, which other machines do not reach; set `advertise_addr`", peers[0]),
+        );
+    }
+    assert_eq!(of(row("a", &["127.0.0.1:41001", PEER])).err, "");
+    let some = with(row("a", &[PEER]), json!({"audience": ["10.0.0.0/8", "fd00::/8"]}));
+    of(some).says(0, "a is shared with 10.0.0.0/8 fd00::/8 alone: others who have the link are refused\n");
+}
+
+#[test]
+fn a_directory_of_a_peer_that_is_named_as_a_file_is_told() {
+    let told = run(&["link", &format!("{PEER}/music")], |talk| {
+        talk.expect("link");
+        talk.fail(3, "no file");
+        hits(talk, json!([]));
+        talk.answer("list", json!({"search": 7}));
+        talk.notice(json!({"event": "search_done", "search": 7, "hits": 1, "truncated": false, "error": null}));
+        hits(talk, json!([with_hash(hit(3, "music/a.ogg", Some(5), &[PEER]))]));
+    });
+    told.says(3, &format!("\"music\" of {PEER} is a directory; name it {PEER}/music/"));
 }

@@ -271,9 +271,9 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("list", json!({"id": 1, "name": "a", "size": 1, "b3": "ab"})),
         ("download", with(download(1, "a", "failed", 0), error.clone())),
         ("downloads", with(download(1, "a", "failed", 0), error)),
-        ("uploads", upload("192.0.2.1:5", "a", "sending")),
+        ("uploads", with(upload("192.0.2.1:5", "a", "sending"), json!({"peer": "192.0.2.1:63339"}))),
         ("forget", json!({"forgotten": [1]})),
-        ("history", super::history::row()),
+        ("history", with(super::history::row(), json!({"copied_from": "b"}))),
         ("limit", limits(5 << 20, 0)),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true, "audience": ["all"]})),
         (

@@ -17,7 +17,8 @@ fn uploads_are_a_table_of_who_fetches_what() {
     fn script(talk: &mut Talk) {
         assert_eq!(talk.expect("uploads"), json!({"after": null}));
         let next = json!({"to": "192.0.2.1:5", "name": "a\u{1b}b"});
-        talk.reply(json!({"uploads": [upload("192.0.2.1:5", "a\u{1b}b", "sending")], "next": next}));
+        let known = with(upload("192.0.2.1:5", "a\u{1b}b", "sending"), json!({"peer": "192.0.2.1:63339"}));
+        talk.reply(json!({"uploads": [known], "next": next}));
         assert_eq!(talk.expect("uploads"), json!({"after": next}));
         let waiting = json!({"to": "[2001:db8::1]:5", "name": "c", "state": "waiting", "connections": 0, "bytes_sent": 0,
             "size": null, "rate": null, "since": LATER_S, "range": null});
@@ -27,14 +28,14 @@ fn uploads_are_a_table_of_who_fetches_what() {
     text.gives(
         0,
         "TO               NAME    STATE       SENT     SIZE     RATE  TIME\n\
-         192.0.2.1:5      a\\x1bb  sending  1.5 KiB  2.0 KiB  512 B/s   0 s\n\
-         [2001:db8::1]:5  c       waiting      0 B        -        -   0 s\n",
+         192.0.2.1:63339  a\\x1bb  sending  1.5 KiB  2.0 KiB  512 B/s   0 s\n\
+         2001:db8::1      c       waiting      0 B        -        -   0 s\n",
     );
     terse.gives(
         0,
-        "to\tname\tstate\tconnections\tbytes_sent\tsize\trate\tsince\trange\n\
-         192.0.2.1:5\ta\\x1bb\tsending\t2\t1536\t2048\t512\t4102444800\t1024+512\n\
-         [2001:db8::1]:5\tc\twaiting\t0\t0\t-\t-\t4102444800\t-\n",
+        "to\tname\tstate\tconnections\tbytes_sent\tsize\trate\tsince\trange\tpeer\n\
+         192.0.2.1:5\ta\\x1bb\tsending\t2\t1536\t2048\t512\t4102444800\t1024+512\t192.0.2.1:63339\n\
+         [2001:db8::1]:5\tc\twaiting\t0\t0\t-\t-\t4102444800\t-\t-\n",
     );
     assert_eq!(json.json()[1]["range"], Value::Null);
     assert_eq!(json.json()[0]["range"], json!({"offset": 1024, "length": 512}));

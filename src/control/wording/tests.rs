@@ -41,6 +41,22 @@ list!(problems: Problem as (ExitCode, &'static str) {
     EmptyRange { part: "4-2".into() } => (Usage, "the range 4-2 is empty");
     NoIdInRange { part: "4-6".into() } => (NotFound, "no such ids: 4-6");
     NoSuchId { part: "7".into() } => (NotFound, "no such id: 7");
+    NoSuchDownload { part: "7".into() } => (
+        NotFound,
+        "no such id: 7; `pyratectl downloads` shows those that are, `pyratectl history` those that are over and forgotten"
+    );
+    NoSuchDownload { part: "4-6".into() } => (
+        NotFound,
+        "no such ids: 4-6; `pyratectl downloads` shows those that are, `pyratectl history` those that are over and forgotten"
+    );
+    FileOfDirectory { id: 8, directory: 7 } => (
+        NotFound,
+        "8 is a file of download 7, which is that of a directory, and takes no orders of its own: name 7; \
+         `pyratectl downloads 7` shows its files"
+    );
+    NoSuchWishId { part: "7".into() } => (
+        NotFound, "no such id: 7; `pyratectl wishes` shows all wishes, with their ids"
+    );
     DirectoriesInRange { id: 4 } => (
         Usage,
         "a range and 'all' stand for files, and there are directories alone: name each by its own id, as 4",
@@ -233,7 +249,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     NameLeftOut => (FileIo, "this cannot be the name of a file beneath the directory");
     TooManyOrders(8) => (Other, "8 orders are in progress; try again when one is done");
-    MoveOne => (Usage, "move takes one id");
+    MoveOne => (Usage, "move takes one id; move one download after the other");
     NotQueued { id: 7, state: DownloadState::Active } => (
         Other, "download 7 is active, and does not wait for its turn; only queued ones can be moved"
     );
@@ -248,6 +264,9 @@ list!(problems: Problem as (ExitCode, &'static str) {
     OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
 
     NotShared { name: text(b"a\n") } => (NotFound, r#"no file "a\n" is shared; `pyratectl files` shows those that are"#);
+    IsDirectory { name: file_name(b"a") } => (
+        NotFound, r#""a" is a directory; name it "a/" for a link to all that is in it"#
+    );
     StillWritten { name: file_name(b"a") } => (
         Other, "\"a\" was changed a moment ago, and is shared when nothing has written to it for a while; try again then"
     );

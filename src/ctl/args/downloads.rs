@@ -50,7 +50,7 @@ pub(in crate::ctl) fn selector(text: &str) -> Result<Selector, String> {
     }
     if let Some((address, name)) = text.split_once('/') {
         if name.is_empty() {
-            return Err(Failure::NoNameAfterPeer.into());
+            return Err(Failure::NoNameAfterPeer { peer: address.into() }.into());
         }
         return Ok(Selector::File { peer: peer(address)?, name: RawText::new(as_shown(decode(name))) });
     }

@@ -81,7 +81,7 @@ pub(in crate::ctl) struct Limit {
     name = "uploads",
     help_triggers("-h", "--help"),
     note = "Columns:
-  TO          the peer that fetches the file
+  TO          the peer that fetches the file, as peers shows it; its IP address alone if no peer or several are known there
   STATE       sending; waiting for its turn (upload_limit) or for a worker (max_workers); idle between two parts of the file; or connecting, to an old peer that is called back
   SENT        bytes sent so far, in all
   RATE        bytes a second

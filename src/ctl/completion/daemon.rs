@@ -126,7 +126,11 @@ impl Daemon {
 
     fn shared_directories(&mut self, beginning: &str) -> Result<Vec<Candidate>, CallError> {
         let files = self.shared(beginning)?;
-        let end = |word: &str| word.get(beginning.len()..)?.find('/').map(|at| beginning.len() + at + 1);
+        let end = |word: &str| {
+            // The mark before a name is no directory.
+            let from = if word.starts_with("./") { beginning.len().max("./".len()) } else { beginning.len() };
+            word.get(from..)?.find('/').map(|at| from + at + 1)
+        };
         let directories: BTreeSet<&str> = files.iter().filter_map(|file| file.word.get(..end(&file.word)?)).collect();
         Ok(directories.into_iter().map(|word| Candidate::new(word, "directory")).collect())
     }

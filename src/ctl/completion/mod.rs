@@ -250,6 +250,8 @@ impl<'a> Place<'a> {
         let asked = |question| Offer { questions: vec![question], ..Offer::default() };
         match argument {
             "ID" if command == "hits" => ids(vec![Question::Hits]),
+            // One alone.
+            "ID" if command == "move" => asked(Question::Downloads { command }),
             "ID" if command == "wishes" => asked(Question::Wishes),
             "WISH" => ids(vec![Question::Wishes]),
             "ID" => ids(vec![Question::Downloads { command }]),
@@ -287,6 +289,7 @@ impl Place<'_> {
             return Offer { questions: vec![Question::Downloads { command }], ..ids };
         }
         let shared = Question::Shared { beginning: current.into() };
+        let directories = Question::SharedDirectories { beginning: current.into() };
         if !ids.before.is_empty() {
             // A name may have a comma too.
             let questions = if is_ids(current.trim_end_matches(',')) { vec![Question::Hits] } else { vec![shared] };
@@ -299,7 +302,7 @@ impl Place<'_> {
             None if current.starts_with('b') => vec![Question::Contents],
             None => vec![Question::Peers { suffix: "/" }, Question::Hits],
         };
-        Offer { questions: [vec![shared], more].concat(), ..ids }
+        Offer { questions: [vec![shared, directories], more].concat(), ..ids }
     }
 }
 

@@ -24,6 +24,9 @@ fn what_the_parser_takes_is_offered() {
         ("download --detach 3 --de", &["words"]),
         ("download -- --d", &["words"]),
         ("status ", &["words", "--help", "--verbose", "--socket", "--json", "--terse", "--timeout", "--version"]),
+        ("move ", &["words"]),
+        ("move 7,", &["words"]),
+        ("pause ", &["words", "all"]),
         ("move 7 ", &["words", "top", "up", "down", "bottom"]),
         ("log-level ", &["words", "error", "warn", "info", "debug", "trace"]),
         ("log-level debug --v", &["words", "--version"]),
@@ -49,6 +52,7 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
     let downloads = |command| vec![Question::Downloads { command }];
     let peers = |suffix| Question::Peers { suffix };
     let shared = |beginning: &str| Question::Shared { beginning: beginning.into() };
+    let directories = |beginning: &str| Question::SharedDirectories { beginning: beginning.into() };
     for (line, expected) in [
         ("hits ", vec![Question::Hits]),
         ("hits 7 8", vec![Question::Hits]),
@@ -69,11 +73,11 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("forget 1", vec![Question::Downloads { command: "forget" }, peers("")]),
         ("link --downloads ", downloads("link")),
         ("link --downloads 7,", downloads("link")),
-        ("link ", vec![shared(""), Question::Hits]),
+        ("link ", vec![shared(""), directories(""), Question::Hits]),
         ("link 7,", vec![Question::Hits]),
         ("link a,", vec![shared("a,")]),
-        ("link a/b", vec![shared("a/b"), Question::Names { peer: "a".into() }]),
-        ("link b3", vec![shared("b3"), Question::Contents]),
+        ("link a/b", vec![shared("a/b"), directories("a/b"), Question::Names { peer: "a".into() }]),
+        ("link b3", vec![shared("b3"), directories("b3"), Question::Contents]),
         ("link ./7,", vec![shared("./7,")]),
         ("manifest ", vec![Question::SharedDirectories { beginning: String::new() }, peers("/")]),
         (

@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::RawText;
 
 fn source(last: u8, state: SourceState) -> SourceRow {
     SourceRow { addr: SocketAddr::from(([10, 0, 0, last], 63339)), state, bytes: 0, rate: None, error: None }

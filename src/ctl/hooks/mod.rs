@@ -3,8 +3,9 @@
 //! How far it came is on the disk (`position`) after the program has succeeded, and only then: whatever is killed when, no event is
 //! missing, and one that is repeated has the same id. A program that fails is run again until it succeeds, since the events after
 //! one that is left out could not be told from those that were done. Waits end with SIGTERM and Ctrl-C; a program that runs is
-//! waited for first.
+//! waited for first, until a second signal.
 
+mod ends;
 mod position;
 mod program;
 
@@ -14,12 +15,9 @@ use super::locate;
 use super::output::remark;
 use super::wording::{Failure, Remark};
 use crate::control::{CallError, EventLogReply, EventRow, ExitCode, Notice, Request};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use ends::Ends;
 use position::{Position, PositionFile};
-use program::Program;
-use std::os::fd::AsFd;
+use program::{Program, Told};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +73,9 @@ pub(super) fn run(wanted: Wanted) -> Result<ExitCode, CallError> {
     let ends = Ends::watch()?;
     let position = PositionFile::open(wanted.state)?;
     let program = Program::new(wanted.program, wanted.socket.as_deref())?;
+    if let Some(why) = program.why_not_found() {
+        remark(Remark::NoSuchProgram { program: program.shown(), why: why.into() });
+    }
     let Wanted { since, socket, timeout, .. } = wanted;
     Hook { program, since, position, socket, timeout, ends, waits: None }.run()
 }
@@ -121,7 +122,17 @@ impl Hook {
     /// Runs the program until it succeeds, and remembers that it did.
     fn deal_with(&mut self, event: &EventRow) -> Result<(), Stop> {
         let mut wait = RUN_AGAIN_MIN;
-        while let Err(why) = self.program.run(event)? {
+        let mut tell = |told| {
+            let (program, id) = (self.program.shown(), event.id);
+            remark(match told {
+                Told::Runs(span) => Remark::ProgramRuns { program, id, span },
+                Told::Ending => Remark::EndsAfterProgram { program, id },
+            });
+        };
+        while let Err(why) = self.program.run(event, &self.ends, &mut tell)? {
+            if self.ends.is_urgent() {
+                return Err(Stop::Asked);
+            }
             remark(Remark::ProgramFailed { program: self.program.shown(), id: event.id, why, wait });
             if self.ends.came_within(wait) {
                 return Err(Stop::Asked);
@@ -220,38 +231,5 @@ impl Following<'_> {
                 Stop::Lost(error)
             }
         })
-    }
-}
-
-/// The signals that end this program: SIGINT and SIGTERM.
-struct Ends(SignalFd);
-
-impl Ends {
-    /// From now on they end no program, but a wait.
-    fn watch() -> Result<Self, CallError> {
-        let watch = || {
-            let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-            signals.thread_block()?;
-            SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-        };
-        let watched = watch().map_err(|error: nix::Error| Failure::CannotWatch { error: error.to_string() })?;
-        Ok(Self(watched))
-    }
-
-    /// Waits for one of them, at most so long.
-    fn came_within(&self, span: Duration) -> bool {
-        let until = Deadline::after(span);
-        loop {
-            if matches!(self.0.read_signal(), Ok(Some(_))) {
-                return true;
-            }
-            let left = until.left().unwrap_or_default();
-            if left.is_zero() {
-                return false;
-            }
-            let mut waited_for = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-            // Interrupted or not: it is looked at again.
-            let _ = poll(&mut waited_for, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
-        }
     }
 }

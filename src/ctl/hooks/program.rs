@@ -1,29 +1,48 @@
 //! The program of `events --exec`: it has the event as variables of its environment, and as a line of JSON on its standard input.
 
+use super::super::clock::Deadline;
 use super::super::wording::{Failure, ProgramFault};
+use super::ends::Ends;
 use crate::control::{CallError, EventRow, paths};
 use crate::name::Escaped;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, pipe2};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{AccessFlags, Pid, access, pipe2};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the name of each variable of an event begins with.
 const PREFIX: &str = "PYRATE_EVENT_";
+
+/// For how long a program runs before that is reported; then again each time that it has run for twice as long.
+const REPORT_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a program that is to end at once may take for that, before it is killed.
+const END_WAIT: Duration = Duration::from_secs(2);
+
+/// What is reported of a program that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It has run for so long.
+    Runs(Duration),
+    /// The end was asked for, and waits for the program.
+    Ending,
+}
 
 pub(super) struct Program {
     path: PathBuf,
     name: CString,
     /// The environment without the event.
     environment: Vec<CString>,
+    report_after: Duration,
 }
 
 impl Program {
@@ -40,7 +59,7 @@ impl Program {
             let socket = std::path::absolute(socket).ok()?;
             assign(paths::SOCKET_VARIABLE.as_bytes(), socket.as_os_str().as_bytes())
         }));
-        Ok(Self { path, name, environment })
+        Ok(Self { path, name, environment, report_after: REPORT_AFTER })
     }
 
     /// As people read it.
@@ -48,9 +67,31 @@ impl Program {
         Escaped::path(&self.path).to_string()
     }
 
-    /// Runs it to its end. The inner error says why it did not succeed.
+    /// Why it cannot be started as things are, if that is so.
+    pub(super) fn why_not_found(&self) -> Option<&'static str> {
+        let search_path = std::env::var_os("PATH").unwrap_or_default();
+        let places: Vec<PathBuf> = match self.path.as_os_str().as_bytes().contains(&b'/') {
+            true => vec![self.path.clone()],
+            false => std::env::split_paths(&search_path).map(|directory| directory.join(&self.path)).collect(),
+        };
+        let fault = |place: &PathBuf| match access(place, AccessFlags::X_OK) {
+            Ok(()) if place.is_dir() => Some(Errno::EISDIR),
+            checked => checked.err(),
+        };
+        let faults: Option<Vec<Errno>> = places.iter().map(fault).collect();
+        let faults = faults?;
+        let told = faults.iter().find(|errno| **errno != Errno::ENOENT);
+        Some(told.unwrap_or(&Errno::ENOENT).desc())
+    }
+
+    /// Runs it to its end; what is to be reported meanwhile goes to `tell`. The inner error says why it did not succeed.
     /// Errors: If this machine can start no program.
-    pub(super) fn run(&self, event: &EventRow) -> Result<Result<(), ProgramFault>, CallError> {
+    pub(super) fn run(
+        &self,
+        event: &EventRow,
+        ends: &Ends,
+        tell: &mut impl FnMut(Told),
+    ) -> Result<Result<(), ProgramFault>, CallError> {
         let broken = |errno: Errno| Failure::CannotStart { error: errno.to_string() };
         let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(broken)?;
         let mut actions = PosixSpawnFileActions::init().map_err(broken)?;
@@ -72,19 +113,48 @@ impl Program {
         line.push(b'\n');
         // A program that does not read needs nothing of it. A pipe has room for a line: nothing waits.
         let _ = File::from(write).write_all(&line);
-        Ok(wait_for(child).map_err(broken)?)
+        Ok(self.wait_for(child, ends, tell).map_err(broken)?)
     }
 }
 
-/// The inner error says why it did not succeed. The outer one is that nothing can be known of it, as where SIGCHLD is ignored.
-fn wait_for(child: Pid) -> Result<Result<(), ProgramFault>, Errno> {
-    loop {
-        match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, 0)) => return Ok(Ok(())),
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Err(ProgramFault::Exited(code))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Err(ProgramFault::Killed(signal.as_str()))),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+impl Program {
+    /// The inner error says why it did not succeed. The outer one is that nothing can be known of it, as where SIGCHLD is ignored.
+    fn wait_for(
+        &self,
+        child: Pid,
+        ends: &Ends,
+        tell: &mut impl FnMut(Told),
+    ) -> Result<Result<(), ProgramFault>, Errno> {
+        let (mut waited, mut report) = (self.report_after, Deadline::after(self.report_after));
+        let (mut is_ending, mut kill_at) = (false, None);
+        loop {
+            match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, 0)) => return Ok(Ok(())),
+                Ok(WaitStatus::Exited(_, code)) => return Ok(Err(ProgramFault::Exited(code))),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Err(ProgramFault::Killed(signal.as_str()))),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+            if ends.came_within(Duration::ZERO) && !is_ending {
+                is_ending = true;
+                tell(Told::Ending);
+            }
+            if ends.is_urgent() {
+                let is_late = kill_at.is_some_and(|at: Deadline| at.has_passed());
+                let signal = if is_late { Signal::SIGKILL } else { Signal::SIGTERM };
+                if is_late || kill_at.is_none() {
+                    // If it is gone, the next turn of the loop sees that.
+                    let _ = kill(child, signal);
+                    kill_at = Some(Deadline::after(END_WAIT));
+                }
+            }
+            if report.has_passed() {
+                tell(Told::Runs(waited));
+                report = Deadline::after(waited);
+                waited = waited.saturating_mul(2);
+            }
+            let left = report.left().unwrap_or_default();
+            ends.wait(kill_at.and_then(|at| at.left()).map_or(left, |of_kill| of_kill.min(left)));
         }
     }
 }
@@ -116,4 +186,33 @@ fn variables(event: &EventRow) -> Vec<CString> {
     ];
     let assigned = pairs.iter().filter_map(|(name, value)| assign(format!("{PREFIX}{name}").as_bytes(), value));
     assigned.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::EventKind;
+
+    #[test]
+    fn a_program_that_runs_for_long_is_reported_each_time_it_has_run_twice_as_long() {
+        let ends = Ends::watch().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        // It ends when it was reported twice.
+        let script = directory.path().join("hook");
+        let end = directory.path().join("end");
+        std::fs::write(&script, format!("#!/bin/sh\nuntil [ -e {} ]; do sleep 0.01; done\n", end.display())).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let first = Duration::from_millis(20);
+        let program = Program { report_after: first, ..Program::new(script, None).unwrap() };
+        let mut told = Vec::new();
+        let event = EventRow::blank(EventKind::Done, 7, "log".into(), 0);
+        let mut tell = |what| {
+            told.push(what);
+            if told.len() == 2 {
+                std::fs::write(&end, "").unwrap();
+            }
+        };
+        assert_eq!(program.run(&event, &ends, &mut tell).unwrap(), Ok(()));
+        assert_eq!(told[..2], [Told::Runs(first), Told::Runs(first * 2)]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::ctl::text::{name, or_unknown, size, span, word};
 
 impl Row for UploadRow {
     const COLUMNS: &'static [Column<Self>] = &[
-        ("TO", |row, _| row.to.to_string()),
+        ("TO", |row, _| peer(row)),
         ("/NAME", |row, _| name(row.name.as_bytes())),
         ("STATE", |row, _| word(&row.state)),
         (">SENT", |row, _| size(row.bytes_sent)),
@@ -29,6 +29,7 @@ impl Row for UploadRow {
         ("rate", |row, _| number(row.rate)),
         ("since", |row, _| row.since.to_string()),
         ("range", |row, _| or_unknown(row.range, |range| format!("{}+{}", range.offset, range.length))),
+        ("peer", |row, _| or_unknown(row.peer, |peer| peer.to_string())),
     ];
 
     fn tone(&self) -> Tone {
@@ -36,5 +37,14 @@ impl Row for UploadRow {
             UploadState::Sending => Tone::Plain,
             UploadState::Connecting | UploadState::Idle | UploadState::Waiting => Tone::Faint,
         }
+    }
+}
+
+/// The peer as `peers` has it. The port of a connection that the peer has made names nothing.
+fn peer(row: &UploadRow) -> String {
+    match (row.peer, row.state) {
+        (Some(peer), _) => peer.to_string(),
+        (None, UploadState::Connecting) => row.to.to_string(),
+        (None, _) => row.to.ip().to_canonical().to_string(),
     }
 }

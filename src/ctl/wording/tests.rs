@@ -8,6 +8,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NoValue { option: "--wait".into() } => (Usage, "--wait needs a value");
     Twice { option: "--wait".into() } => (Usage, "--wait is given twice");
     Missing { command: "list", argument: "PEER".into() } => (Usage, "list needs a PEER");
+    Missing { command: "move", argument: "ID".into() } => (Usage, "move needs an ID");
     BadValue { value: "x".into(), of: "--ttl".into(), why: "a number".into() } => (Usage, "\"x\" is no value for --ttl: a number");
     BadArgument { value: "x".into(), of: "PEER".into(), why: "a name".into() } => (Usage, "\"x\" is no PEER: a name");
     NotHops => (Usage, "a number of hops is from 0 to 255");
@@ -27,6 +28,9 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NothingToLink => (Usage, "link needs a NAME, ID, PEER/NAME or b3=HASH");
     NotListed { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (
         NotFound, "192.0.2.7:5 shares no \"a\"; `pyratectl list 192.0.2.7:5` shows what it shares"
+    );
+    ListedDirectory { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (
+        NotFound, "\"a\" of 192.0.2.7:5 is a directory; name it 192.0.2.7:5/a/ for a link to all that is in it"
     );
     UnknownContent { hex: "ab".into() } => (
         NotFound, "no file that is shared or downloaded here and no hit has this hash; `pyratectl search b3=ab` looks for one"
@@ -64,7 +68,10 @@ list!(failures: Failure as (ExitCode, &'static str) {
     LinkWithoutPeer => (
         Usage, "the link is to a directory and names no peer; add the address of one that shares it, as &peer=192.0.2.7:63339"
     );
-    NoNameAfterPeer => (Usage, "no name follows the peer");
+    NoNameAfterPeer { peer: "b".into() } => (
+        Usage,
+        "no name follows the peer b; `pyratectl list b` shows what it shares: name a file or a directory of that, as b/DIR/"
+    );
     NothingToDownload => (
         Usage, "name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)"
     );
@@ -74,7 +81,12 @@ list!(failures: Failure as (ExitCode, &'static str) {
     );
     SeveralToOutput => (Usage, "'-o -' takes one file; several go into a directory");
     SeveralToFile { place: path() } => (
-        Usage, r"several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
+        Usage,
+        r"a directory or several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
+    );
+    SeveralOntoFile { place: path() } => (
+        Usage,
+        r"a directory or several files go into a directory, and '/a b/\xff' is a file; name another path with `-o`"
     );
     NotSince => (Usage, "--since takes a date, as 2026-11-27 or 2026-11-27T18:00, or how long ago, as 7d or 12h");
     NotAnEventId => (Usage, "an event id is a whole number, as in the lines of 'events --since 0'");
@@ -241,6 +253,10 @@ list!(remarks: Remark as &'static str {
     DirectoryLinkWithoutPeer =>
         "a link to a directory needs a peer: no address of this node is known to others yet; set `advertise_addr` in the \
          configuration";
+    LinkWithinMachine { peer: "127.0.0.1:5".parse().unwrap() } =>
+        "the link names 127.0.0.1:5 alone, which other machines do not reach; set `advertise_addr` in the configuration";
+    LinkForSome { name: "a".into(), audience: "10.0.0.0/8".into() } =>
+        "a is shared with 10.0.0.0/8 alone: others who have the link are refused";
     NothingLeftOut => "nothing in the shared directory is left out";
     LeftOut { count: 1 } => "1 entry of the shared directory left out; `pyratectl files --left-out` says why";
     LeftOut { count: 2 } => "2 entries of the shared directory left out; `pyratectl files --left-out` says why";
@@ -290,6 +306,8 @@ list!(remarks: Remark as &'static str {
     DownloadsGoOn { ids: "2,4-6".into() } =>
         "unfinished downloads continue in the daemon: `pyratectl downloads 2,4-6` shows them, `pyratectl pause 2,4-6` or \
          `pyratectl cancel 2,4-6` stops them";
+    Contents { id: 7, name: "d/".into(), files: 3, bytes: Some(2048) } => "7: 3 files in d/, 2.0 KiB";
+    Contents { id: 7, name: "d/".into(), files: 1, bytes: None } => "7: 1 file in d/";
     State { id: 7, state: "done".into(), name: "a".into(), more: ": /a".into() } => "7 done: a: /a";
     SourceLost { download: 7, addr: peer(), loss: Loss::Corrupt, then: Then::Others(1) } =>
         "7: [2001:db8::1]:9 sent wrong bytes; continuing with 1 other";
@@ -311,6 +329,12 @@ list!(remarks: Remark as &'static str {
     } => "event 7: hook cannot be started: No such file; it is run again in 1s";
     PositionNotSaved { why: "the disk is full".into(), wait: Duration::from_secs(1) } =>
         "how far the program came cannot be remembered: the disk is full; that is tried again in 1s";
+    ProgramRuns { program: "/a b".into(), id: 7, span: Duration::from_secs(60) } =>
+        "event 7: /a b has run for 1m; later events wait for that";
+    EndsAfterProgram { program: "/a b".into(), id: 7 } =>
+        "ending when /a b is done with event 7; another signal ends the program at once, and the next run repeats the event";
+    NoSuchProgram { program: "/a b".into(), why: "no such file".into() } =>
+        "/a b cannot be run: no such file; the first event waits until it can";
     WaitsForDaemon { why: "no daemon".into() } => "no daemon; waiting for it";
     FoundDaemon => "the daemon answers again";
     EventsGone { first: 1, last: 41 } => "the events 1 to 41 are not kept any more: the program was not run for them";

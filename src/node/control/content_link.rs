@@ -12,7 +12,10 @@ use std::net::SocketAddr;
 impl Calls<'_> {
     pub(super) fn call_link(&self, what: &Linkable) -> Result<ContentLinkRow, Problem> {
         let link = match what {
-            Linkable::Shared { name } => self.link_of_shared(name)?,
+            Linkable::Shared { name } => {
+                let row = row_of(self.link_of_shared(name)?);
+                return Ok(ContentLinkRow { audience: self.cx.config.audiences.of(name.as_bytes()).ranges(), ..row });
+            }
             Linkable::Hit { id, peer } => self.link_of_hit(HitId(*id), *peer)?,
             Linkable::Download { id } => self.link_of_download(TransferId(*id))?,
             // Taken before: it is answered later.
@@ -27,6 +30,8 @@ impl Calls<'_> {
         let Some(file) = self.share.library().seen_by(Requester::Owner).get(name.as_bytes()) else {
             return Err(if self.share.is_being_written(Requester::Owner, &name) {
                 Problem::StillWritten { name }
+            } else if self.share.has_directory(Requester::Owner, &name) {
+                Problem::IsDirectory { name }
             } else {
                 unknown()
             });
@@ -53,7 +58,8 @@ impl Calls<'_> {
     }
 
     fn link_of_download(&self, id: TransferId) -> Result<ContentLink, Problem> {
-        let row = self.download.row(self.cx, id).ok_or_else(|| Problem::NoSuchId { part: id.0.to_string() })?;
+        let row = self.download.row(self.cx, id).or_else(|| self.download.row_of_member(self.cx, id));
+        let row = row.ok_or_else(|| Problem::NoSuchDownload { part: id.0.to_string() })?;
         if row.directory.is_some() {
             let described = self.download.described_directory(id);
             let (name, b3, peers) = described.ok_or(Problem::DownloadWithoutManifest { id: id.0 })?;

@@ -71,6 +71,7 @@ pub(super) fn row_of(link: ContentLink) -> ContentLinkRow {
         size: link.size,
         name: RawText::new(link.name.as_ref().map_or(&b""[..], FileName::as_bytes)),
         peers: link.peers,
+        audience: None,
     }
 }
 
@@ -95,7 +96,8 @@ fn answer_of_own(
         return Some(Reply::Manifest(pages.begin(caller.client, manifest.b3, Rc::clone(&manifest.text))));
     }
     let peers = network.advertised(cx).into_iter().collect();
-    Some(Reply::Link(row_of(link_to(manifest.b3, manifest.text.len() as u64, name.clone(), peers))))
+    let row = row_of(link_to(manifest.b3, manifest.text.len() as u64, name.clone(), peers));
+    Some(Reply::Link(ContentLinkRow { audience: cx.config.audiences.of(name.as_bytes()).ranges(), ..row }))
 }
 
 impl Calls<'_> {

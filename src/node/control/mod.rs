@@ -18,7 +18,8 @@ use super::wish::{Others, WishMachine};
 use crate::audience::{RANGE_BYTES_MAX, Requester};
 use crate::control::{
     BootstrapReply, CallId, EventLogReply, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply,
-    LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, WishesReply,
+    LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, UploadKey,
+    UploadsReply, WishesReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -175,9 +176,7 @@ impl Calls<'_> {
                 self.download.call_directory_files(self.cx, id, after).map(Reply::Downloads)
             }
             Request::Follow { ids } => self.download.call_follow(self.cx, client, &ids).map(Reply::Downloads),
-            Request::Uploads { after } => {
-                Ok(Reply::Uploads(self.upload.call_uploads(self.cx, self.share, after.as_ref())))
-            }
+            Request::Uploads { after } => Ok(Reply::Uploads(self.call_uploads(after.as_ref()))),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
             Request::LeftOut { after } => Ok(Reply::LeftOut(self.call_left_out(after.as_ref()))),
             Request::Link { what } => self.call_link(&what).map(Reply::Link),
@@ -215,6 +214,13 @@ impl Calls<'_> {
                 Err(Problem::NotForNode)
             }
         }
+    }
+
+    fn call_uploads(&self, after: Option<&UploadKey>) -> UploadsReply {
+        let mut reply = self.upload.call_uploads(self.cx, self.share, after);
+        let peers = self.network.peers();
+        reply.uploads.iter_mut().for_each(|row| row.peer = peers.listens_at(row.to));
+        reply
     }
 
     /// Refuses to begin work that this node will not do.

@@ -301,8 +301,19 @@ impl DownloadMachine {
         applies_to_directory: impl Fn(TransferId) -> bool,
     ) -> Result<Vec<TransferId>, Problem> {
         let known = self.downloads.ids().chain(self.directories.iter().map(|(id, _)| id.0)).collect();
-        let ids = parse_ids_with_all(ids, form, &known, self.applying(applies, applies_to_directory))?;
-        Ok(ids.into_iter().map(TransferId).collect())
+        let ids = parse_ids_with_all(ids, form, &known, self.applying(applies, applies_to_directory));
+        Ok(ids.map_err(|problem| self.with_advice(problem))?.into_iter().map(TransferId).collect())
+    }
+
+    /// What is wrong with ids, and what to do: files of directories have ids too.
+    pub(super) fn with_advice(&self, problem: Problem) -> Problem {
+        if let Problem::NoSuchId { part } | Problem::NotWhole { part, .. } = &problem
+            && let Ok(id) = part.parse()
+            && let Some(directory) = self.downloads.get(TransferId(id)).and_then(|row| row.directory)
+        {
+            return Problem::FileOfDirectory { id, directory: directory.0 };
+        }
+        problem.of_downloads()
     }
 
     /// What `all` stands for.

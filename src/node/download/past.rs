@@ -21,7 +21,8 @@ impl DownloadMachine {
         let listed = self.downloads.ids().chain(self.directories.iter().map(|(id, _)| id.0));
         let known = listed.chain(cx.event_log.ended().map(|id| id.0)).collect();
         let unfinished = self.applying(|row| !row.life().is_over(), |id| !self.directories.is_over(id));
-        let ids = parse_ids_with_all(ids, IdForm::Beginnings, &known, unfinished)?;
+        let ids = parse_ids_with_all(ids, IdForm::Beginnings, &known, unfinished);
+        let ids = ids.map_err(|problem| self.with_advice(problem))?;
         let ids: Vec<TransferId> = ids.into_iter().map(TransferId).collect();
         self.follow_downloads(cx, client, &ids);
         Ok(self.downloads_reply(cx, &ids))

@@ -226,6 +226,16 @@ impl Peers {
         self.rows.iter().filter(|(_, row)| row.rank() <= RANK_CLAIM).map(|(addr, _)| *addr)
     }
 
+    /// The peer that connects from this endpoint: the one that listens there, else the only one known at that IP address.
+    pub(in crate::node) fn listens_at(&self, from: SocketAddr) -> Option<SocketAddr> {
+        let ip = from.ip().to_canonical();
+        if self.rows.contains_key(&SocketAddr::new(ip, from.port())) {
+            return Some(SocketAddr::new(ip, from.port()));
+        }
+        let mut there = self.rows.range(SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX)).map(|(peer, _)| *peer);
+        there.next().filter(|_| there.next().is_none())
+    }
+
     pub(in crate::node) fn rows(&self, wall: WallClock) -> Vec<PeerRow> {
         let row = |(&addr, peer): (&SocketAddr, &Peer)| PeerRow {
             addr,

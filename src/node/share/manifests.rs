@@ -274,6 +274,13 @@ fn beneath<'a>(view: View<'a>, prefix: &'a [u8], after: &'a [u8]) -> impl Iterat
     })
 }
 
+impl ShareMachine {
+    /// Whether a directory has this name, which ends in no `/`.
+    pub(in crate::node) fn has_directory(&self, requester: Requester, name: &FileName) -> bool {
+        shares_directory(self.library.seen_by(requester), &[name.as_bytes(), b"/"].concat())
+    }
+}
+
 /// Whether something is shared beneath a directory, or the directory itself is shared without anything in it.
 fn shares_directory(view: View<'_>, prefix: &[u8]) -> bool {
     let own = prefix.strip_suffix(b"/").unwrap_or(prefix);

@@ -57,7 +57,7 @@ fn a_file_that_is_sent_shows_how_far_and_how_fast_and_one_that_waits_shows_that(
         [(taker(1, 5), UploadState::Sending), (taker(2, 5), UploadState::Waiting)]
     );
     assert_eq!((shown[0].bytes_sent, shown[0].size, shown[0].rate), (3_000, Some(SIZE), Some(1_500)));
-    assert_eq!((shown[0].connections, shown[0].range), (1, None));
+    assert_eq!((shown[0].connections, shown[0].range, shown[0].peer), (1, None, None));
     assert_eq!((shown[1].bytes_sent, shown[1].rate, shown[1].connections), (0, None, 0));
     assert!(shown.iter().all(|row| row.since == 1_700_000_000), "{shown:?}");
     rig.handle(Event::ResponseEnded { exchange: sent, outcome: Ok(SIZE) });

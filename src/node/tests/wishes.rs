@@ -346,7 +346,12 @@ fn wrong_wishes_are_refused() {
     assert_eq!(wish(&mut rig, "song"), 1);
     let error = rig.call(order(" song ", true, None)).unwrap_err();
     assert!(error.code == 13 && error.message.contains("wish 1"), "{error}");
-    for (which, part) in [("7", "no such id"), ("2-4", "no such ids"), ("songs", "no such wish"), ("4-2", "empty")] {
+    for (which, part) in [
+        ("7", "no such id: 7; `pyratectl wishes`"),
+        ("2-4", "no such ids"),
+        ("songs", "no such wish"),
+        ("4-2", "empty"),
+    ] {
         let error = unwish(&mut rig, which).unwrap_err();
         assert!(error.message.contains(part), "{which}: {error}");
     }

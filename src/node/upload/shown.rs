@@ -52,6 +52,7 @@ impl UploadMachine {
             }
             uploads.push(UploadRow {
                 to,
+                peer: None,
                 name: RawText::new(name.as_bytes()),
                 state: shown.state,
                 connections: shown.connections,

@@ -79,7 +79,7 @@ impl WishMachine {
         let all = there().map(|(id, _)| id.0);
         let read = str::from_utf8(which.as_bytes())
             .map_err(|_| Problem::NoSuchWish { which: which.clone() })
-            .and_then(|ids| parse_ids_with_all(ids, IdForm::Whole, &known, all));
+            .and_then(|ids| parse_ids_with_all(ids, IdForm::Whole, &known, all).map_err(Problem::of_wishes));
         let text = which.as_bytes().trim_ascii();
         match read {
             Ok(ids) => Ok(ids.into_iter().map(TransferId).collect()),

@@ -123,13 +123,19 @@ impl DownloadMachine {
         id: u32,
         after: u32,
     ) -> Result<DownloadsReply, Problem> {
-        let no_such = || Problem::NoSuchId { part: id.to_string() };
+        let no_such = || Problem::NoSuchDownload { part: id.to_string() };
         let directory = self.directories.get(TransferId(id)).ok_or_else(no_such)?;
         let members: BTreeSet<TransferId> = directory.members.values().copied().filter(|id| id.0 > after).collect();
         let (now, cap) = (cx.now, self.downloads.rate_cap(cx));
         let rows = members.iter().filter_map(|id| Some((id.0, self.downloads.get(*id)?.row(*id, now, cap))));
         let (downloads, next) = page(rows, download_bytes);
         Ok(DownloadsReply { downloads, next, ids: Vec::new() })
+    }
+
+    /// The row of a file of a directory.
+    pub(in crate::node) fn row_of_member(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
+        let member = self.downloads.get(id).filter(|row| row.directory.is_some())?;
+        Some(member.row(id, cx.now, self.downloads.rate_cap(cx)))
     }
 
     /// The row of a download that is no member, or of a directory.

@@ -238,7 +238,11 @@ fn the_users_of_this_machine_see_everything() {
         let what = Linkable::Shared { name: RawText::new(text.as_bytes()) };
         let Ok(Reply::Link(link)) = rig.call(Request::Link { what }) else { panic!("{text}") };
         assert_eq!(link.name.as_bytes(), text.as_bytes());
+        assert!(link.audience.is_some(), "{link:?}");
     }
+    let what = Linkable::Shared { name: RawText::new("home") };
+    let error = rig.call(Request::Link { what }).unwrap_err();
+    assert!(error.message.starts_with("\"home\" is a directory; name it \"home/\""), "{error}");
 }
 
 #[test]

@@ -70,6 +70,8 @@ fn a_content_that_is_shared_is_copied_and_checked_and_nobody_is_asked() {
     let done = row(&mut rig, 1);
     assert_eq!((done.state, done.verified, done.already), (DownloadState::Done, true, false));
     assert_eq!(done.copied_from, Some(Box::new(RawText::new("own/b.txt"))));
+    let Ok(Reply::EventLog(log)) = rig.call(Request::EventLog { since: Some(0) }) else { panic!("the log") };
+    assert_eq!(log.events.last().unwrap().copied_from, Some(RawText::new("own/b.txt")));
     assert_eq!((done.bytes_done, done.shares.iter().map(|share| share.bytes).sum()), (SIZE, 0));
     assert!(asks_nobody(&rig));
 }

@@ -126,7 +126,13 @@ fn a_directory_is_one_row_one_progress_and_one_end() {
     assert!(files.iter().all(|file| file.part_of == Some(1)));
     let Ok(Reply::Downloads(all)) = rig.call(Request::Downloads { after: 0 }) else { panic!("rows") };
     assert_eq!(all.downloads.len(), 1, "files of directories are no rows of their own");
-    assert!(rig.call(Request::Pause { ids: files[0].id.to_string() }).is_err(), "nor known by their ids");
+    let member = files[0].id;
+    let told = format!("{member} is a file of download 1, which is that of a directory");
+    let ids = || member.to_string();
+    for order in [Request::Pause { ids: ids() }, Request::Cancel { ids: ids() }, Request::Follow { ids: ids() }] {
+        let error = rig.call(order).unwrap_err();
+        assert!(error.code == ExitCode::NotFound as i32 && error.message.starts_with(&told), "{error}");
+    }
 
     let mut paths: Vec<_> = opened(&mut rig).into_iter().map(|(_, target)| target.path()).collect();
     paths.sort();

@@ -209,7 +209,7 @@ keys! {
     download_directory: Maybe<Path>, "", "as local_directory", Peer, Reload,
         "where finished downloads go";
     watch_directory: Maybe<Path>, "", "none", Peer, NextStart,
-        "where files *.pyrate with links are looked for, each of which is downloaded once";
+        "where files *.pyrate with links, and manifests of directories (*.manifest), are looked for; each is downloaded once";
     log_file: Log, "stderr", "", AnyNode, Reload,
         "where the log goes: a path, or stderr (with the journal's priorities under systemd)";
     log_format: Lines, "text", "", AnyNode, Reload,

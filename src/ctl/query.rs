@@ -153,12 +153,11 @@ pub(super) fn directory_files(session: &mut Session, id: u32) -> Result<Vec<Down
     pages(session, 0, request, |page: DownloadsReply| (page.downloads, page.next))
 }
 
-/// All downloads, and which of them a text names. Files of directories, which are no downloads of their own, are among them if it
-/// names one.
-pub(super) fn named_downloads(
-    session: &mut Session,
-    text: &str,
-) -> Result<(Vec<DownloadRow>, Result<Vec<u32>, Problem>), CallError> {
+/// All downloads, and the ids of those that a text names.
+pub(super) type Named = (Vec<DownloadRow>, Result<Vec<u32>, Problem>);
+
+/// Files of directories, which are no downloads of their own, are among the downloads if the text names one.
+pub(super) fn named_downloads(session: &mut Session, text: &str) -> Result<Named, CallError> {
     let mut rows = downloads_after(session, 0)?;
     let ids = |rows: &[DownloadRow]| rows.iter().map(|row| row.id).collect::<Vec<u32>>();
     let all = ids(&rows);

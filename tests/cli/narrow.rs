@@ -167,7 +167,7 @@ fn each_bar_has_the_end_of_its_name_and_the_total_its_count() {
                 assert!(bars.iter().any(|bar| bar.contains(end)), "{columns} without {end:?}: {text:?}");
             }
             let is_named = |bar: &&str| ENDS.iter().any(|end| bar.contains(end)) || bar.contains(&of_all);
-            assert!(bars.iter().all(|bar| is_named(&bar)), "{columns}: {bars:?}");
+            assert!(bars.iter().all(is_named), "{columns}: {bars:?}");
         }
     }
 }

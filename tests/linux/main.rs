@@ -248,11 +248,14 @@ fn a_read_that_may_not_wait_brings_what_is_in_the_page_cache_and_nothing_else() 
     assert_eq!(read(&file), Ok(4096), "a read that waits has brought it");
 }
 
+/// For what no state announces: that nothing comes.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Begins to connect from an interface, and waits for the outcome.
-fn connect_over(interface: &str, to: SocketAddr) -> io::Result<()> {
+fn connect_over(interface: &str, to: SocketAddr, patience: Duration) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind_device(Some(interface.as_bytes()))?;
-    socket.connect_timeout(&to.into(), PATIENCE)
+    socket.connect_timeout(&to.into(), patience)
 }
 
 /// What `driver/interface` relies on: a socket that is bound to an interface uses no other. That a process without any rights may
@@ -264,12 +267,12 @@ fn a_socket_that_is_bound_to_an_interface_uses_no_other_and_that_takes_no_rights
     listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
     listener.listen(1).unwrap();
     let port = listener.local_addr().unwrap().as_socket().unwrap().port();
-    connect_over("lo", (Ipv4Addr::LOCALHOST, port).into()).expect("over the loopback interface");
+    connect_over("lo", (Ipv4Addr::LOCALHOST, port).into(), PATIENCE).expect("over the loopback interface");
     // No packet to another machine can leave there, not even by the default route.
-    let elsewhere = connect_over("lo", (Ipv4Addr::new(192, 0, 2, 200), 9).into());
+    let elsewhere = connect_over("lo", (Ipv4Addr::new(192, 0, 2, 200), 9).into(), SILENCE);
     assert!(elsewhere.is_err(), "{elsewhere:?}");
     assert_eq!(
-        connect_over("missing-by-far", (Ipv4Addr::LOCALHOST, port).into()).unwrap_err().raw_os_error(),
+        connect_over("missing-by-far", (Ipv4Addr::LOCALHOST, port).into(), PATIENCE).unwrap_err().raw_os_error(),
         Some(19)
     );
     let again = listener.bind_device(Some(b"lo"));

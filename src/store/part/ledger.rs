@@ -1,7 +1,7 @@
 //! The groups of a part file with an outline: which are verified, in memory and in the journal, and which are synced.
 
 use super::journal::{Journal, Loaded, Record};
-use super::sync::{Allocation, Content, GroupsSync, Job, SyncDue, SyncJob, Synced, group_digest};
+use super::sync::{Allocation, GroupsSync, Job, SyncContent, SyncDue, SyncJob, Synced, group_digest};
 use crate::content::{Groups, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
@@ -269,7 +269,7 @@ impl Ledger {
         let job = Job::new(self.unsynced.len(), self.journal.records);
         self.job = Some(job.clone());
         let (outline, groups) = (Arc::clone(&self.outline), self.unsynced.clone());
-        let content = Content::Groups(GroupsSync { journal, directory, allocate, outline, groups });
+        let content = SyncContent::Groups(GroupsSync { journal, directory, allocate, outline, groups });
         Some(SyncJob { part, content, job })
     }
 

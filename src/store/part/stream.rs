@@ -1,7 +1,7 @@
 //! A part file without an outline: the beginning of a stream, unverified. While more is written, jobs sync what there is, and hash it as
 //! the file has it then, so that little is left when the stream ends.
 
-use super::sync::{Content, Job, SyncDue, SyncJob, Synced};
+use super::sync::{Job, SyncContent, SyncDue, SyncJob, Synced};
 use crate::content::{ContentHasher, Groups};
 use std::fs::File;
 
@@ -41,7 +41,7 @@ impl Stream {
         &self.no_groups
     }
 
-    /// The job that is running, or has failed: then bytes of the file are lost, and no later sync says so.
+    /// The job that is running, or has failed. If it has lost data, no later sync says so.
     pub(super) fn job(&self) -> Option<&Job> {
         self.job.as_ref()
     }
@@ -57,8 +57,8 @@ impl Stream {
 
     /// As [`PartFile::sync_due`](super::PartFile::sync_due).
     pub(super) fn sync_due(&self) -> SyncDue {
-        let is_due = self.len - self.given >= UNSYNCED_BYTES_DUE && self.job.is_none();
-        if is_due { SyncDue::Now } else { SyncDue::Not }
+        let is_free = self.job.as_ref().is_none_or(|job| job.is_over() && !job.has_lost_data());
+        if is_free && self.len - self.given >= UNSYNCED_BYTES_DUE { SyncDue::Now } else { SyncDue::Not }
     }
 
     /// As [`PartFile::sync_job`](super::PartFile::sync_job). `None` also if there is no descriptor for it.
@@ -70,11 +70,12 @@ impl Stream {
         self.given = self.len;
         let job = Job::new(0, 0);
         self.job = Some(job.clone());
-        Some(SyncJob { part, content: Content::Stream { hasher: self.hasher.take(), end: self.len }, job })
+        Some(SyncJob { part, content: SyncContent::Stream { hasher: self.hasher.take(), end: self.len }, job })
     }
 
     /// Takes the result of a job.
     pub(super) fn synced(&mut self, synced: Synced) {
+        // A job of groups may have come to its end though their data were found to be lost meanwhile.
         if synced.job.has_lost_data() || self.job.take_if(|job| job.is(&synced.job)).is_none() {
             return;
         }
@@ -85,5 +86,43 @@ impl Stream {
     /// For the check, which hashes the rest; all, if what was hashed is not known.
     pub(super) fn take_hasher(&mut self) -> Box<ContentHasher> {
         self.hasher.take().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(job: Job) -> Synced {
+        Synced { allocation: None, rechecked: Vec::new(), hasher: None, job }
+    }
+
+    fn is_due(stream: &Stream) -> bool {
+        stream.sync_due() == SyncDue::Now
+    }
+
+    #[test]
+    fn a_job_that_ended_or_was_dropped_makes_room_for_another_unless_data_were_lost() {
+        let begin = |job: &Job| {
+            let mut stream = Stream::after(Some(job.clone()));
+            stream.grow(UNSYNCED_BYTES_DUE);
+            assert!(!is_due(&stream), "a job of what the file had before is running");
+            stream
+        };
+        let job = Job::new(0, 0);
+        let mut stream = begin(&job);
+        stream.synced(ended(job));
+        assert!(is_due(&stream));
+
+        let job = Job::new(0, 0);
+        let stream = begin(&job);
+        drop(job);
+        assert!(is_due(&stream), "it was dropped");
+
+        let job = Job::new(0, 0);
+        let mut stream = begin(&job);
+        job.lose_data();
+        stream.synced(ended(job));
+        assert!(!is_due(&stream) && stream.job().is_some_and(Job::has_lost_data), "another sync would succeed");
     }
 }

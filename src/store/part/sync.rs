@@ -37,13 +37,13 @@ pub(crate) enum SyncDue {
 #[derive(Debug)]
 pub(crate) struct SyncJob {
     pub(super) part: File,
-    pub(super) content: Content,
+    pub(super) content: SyncContent,
     pub(super) job: Job,
 }
 
 /// What a [`SyncJob`] syncs.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum SyncContent {
     Groups(GroupsSync),
     /// The beginning of a stream, up to `end`; its hash goes on, unless it was lost.
     Stream {
@@ -72,14 +72,14 @@ impl SyncJob {
         let Self { part, content, job } = self;
         let sync_data = || disk::sync(&part).inspect_err(|_| job.lose_data());
         match content {
-            Content::Groups(groups) => {
+            SyncContent::Groups(groups) => {
                 let allocation = groups.allocate.map(|len| allocate(&part, len)).transpose()?;
                 sync_data()?;
                 groups.sync_journal()?;
                 let rechecked = groups.recheck(&part);
                 Ok(Synced { allocation, rechecked, hasher: None, job })
             }
-            Content::Stream { hasher, end } => {
+            SyncContent::Stream { hasher, end } => {
                 sync_data()?;
                 let hasher = hasher.and_then(|hasher| hash_to(&part, hasher, end));
                 Ok(Synced { allocation: None, rechecked: Vec::new(), hasher, job })

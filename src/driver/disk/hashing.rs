@@ -155,9 +155,11 @@ impl Hashing {
         cx: &mut Cx,
     ) {
         let away = std::mem::replace(&mut self.work, Work::Here(Box::default()));
+        // Also of a job that was lost: the next one has files of the shares that are there now.
+        let replaced = std::mem::take(&mut self.replaced);
         let files = match (work, away) {
             (Some(mut work), _) => {
-                work.forget(&std::mem::take(&mut self.replaced));
+                work.forget(&replaced);
                 let files = std::mem::take(&mut work.done);
                 self.pending = work.pending;
                 self.work = Work::Here(work);
@@ -208,5 +210,30 @@ impl Hashing {
         if pending > 0 {
             self.flush_at.get_or_insert(now + if failed { FLUSH_AGAIN } else { FLUSH_DELAY });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::clock::Clock;
+    use crate::driver::cx::Phase;
+    use crate::library::FileMeta;
+    use mio::{Poll, Token, Waker};
+
+    /// The next job has files of the share that has the name now.
+    #[test]
+    fn a_job_that_was_lost_leaves_nothing_of_a_share_that_was_replaced() {
+        let poll = Poll::new().unwrap();
+        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
+        let mut hashing = Hashing::new(HashCache::open(None).unwrap().0);
+        let name = |text: &[u8]| FileName::from_bytes(text).unwrap();
+        let meta = FileMeta { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 };
+        hashing.take(vec![ScannedFile { name: name(b"music/a"), meta, executable: false }], None, &mut jobs);
+        hashing.forget(&[name(b"music")], &mut cx);
+        hashing.on_stepped(None, None, &mut jobs, &mut cx);
+        assert!(hashing.replaced.is_empty());
     }
 }

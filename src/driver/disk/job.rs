@@ -1,7 +1,7 @@
 //! What a job is: a call that Linux offers in no nonblocking form, its key, its lane and its result.
 
 use super::hash_work::{FlushEnded, HashWork};
-use super::state_content::Content;
+use super::state_content::StateContent;
 use super::walk::Walk;
 use crate::content::Manifest;
 use crate::driver::open_parts::{View, Written};
@@ -69,7 +69,7 @@ pub(crate) enum Done {
     ManifestRead(TransferId, Result<Box<Manifest>, DiskFault>),
     ManifestsRemoved(io::Result<()>),
     /// A state file was written: its name and content.
-    Written(&'static str, Arc<Content>, Result<(), DiskFault>),
+    Written(&'static str, Arc<StateContent>, Result<(), DiskFault>),
     /// A directory in use, and its mount if it exists.
     MountFound(PathBuf, Option<DirectoryMount>),
     SharedOpened(FileName, Result<SharedFile, DiskFault>),
@@ -170,7 +170,8 @@ impl fmt::Display for Key {
 pub(super) enum Lane {
     /// Looking up host names.
     Names,
-    /// Checking a configuration, which looks at directories. The log is opened again only after that.
+    /// Reading and checking a configuration, which looks at directories. Rotation of the log waits for it, and is not to wait for name
+    /// servers.
     Reload,
     /// Directories of downloads: searching for orphans, and which mounts they are on; and the watched directory. No transfer waits
     /// for that.
@@ -202,8 +203,8 @@ impl Lane {
         Self::State,
     ];
 
-    /// A name server that does not answer holds a worker for half a minute, and a directory that hangs holds one until it answers.
-    /// Each device with part files has one worker at a time.
+    /// Two for host names: a name server that does not answer holds a worker for half a minute. Two for part files, of which each
+    /// device has one at a time.
     pub(super) fn workers(self) -> usize {
         if matches!(self, Self::Names | Self::Parts | Self::Open | Self::Sync) { 2 } else { 1 }
     }

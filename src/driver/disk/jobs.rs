@@ -208,7 +208,7 @@ pub(super) fn resolve(host: &BootstrapAddr, interface: &Interface) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
-    use super::super::state_content::Content;
+    use super::super::state_content::StateContent;
     use super::*;
     use crate::fault::DiskFault;
     use mio::{Events, Poll, Token};
@@ -244,7 +244,7 @@ mod tests {
             bytes: &'static [u8],
             work: impl FnOnce() + Send + 'static,
         ) {
-            let done = move |outcome| Done::Written(file, Arc::new(Content::Text(bytes.into())), outcome);
+            let done = move |outcome| Done::Written(file, Arc::new(StateContent::Text(bytes.into())), outcome);
             let work = move || {
                 work();
                 Ok(())

@@ -75,8 +75,11 @@ impl Disk {
         }
     }
 
-    /// Removes those that a crash has left without a record that names them.
+    /// Removes those that a crash has left without a record that names them. A record that cannot be read may name any.
     pub(super) fn remove_unneeded_manifests(&mut self, records: &[DownloadRecord]) {
+        if self.records.has_unread() {
+            return;
+        }
         let Some(state) = self.state.directory().map(StateDirectory::share) else { return };
         let is_directory = |record: &&DownloadRecord| matches!(record.kind, RecordKind::Directory { .. });
         let needed: BTreeSet<String> =

@@ -73,7 +73,7 @@ use places::Places;
 use records::Records;
 use registry_file::RegistryFile;
 use scanning::Scan;
-use state_content::Content;
+use state_content::StateContent;
 use state_files::StateFiles;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -228,7 +228,7 @@ impl Disk {
     }
 
     pub(crate) fn remember_peers(&mut self, peers: &RememberedPeers) {
-        self.state.save(state_files::PEERS_FILE, Content::Text(state_files::encode_peers(peers)), &mut self.jobs);
+        self.state.save(state_files::PEERS_FILE, StateContent::Text(state_files::encode_peers(peers)), &mut self.jobs);
     }
 
     pub(crate) fn watch_registry(&mut self, bootstrap: &Bootstrap, cx: &Cx) {
@@ -253,7 +253,7 @@ impl Disk {
     }
 
     fn write_registry(&mut self, leases: Vec<Lease>, wall: WallClock) {
-        self.state.save(state_files::REGISTRY_FILE, Content::Registry(leases, wall), &mut self.jobs);
+        self.state.save(state_files::REGISTRY_FILE, StateContent::Registry(leases, wall), &mut self.jobs);
     }
 
     pub(crate) fn resolve(&mut self, host: BootstrapAddr, interface: &Interface) {

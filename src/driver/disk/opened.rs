@@ -28,7 +28,7 @@ const IDLE_FILES_MAX: usize = 16;
 #[derive(Default)]
 pub(super) struct OpenedFiles {
     opening: BTreeMap<FileName, Permit>,
-    /// Those of them that are of no use any more.
+    /// Those of them whose share was replaced meanwhile: they are closed when they are open.
     forgotten: BTreeSet<FileName>,
     files: BTreeMap<OpenedId, Opened>,
     /// What was opened last under a name.
@@ -90,7 +90,7 @@ impl OpenedFiles {
         jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || root.open_file(&name));
     }
 
-    /// Nobody waits any more for the opening of a file: unless it has begun, the descriptor is free again. Returns whether it is.
+    /// Cancels the opening of a file, unless its job has begun. Returns whether it did; then the descriptor is free.
     pub(super) fn withdraw(&mut self, name: &FileName, jobs: &mut Jobs) -> bool {
         let is_withdrawn = jobs.withdraw(&Key::OpenShared(name.clone()));
         if is_withdrawn {

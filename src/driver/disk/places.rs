@@ -3,7 +3,7 @@
 
 use super::job::{Device, Done, Key, Lane};
 use super::jobs::Jobs;
-use super::state_content::Content;
+use super::state_content::StateContent;
 use super::state_files::{PLACES_FILE, StateFiles, read};
 use crate::control::RawText;
 use crate::id::FilesystemId;
@@ -54,7 +54,7 @@ impl Places {
             let Some(other) = known.keys().find(|other| *other != path).cloned() else { break };
             known.remove(&other);
         }
-        state.save(PLACES_FILE, Content::Text(encode(&self.known)), jobs);
+        state.save(PLACES_FILE, StateContent::Text(encode(&self.known)), jobs);
     }
 
     /// Records directories that exist and were not in use before: if one is missing at a later start, the configuration is not

@@ -29,6 +29,8 @@ type Changes = BTreeMap<TransferId, Option<Vec<u8>>>;
 /// The log, and the changes that the node waits for.
 #[derive(Default)]
 pub(crate) struct Records {
+    /// Some are of another version: left out, and kept.
+    has_unread: bool,
     /// `None` without a state directory. Workers alone lock it.
     log: Option<Arc<Mutex<RecordLog>>>,
     /// The tokens of all recorded downloads, and the directories of their part files.
@@ -74,6 +76,11 @@ fn part_file(spec: &PartSpec) -> (u32, Vec<PathBuf>) {
 }
 
 impl Records {
+    /// Whether there are records of another version, which a later start may read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.has_unread
+    }
+
     pub(crate) fn part_files(&self) -> (BTreeSet<u32>, BTreeSet<PathBuf>) {
         let directories = self.part_files.values().flat_map(|(_, directories)| directories.iter().cloned());
         (self.part_files.values().map(|(token, _)| *token).collect(), directories.collect())
@@ -288,6 +295,7 @@ pub(crate) fn open(state: Option<&StateDirectory>) -> io::Result<(Records, Remem
             }
             Some(Recalled::EventsFrom(first)) => remembered.events_from = first,
             None => {
+                opened.has_unread = true;
                 warn!(id; "a download or wish was remembered in a form that this version cannot read; it is left out")
             }
         }
@@ -306,6 +314,18 @@ fn record_fault(error: &io::Error) -> DiskFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_of_another_version_is_left_out_and_known_to_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(directory.path()).unwrap();
+        let (mut records, _) = open(Some(&state)).unwrap();
+        assert!(!records.has_unread());
+        let changes = BTreeMap::from([(TransferId(7), Some(b"of another version".to_vec()))]);
+        assert!(write(&records.log.take().unwrap(), &changes).outcome.is_ok());
+        let (records, remembered) = open(Some(&state)).unwrap();
+        assert!(records.has_unread() && remembered.downloads.is_empty());
+    }
 
     #[test]
     fn the_next_run_knows_which_events_are_forgotten() {

@@ -35,13 +35,9 @@ impl RegistryFile {
     /// Begins to copy if that is due, and not going on.
     pub(super) fn begin_if_due(&mut self, bootstrap: &Bootstrap, now: Instant) {
         if self.copying.is_none() && self.save_at.take_if(|at| *at <= now).is_some() {
-            self.begin(bootstrap);
+            self.copied = bootstrap.revision();
+            self.copying = Some(Vec::with_capacity(bootstrap.count()));
         }
-    }
-
-    fn begin(&mut self, bootstrap: &Bootstrap) {
-        self.copied = bootstrap.revision();
-        self.copying = Some(Vec::with_capacity(bootstrap.count()));
     }
 
     pub(super) fn is_copying(&self) -> bool {
@@ -61,11 +57,9 @@ impl RegistryFile {
     /// When the daemon leaves: copies at once what is not written, if there is something.
     pub(super) fn copy_rest(&mut self, bootstrap: &Bootstrap) -> Option<Vec<Lease>> {
         self.save_at = None;
-        if self.copying.is_none() && bootstrap.revision() == self.copied {
-            return None;
-        }
-        self.begin(bootstrap);
-        self.copying.take().map(|_| bootstrap.leases_after(None).collect())
+        let is_unwritten = self.copying.take().is_some() || bootstrap.revision() != self.copied;
+        self.copied = bootstrap.revision();
+        is_unwritten.then(|| bootstrap.leases_after(None).collect())
     }
 }
 

@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub(super) enum Scan {
     #[default]
     Idle,
-    /// A job walks the share. `again`: the log files of a scan that was ordered meanwhile. `is_over`: what it finds is of no use, since
-    /// other directories are shared by now.
+    /// A job walks the share. `again`: the log files of a scan that was ordered meanwhile. `is_over`: the shares have
+    /// changed since it began, so that its result is dropped.
     Walking { again: Option<Vec<PathBuf>>, is_over: bool },
     /// What a job found is being reported.
     Reporting { steps: VecDeque<ScanStep>, walk: Box<Walk>, again: Option<Vec<PathBuf>> },

@@ -4,13 +4,13 @@ use crate::bootstrap::{Lease, encode_snapshot};
 use crate::time::WallClock;
 use std::borrow::Cow;
 
-pub(crate) enum Content {
+pub(crate) enum StateContent {
     Text(Vec<u8>),
     /// The registrations of the bootstrap node, which the job encodes: there may be very many.
     Registry(Vec<Lease>, WallClock),
 }
 
-impl Content {
+impl StateContent {
     pub(super) fn encoded(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Text(text) => text.into(),

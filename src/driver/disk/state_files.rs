@@ -4,7 +4,7 @@
 
 use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
-use super::state_content::Content;
+use super::state_content::StateContent;
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::node::RememberedPeers;
@@ -34,7 +34,7 @@ pub(super) struct StateFiles {
 }
 
 struct Unsaved {
-    content: Arc<Content>,
+    content: Arc<StateContent>,
     /// Attempts in a row that failed.
     failures: u32,
     has_failed: bool,
@@ -49,7 +49,7 @@ impl StateFiles {
         self.directory.as_ref()
     }
 
-    pub(super) fn save(&mut self, file: &'static str, content: Content, jobs: &mut Jobs) {
+    pub(super) fn save(&mut self, file: &'static str, content: StateContent, jobs: &mut Jobs) {
         let failures = self.unsaved.get(file).map_or(0, |unsaved| unsaved.failures);
         let unsaved = Unsaved { content: Arc::new(content), failures, has_failed: false };
         write(self.directory.as_ref(), file, &unsaved.content, jobs);
@@ -59,7 +59,7 @@ impl StateFiles {
     pub(super) fn on_written(
         &mut self,
         file: &'static str,
-        content: &Arc<Content>,
+        content: &Arc<StateContent>,
         outcome: Result<(), DiskFault>,
         cx: &Cx,
     ) {
@@ -94,7 +94,7 @@ impl StateFiles {
     }
 }
 
-fn write(directory: Option<&StateDirectory>, file: &'static str, content: &Arc<Content>, jobs: &mut Jobs) {
+fn write(directory: Option<&StateDirectory>, file: &'static str, content: &Arc<StateContent>, jobs: &mut Jobs) {
     if let Some(directory) = directory {
         let (directory, content, written) = (directory.share(), Arc::clone(content), Arc::clone(content));
         let done = move |outcome| Done::Written(file, Arc::clone(&written), outcome);

@@ -264,11 +264,12 @@ impl Disk {
         match outcome {
             Ok(()) => {
                 watch.refused = None;
-                let links = match &file.content {
+                let count = match &file.content {
                     Ok(DropContent::Links(links)) => links.len(),
-                    _ => 0,
+                    Ok(DropContent::Manifest { .. }) => 1,
+                    Err(_) => 0,
                 };
-                info!(path:%, links = links as u64; "a file of the watched directory was processed");
+                info!(path:%, count = count as u64; "a file of the watched directory was processed");
                 self.rename_first(Verdict::Added);
             }
             Err(error) => {

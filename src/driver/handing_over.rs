@@ -259,7 +259,7 @@ pub(super) fn take_over(passed: &mut Passed, interface: &Interface, config: &Nod
     uploads
 }
 
-/// FIN would tell that a file is complete. A response that has not begun is not set to end so.
+/// FIN would say that the file is complete. These sockets may have no SO_LINGER of 0 s yet, which only a response that has begun sets.
 fn end_in_reset(socket: &Socket) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }

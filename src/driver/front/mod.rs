@@ -169,7 +169,8 @@ impl Front {
                     if is_out_of_descriptors(&error)
                         && let Some(slot) = self.clients.idlest(cx.now)
                     {
-                        self.close_idle(slot, cx);
+                        let detail = &"no descriptor is free: the client that was idle for longest is closed";
+                        self.close_idle(slot, detail, cx);
                         continue;
                     }
                     // It still waits, and epoll does not report it again.
@@ -206,7 +207,8 @@ impl Front {
             turn_away(stream, Problem::TooManyClients);
             return self.refuse(cx.now, "control_clients", &"as many as there may be are connected");
         }
-        idlest.into_iter().for_each(|slot| self.close_idle(slot, cx));
+        let detail = &"too many control clients: the one that was idle for longest is closed";
+        idlest.into_iter().for_each(|slot| self.close_idle(slot, detail, cx));
         if let Err(error) = self.clients.admit(stream, registry, cx.now) {
             warn!("cannot serve a control client: {error}");
         }
@@ -287,15 +289,11 @@ impl Front {
         }
     }
 
-    fn close_idle(&mut self, slot: usize, cx: &mut Cx) {
+    fn close_idle(&mut self, slot: usize, detail: &dyn std::fmt::Display, cx: &mut Cx) {
         if let Some(client) = self.clients.get_mut(slot) {
             client.give_way();
         }
-        self.refuse(
-            cx.now,
-            "control_clients",
-            &"too many control clients: the one that was idle for longest is closed",
-        );
+        self.refuse(cx.now, "control_clients", detail);
         self.close(slot, None, cx);
     }
 
@@ -323,7 +321,7 @@ impl Front {
     }
 }
 
-/// Whether closing a client makes room for another.
+/// Whether closing a client makes room for another. Of the table of the whole system (ENFILE) any process may take the place.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [Errno::EMFILE, Errno::ENFILE].contains(&Errno::from_raw(code)))
+    error.raw_os_error() == Some(Errno::EMFILE as i32)
 }

@@ -393,6 +393,7 @@ mod tests {
         table.remove(two);
         assert_eq!(table.wake_paced(Direction::Down), 0, "a closed connection gets no share");
     }
+
     #[test]
     fn after_many_connections_their_memory_is_given_back() {
         let (poll, listener) = (mio::Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());

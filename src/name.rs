@@ -46,6 +46,11 @@ impl FileName {
         self.0.ends_with(b"/")
     }
 
+    /// Whether it is that of a hidden file, or of one in a hidden directory: those are not shared.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.0.split(|byte| *byte == b'/').any(|component| component.starts_with(b"."))
+    }
+
     /// What follows the last `/`; empty if the name ends in one.
     pub fn last_component(&self) -> &[u8] {
         last_component(&self.0)

@@ -21,7 +21,7 @@ enum Why {
     OutsideSandbox,
     /// With what `local_directory` is until the next start.
     Overlaps(PathBuf),
-    /// The next start is no peer, and nobody has checked whether it could share this.
+    /// The next start runs no peer, so that nothing has checked this share.
     NoPeer,
 }
 
@@ -29,17 +29,15 @@ impl WaitingShare {
     /// For whoever asked for the reload.
     pub(super) fn remark(&self) -> String {
         let (name, path) = (Escaped(self.share.name.as_bytes()), Escaped::path(&self.share.path));
-        let why = match &self.why {
+        let until = match &self.why {
             Why::OutsideSandbox => format!("{path} lies outside of the sandbox, which the next start extends"),
             Why::Overlaps(directory) => format!(
                 "{path} and {}, which is local_directory until the next start, are the same, or one is inside of the other",
                 Escaped::path(directory)
             ),
-            Why::NoPeer => {
-                "peer is false from the next start on, so that no other directory is shared until then".to_owned()
-            }
+            Why::NoPeer => return format!("share {name}: not shared, since peer is false from the next start on"),
         };
-        format!("share {name}: {why}; nothing is shared under this name until then")
+        format!("share {name}: {until}; nothing is shared under this name until then")
     }
 
     /// For the node.

@@ -203,7 +203,7 @@ impl Node {
                 }
                 Step::DownloadOver { id } => {
                     search.end_seeks(id);
-                    if let Some(name) = download.saved_beneath(&cx.config.local_directory, id) {
+                    if let Some(name) = download.saved_at(id).and_then(|path| cx.config.shared_name(path)) {
                         share.on_file_saved(cx, &name);
                     }
                     wish.on_download_changed(&mut Others { cx, network, share, search, download }, id);

@@ -68,6 +68,24 @@ fn a_list_passes_over_a_share_of_others_in_one_step() {
     assert!(cursor.into_hits().is_empty());
 }
 
+/// Empty directories stand in manifests.
+#[test]
+fn nothing_is_left_of_the_empty_directories_of_a_share_that_is_withdrawn() {
+    let shares = Shares { main: true, named: BTreeMap::new(), withdrawn: BTreeSet::new() };
+    let mut library = with(&shares, [("a/file".to_owned(), (1, None))].into_iter());
+    let name = |text: &str| FileName::from_bytes(text.as_bytes()).unwrap();
+    let empty = vec![name("a/none"), name("b/none")];
+    library.end_scan(&mut ScanReport { empty, ..ScanReport::default() });
+    let before = library.changes();
+    for share in [&b"a"[..], b"b"] {
+        library.withdraw(share);
+        while library.drop_withdrawn(9) {}
+        let seen = |path: &[u8]| library.seen_by(Requester::Owner).is_empty_directory(path);
+        assert_eq!([seen(b"a/none"), seen(b"b/none")], [false, share == b"a"]);
+    }
+    assert!(library.changes() > before);
+}
+
 proptest! {
     #[test]
     fn a_requester_sees_what_a_library_without_the_rest_would_show(

@@ -64,7 +64,8 @@ use crate::audience::{Audiences, first_component};
 use crate::name::FileName;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// After this many bytes of a response, more may wait in the socket.
@@ -139,27 +140,44 @@ pub struct NodeConfig {
     pub peer: bool,
 }
 
+impl NodeConfig {
+    /// The name that a file at this path has in the share, if it is shared at all.
+    pub(crate) fn shared_name(&self, path: &Path) -> Option<FileName> {
+        let beneath = |directory: &Path| Some(path.strip_prefix(directory).ok()?.as_os_str().as_bytes());
+        let in_further = |share: &ShareNamed| {
+            let path = beneath(share.path.as_deref()?)?;
+            FileName::from_bytes(&[share.name.as_bytes(), b"/", path].concat())
+        };
+        self.shares.iter().find_map(in_further).or_else(|| {
+            let path = beneath(&self.local_directory)?;
+            // What has the name of a further share here is left out.
+            let is_taken = self.shares.iter().any(|share| share.name.as_bytes() == first_component(path));
+            FileName::from_bytes(path).filter(|_| !is_taken)
+        })
+    }
+}
+
 /// What is shared otherwise than before.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ShareChanges {
     /// The names of shares beneath which there may be other files than before: those that are new or not there any more, or have another
     /// directory, or whose links are not followed any more.
     pub(crate) replaced: Vec<FileName>,
-    /// The names of those whose links are followed from now on.
-    pub(crate) widened: Vec<FileName>,
+    /// Links of a share are followed that were not: a scan may find more.
+    is_widened: bool,
 }
 
 impl ShareChanges {
     pub(crate) fn between(before: &[ShareNamed], after: &[ShareNamed]) -> Self {
-        let find = |shares: &'_ [ShareNamed], name: &FileName| shares.iter().find(|share| share.name == *name).cloned();
+        fn find<'a>(shares: &'a [ShareNamed], name: &FileName) -> Option<&'a ShareNamed> {
+            shares.iter().find(|share| share.name == *name)
+        }
         let names: BTreeSet<&FileName> = before.iter().chain(after).map(|share| &share.name).collect();
         let mut changes = Self::default();
         for name in names {
             match (find(before, name), find(after, name)) {
                 (Some(was), Some(is)) if was == is => {}
-                (Some(was), Some(is)) if was.path == is.path && is.follow_symlinks => {
-                    changes.widened.push(name.clone())
-                }
+                (Some(was), Some(is)) if was.path == is.path && is.follow_symlinks => changes.is_widened = true,
                 _ => changes.replaced.push(name.clone()),
             }
         }
@@ -167,7 +185,7 @@ impl ShareChanges {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.replaced.is_empty() && self.widened.is_empty()
+        self.replaced.is_empty() && !self.is_widened
     }
 
     /// Whether a file or directory of this name may be another one than before.

@@ -78,7 +78,7 @@ impl Calls<'_> {
 
     /// The name under which this node shares what a download has saved.
     fn shared_name(&self, row: &DownloadRow, b3: ContentHash) -> Option<FileName> {
-        let name = self.download.saved_beneath(&self.cx.config.local_directory, TransferId(row.id))?;
+        let name = self.cx.config.shared_name(self.download.saved_at(TransferId(row.id))?)?;
         self.share
             .library()
             .seen_by(Requester::Owner)

@@ -6,17 +6,15 @@ use super::source::Fetch;
 use super::state::{Download, Life};
 use crate::control::{DownloadRow, RawText};
 use crate::id::TransferId;
-use crate::name::FileName;
 use crate::node::network::whole_seconds;
 use crate::time::Instant;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 impl DownloadMachine {
-    /// The file of a download that is done, as named from a directory above it.
-    pub(in crate::node) fn saved_beneath(&self, directory: &Path, id: TransferId) -> Option<FileName> {
-        let Life::Done { path, .. } = self.downloads.get(id)?.life() else { return None };
-        FileName::from_bytes(path.strip_prefix(directory).ok()?.as_os_str().as_bytes())
+    /// The path of the file of a download that is done.
+    pub(in crate::node) fn saved_at(&self, id: TransferId) -> Option<&Path> {
+        if let Life::Done { path, .. } = self.downloads.get(id)?.life() { Some(path) } else { None }
     }
 }
 

@@ -92,18 +92,13 @@ impl Manifests {
         }
     }
 
-    /// Other directories than before may have these names: those who wait for their manifests are told that there are none.
+    /// Other directories than before may have these names: what was made of the old ones is dropped. What has not begun is made of
+    /// the new ones.
     pub(super) fn forget_of(&mut self, cx: &mut Cx, is_replaced: impl Fn(&[u8]) -> bool) {
         let made: Vec<FileName> = self.made.keys().filter(|name| is_replaced(name.as_bytes())).cloned().collect();
         made.iter().for_each(|name| self.forget(name));
-        let mut given_up: Vec<FileName> = Vec::new();
-        while let Some(ticket) = self.queue.find(|asked| is_replaced(asked.name.as_bytes())) {
-            given_up.extend(self.queue.remove(ticket).map(|(_, asked)| asked.name));
-        }
-        given_up
-            .extend(self.writing.take_if(|writing| is_replaced(writing.name.as_bytes())).map(|writing| writing.name));
-        for name in given_up {
-            cx.out.then(Step::ManifestMade { name, outcome: Err(Refusal::NoSuchFile) });
+        if let Some(writing) = self.writing.take_if(|writing| is_replaced(writing.name.as_bytes())) {
+            cx.out.then(Step::ManifestMade { name: writing.name, outcome: Err(Refusal::NoSuchFile) });
         }
     }
 
@@ -124,6 +119,11 @@ fn bytes_of(name: &FileName, manifest: &WrittenManifest) -> usize {
 }
 
 impl ShareMachine {
+    /// Whether a directory has this name, which ends in no `/`.
+    pub(in crate::node) fn has_directory(&self, requester: Requester, name: &FileName) -> bool {
+        shares_directory(self.library.seen_by(requester), &[name.as_bytes(), b"/"].concat())
+    }
+
     /// The manifest of a directory as it is now, if it is made and for this requester. All that is beneath a directory has one
     /// audience.
     pub(in crate::node) fn manifest(
@@ -272,13 +272,6 @@ fn beneath<'a>(view: View<'a>, prefix: &'a [u8], after: &'a [u8]) -> impl Iterat
         (Some(_), _) => files.next(),
         (None, _) => empty.next(),
     })
-}
-
-impl ShareMachine {
-    /// Whether a directory has this name, which ends in no `/`.
-    pub(in crate::node) fn has_directory(&self, requester: Requester, name: &FileName) -> bool {
-        shares_directory(self.library.seen_by(requester), &[name.as_bytes(), b"/"].concat())
-    }
 }
 
 /// Whether something is shared beneath a directory, or the directory itself is shared without anything in it.

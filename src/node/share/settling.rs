@@ -150,19 +150,23 @@ impl Settling {
 impl ShareMachine {
     /// A shared file was found to be changed when it was sent: it is shared again when it is settled.
     pub(in crate::node) fn on_shared_file_changed(&mut self, cx: &mut Cx, name: &FileName) {
-        let added = self.library.remove(name.as_bytes()) && self.settling.add(cx.now, name, None);
-        if added && matches!(self.settling.stage, Stage::Idle) {
-            self.wait_to_look(cx, LOOK_WAIT);
+        if self.library.remove(name.as_bytes()) {
+            self.look_soon(cx, name);
         }
     }
 
     /// A download has saved a file in the share: it is shared when it is settled, before the next scan.
     pub(in crate::node) fn on_file_saved(&mut self, cx: &mut Cx, name: &FileName) {
-        let is_hidden = name.as_bytes().split(|byte| *byte == b'/').any(|component| component.starts_with(b"."));
         let is_known =
             self.settling.holds(name) || self.library.seen_by(Requester::Owner).get(name.as_bytes()).is_some();
-        let added = !is_hidden && !is_known && self.settling.add(cx.now, name, None);
-        if added && matches!(self.settling.stage, Stage::Idle) {
+        if !name.is_hidden() && !is_known {
+            self.look_soon(cx, name);
+        }
+    }
+
+    /// Has a file examined that is not settled. One for which there is no room is left to the next scan.
+    fn look_soon(&mut self, cx: &mut Cx, name: &FileName) {
+        if self.settling.add(cx.now, name, None) && matches!(self.settling.stage, Stage::Idle) {
             self.wait_to_look(cx, LOOK_WAIT);
         }
     }

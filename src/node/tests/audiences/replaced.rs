@@ -199,3 +199,79 @@ fn a_user_who_waits_for_a_scan_hears_of_the_one_that_follows_the_reload() {
     assert_eq!(notices.last(), Some(&(true, 1)), "{notices:?}");
     assert_eq!(scans(&mut rig), 0, "which has seen what they wanted scanned");
 }
+
+#[test]
+fn a_manifest_that_is_being_made_is_not_finished_with_the_files_of_another_directory() {
+    let names: Vec<String> = (0..3_000).map(|n| format!("home/d/old {n:04}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 3)).collect();
+    let mut rig = sharing_home(&files);
+    hash_all(&mut rig);
+    let (exchange, metadata) = (ExchangeId::Inbound(901), Message::MetadataRequest { name: name("home/d/") });
+    rig.node.handle(rig.now, Event::Request { exchange, from: source(1), message: metadata });
+    // Some slices, of which the manifest takes twelve.
+    (0..8).for_each(|_| rig.node.work(rig.now));
+    reshare(&mut rig, home_at("/public"), at_home());
+    rig.settle();
+    assert_eq!(refused(&mut rig), [(exchange, Refusal::NoSuchFile)]);
+    // Whoever asked for the hash just before gets what has that hash, unless it is of another directory.
+    let range = || Message::RangeRequest { offset: 0, length: 1, name: name("home/d/") };
+    let sent = |rig: &mut Rig| {
+        rig.request(source(1), range());
+        rig.take(|order| match order {
+            Action::SendManifest { manifest, .. } => Some(String::from_utf8_lossy(&manifest.text).into_owned()),
+            _ => None,
+        })
+    };
+    assert_eq!(sent(&mut rig), Vec::<String>::new());
+    rig.scan(&[("home/d/new", 5)]);
+    hash_all(&mut rig);
+    assert!(matches!(&sent(&mut rig)[..], [text] if text.ends_with(" new\nend 1\n")));
+}
+
+/// One that changes while it is read waits until two scans have found it unchanged; another file of its name does not.
+#[test]
+fn a_file_of_another_directory_does_not_wait_for_what_another_one_did() {
+    let hashes = |rig: &mut Rig| rig.take(|order| matches!(order, Action::HashFiles { .. }).then_some(())).len();
+    for (directory, expected) in [("/private", 0), ("/public", 1)] {
+        let mut rig = sharing_home(&[("home/song.ogg", 3)]);
+        let changed = HashedFile { file: scanned("home/song.ogg", 3), outcome: Err(DiskFault::Changed) };
+        rig.handle(Event::Hashed { files: vec![changed] });
+        rig.orders.clear();
+        reshare(&mut rig, home_at(directory), at_home());
+        rig.settle();
+        rig.scan(&[("home/song.ogg", 4)]);
+        assert_eq!(hashes(&mut rig), expected, "{directory}");
+    }
+}
+
+#[test]
+fn what_was_being_written_in_a_share_that_is_not_there_any_more_is_not_expected() {
+    let mut rig = sharing_home(FILES);
+    rig.call(Request::Rescan).unwrap();
+    let written = RecentFile { file: scanned("home/written", 9), quiet: Duration::ZERO };
+    rig.handle(Event::RecentFiles { files: vec![written] });
+    rig.handle(Event::ScanEnded { report: ScanReport::default() });
+    let link = |rig: &mut Rig| {
+        let what = crate::control::Linkable::Shared { name: RawText::new("home/written") };
+        rig.call(Request::Link { what }).unwrap_err().message
+    };
+    assert!(link(&mut rig).contains("written"), "{}", link(&mut rig));
+    let before = link(&mut rig);
+    reshare(&mut rig, vec![], Audiences::default());
+    rig.settle();
+    rig.scan(&[("public/song.ogg", 7)]);
+    assert_ne!(link(&mut rig), before, "there is no such file");
+}
+
+#[test]
+fn a_path_is_shared_under_the_name_of_its_share() {
+    let shares = [home_at("/private"), home_at("/share/in")].concat();
+    let config = NodeConfig { shares, ..config() };
+    let shared = |path: &str| config.shared_name(path.as_ref()).map(|name| name.to_string());
+    let is = |name: &str| Some(name.to_owned());
+    assert_eq!(shared("/private/a"), is("home/a"));
+    assert_eq!(shared("/share/sub/a"), is("sub/a"));
+    assert_eq!([shared("/share/home/a"), shared("/downloads/a"), shared("/privately/a")], [None, None, None]);
+    let waiting = NodeConfig { shares: vec![ShareNamed { path: None, ..home_at("/").remove(0) }], ..config };
+    assert_eq!(waiting.shared_name("/share/home/a".as_ref()), None, "nothing has its name meanwhile");
+}

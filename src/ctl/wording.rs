@@ -3,6 +3,8 @@
 //!
 //! Names, and what else came from the daemon, are escaped by whoever makes one of these; paths are escaped here.
 
+mod hooks;
+
 use super::text::{count, size};
 use crate::content::ManifestFault;
 use crate::control::CallError;
@@ -12,6 +14,7 @@ use crate::control::problems;
 use crate::link::LinkFault;
 use crate::name::Escaped;
 use crate::network::IPV4_FORM;
+pub(crate) use hooks::{BadPosition, ProgramFault};
 use humantime::format_duration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -186,25 +189,6 @@ pub(crate) enum NoSetting {
     #[error("control_socket is a relative path; --socket must tell where it is")] Relative,
 }
 
-/// Why it cannot be remembered how far a program came with the events.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[rustfmt::skip]
-pub(crate) enum BadPosition {
-    #[error("{0}")] Io(String),
-    #[error("a directory; name a file in it")] NoFile,
-    #[error("in use by another `pyratectl events --exec`; give each a file of its own with --state")] InUse,
-    #[error("not one of 'events --exec'; name another, or remove it: without it, the next event is the first")] Content,
-}
-
-/// Why a program that was run for an event is run again.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[rustfmt::skip]
-pub(crate) enum ProgramFault {
-    #[error("cannot be started: {0}")] NotStarted(&'static str),
-    #[error("exited with {0}")] Exited(i32),
-    #[error("was ended by {0}")] Killed(&'static str),
-}
-
 /// Who may talk to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[rustfmt::skip]
@@ -372,8 +356,11 @@ pub(crate) enum Remark {
     #[error("download {id} is not remembered: {}", why.message)]
     NotRemembered { id: u32, why: CallError },
 
-    #[error("event {id}: {program} {why}; it is run again in {}", format_duration(*wait))]
-    ProgramFailed { program: String, id: u64, why: ProgramFault, wait: Duration },
+    #[error("event {id}: {program} {why}; {}", match again {
+        Some(wait) => format!("it is run again in {}", format_duration(*wait)),
+        None => "the next run repeats the event".to_owned(),
+    })]
+    ProgramFailed { program: String, id: u64, why: ProgramFault, again: Option<Duration> },
     #[error("how far the program came cannot be remembered: {why}; that is tried again in {}", format_duration(*wait))]
     PositionNotSaved { why: String, wait: Duration },
     #[error("event {id}: {program} has run for {}; later events wait for that", format_duration(*span))]

@@ -3,7 +3,7 @@
 use super::fake::{Fake, Run, finish, run, run_alone, wait_for, with};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -84,9 +84,13 @@ fn done(id: u64) -> Value {
     json!({"log": "0123abcd", "done": id})
 }
 
+fn ask_to_end(client: &Child) {
+    kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+}
+
 /// Ends the client as a service manager does.
 fn end(client: Child, daemon: mpsc::Receiver<()>) -> Run {
-    kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    ask_to_end(&client);
     let run = finish(client);
     wait_for(daemon);
     run
@@ -204,8 +208,7 @@ fn a_daemon_that_is_not_there_is_waited_for_and_a_program_that_runs_is_not_cut_o
         talk.until_gone();
     });
     until("the program runs", || fake.directory().join("begun").exists());
-    let pid = Pid::from_raw(client.id().try_into().unwrap());
-    kill(pid, Signal::SIGTERM).unwrap();
+    ask_to_end(&client);
     fs::write(fake.directory().join("go"), "").unwrap();
     let run = finish(client);
     wait_for(daemon);
@@ -224,28 +227,102 @@ fn a_state_file_that_is_none_is_left_alone() {
     assert_eq!(fs::read(&state).unwrap(), b"my diary");
 }
 
+/// The process that wrote its number into a file.
+fn process(file: &Path) -> Option<Pid> {
+    let text = fs::read_to_string(file).ok()?;
+    text.strip_suffix('\n')?.parse().ok().map(Pid::from_raw)
+}
+
+/// Whether a process has ended, be it that nothing has waited for it yet.
+fn has_ended(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_err() || stat.is_ok_and(|stat| stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
 #[test]
-fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_and_its_event_is_not_done() {
+fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_with_all_that_it_started_and_its_event_is_not_done() {
+    for script in [
+        "sh -c 'echo $$ >process; exec sleep 1000'\nexit 0",
+        // It ends by SIGKILL alone.
+        "trap '' TERM\necho $$ >process\nwhile :; do sleep 1; done",
+    ] {
+        let fake = Fake::new();
+        let state = fake.directory().join("state");
+        let hook = program(fake.directory(), script);
+        let daemon = fake.serve(|talk| {
+            talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
+            talk.until_gone();
+        });
+        let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
+        let mut client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+        let file = fake.directory().join("process");
+        until("the program runs", || process(&file).is_some());
+        let of_program = process(&file).unwrap();
+        let group_of_client = getpgid(Some(Pid::from_raw(client.id().try_into().unwrap()))).unwrap();
+        assert_ne!(getpgid(Some(of_program)).unwrap(), group_of_client, "Ctrl-C would reach the program");
+        ask_to_end(&client);
+        let mut told = std::io::BufReader::new(client.stderr.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+        assert!(line.contains("hook is done with event 5; another signal ends the program at once"), "{line}");
+        ask_to_end(&client);
+        let mut ended = None;
+        for _ in 0..3_000 {
+            ended = ended.or(client.try_wait().unwrap());
+            if ended.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(ended.expect("it ends").code(), Some(0));
+        wait_for(daemon);
+        until("nothing of the program is left", || has_ended(of_program));
+        assert_eq!(position(&state)["done"], 0, "the next run repeats the event");
+    }
+}
+
+#[test]
+fn what_fails_after_the_end_was_asked_for_is_not_said_to_be_tried_again() {
+    for (code, no_state, exits_with, told) in
+        [(3, false, 0, "hook exited with 3; the next run repeats the event"), (0, true, 17, "the state file '")]
+    {
+        let fake = Fake::new();
+        let state = fake.directory().join("state");
+        let script = format!("touch begun; while [ ! -e go ]; do sleep 0.01; done; exit {code}");
+        let hook = program(fake.directory(), &script);
+        let daemon = fake.serve(|talk| {
+            talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
+            talk.until_gone();
+        });
+        let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
+        let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+        until("the program runs", || fake.directory().join("begun").exists());
+        if no_state {
+            // Nothing can be saved any more.
+            fs::create_dir(fake.directory().join("state.new")).unwrap();
+        }
+        ask_to_end(&client);
+        fs::write(fake.directory().join("go"), "").unwrap();
+        let run = finish(client);
+        wait_for(daemon);
+        run.says(exits_with, told);
+        assert!(!run.err.contains("again in"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_program_is_found_if_no_search_path_is_set() {
     let fake = Fake::new();
     let state = fake.directory().join("state");
-    let hook = program(fake.directory(), "touch runs\nexec sleep 1000");
     let daemon = fake.serve(|talk| {
         talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
         talk.until_gone();
     });
-    let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
-    let mut client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
-    until("the program runs", || fake.directory().join("runs").exists());
-    let signal = |client: &Child| kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    signal(&client);
-    let mut told = std::io::BufReader::new(client.stderr.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
-    assert!(line.contains("hook is done with event 5; another signal ends the program at once"), "{line}");
-    signal(&client);
-    assert_eq!(client.wait().unwrap().code(), Some(0));
-    wait_for(daemon);
-    assert_eq!(position(&state)["done"], 0, "the next run repeats the event");
+    let arguments = ["events", "--exec", "true", "--since", "0", "--state", state.to_str().unwrap()];
+    let client = fake.command_here(&arguments).env_remove("PATH").spawn().unwrap();
+    until("it is done", || position(&state) == done(5));
+    let run = end(client, daemon);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
 }
 
 #[test]

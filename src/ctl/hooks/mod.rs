@@ -133,8 +133,10 @@ impl Hook {
             if self.ends.is_urgent() {
                 return Err(Stop::Asked);
             }
-            remark(Remark::ProgramFailed { program: self.program.shown(), id: event.id, why, wait });
-            if self.ends.came_within(wait) {
+            let is_ending = self.ends.came_within(Duration::ZERO);
+            let again = (!is_ending).then_some(wait);
+            remark(Remark::ProgramFailed { program: self.program.shown(), id: event.id, why, again });
+            if is_ending || self.ends.came_within(wait) {
                 return Err(Stop::Asked);
             }
             wait = wait.saturating_mul(2).min(RUN_AGAIN_MAX);
@@ -142,6 +144,9 @@ impl Hook {
         // The program has succeeded: saving that is tried again, and not the program.
         let mut wait = RUN_AGAIN_MIN;
         while let Err(error) = self.position.save(Position { log: event.log.clone(), done: event.id }) {
+            if self.ends.came_within(Duration::ZERO) {
+                return Err(Stop::Failed(error));
+            }
             remark(Remark::PositionNotSaved { why: error.message.clone(), wait });
             if self.ends.came_within(wait) {
                 return Err(Stop::Failed(error));

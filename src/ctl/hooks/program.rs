@@ -8,7 +8,7 @@ use crate::name::Escaped;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, pipe2};
 use std::ffi::{CString, OsStr};
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// What the name of each variable of an event begins with.
 const PREFIX: &str = "PYRATE_EVENT_";
+
+/// Where the C library looks for a program if PATH is not set.
+const SEARCH_PATH: &str = "/bin:/usr/bin";
 
 /// For how long a program runs before that is reported; then again each time that it has run for twice as long.
 const REPORT_AFTER: Duration = Duration::from_secs(60);
@@ -69,7 +72,7 @@ impl Program {
 
     /// Why it cannot be started as things are, if that is so.
     pub(super) fn why_not_found(&self) -> Option<&'static str> {
-        let search_path = std::env::var_os("PATH").unwrap_or_default();
+        let search_path = std::env::var_os("PATH").unwrap_or_else(|| SEARCH_PATH.into());
         let places: Vec<PathBuf> = match self.path.as_os_str().as_bytes().contains(&b'/') {
             true => vec![self.path.clone()],
             false => std::env::split_paths(&search_path).map(|directory| directory.join(&self.path)).collect(),
@@ -100,7 +103,11 @@ impl Program {
         // Signals are blocked here, and this program ignores SIGPIPE; others expect neither.
         attributes.set_sigmask(&SigSet::empty()).map_err(broken)?;
         attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE)).map_err(broken)?;
-        let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+        // A group of its own: Ctrl-C at a terminal reaches this process alone, and what the program has started is ended with it.
+        attributes.set_pgroup(Pid::from_raw(0)).map_err(broken)?;
+        let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
         attributes.set_flags(flags).map_err(broken)?;
         let mut environment = self.environment.clone();
         environment.extend(variables(event));
@@ -144,7 +151,7 @@ impl Program {
                 let signal = if is_late { Signal::SIGKILL } else { Signal::SIGTERM };
                 if is_late || kill_at.is_none() {
                     // If it is gone, the next turn of the loop sees that.
-                    let _ = kill(child, signal);
+                    let _ = killpg(child, signal);
                     kill_at = Some(Deadline::after(END_WAIT));
                 }
             }

@@ -319,14 +319,16 @@ list!(remarks: Remark as &'static str {
     NotRemembered { id: 7, why: CallError::new(FileIo, "the disk is full") } =>
         "download 7 is not remembered: the disk is full";
     ProgramFailed {
-        program: "hook".into(), id: 7, why: ProgramFault::Exited(3), wait: Duration::from_secs(60),
+        program: "hook".into(), id: 7, why: ProgramFault::Exited(3), again: Some(Duration::from_secs(60)),
     } => "event 7: hook exited with 3; it is run again in 1m";
     ProgramFailed {
-        program: "hook".into(), id: 7, why: ProgramFault::Killed("SIGKILL"), wait: Duration::from_secs(1),
+        program: "hook".into(), id: 7, why: ProgramFault::Killed("SIGKILL"), again: Some(Duration::from_secs(1)),
     } => "event 7: hook was ended by SIGKILL; it is run again in 1s";
     ProgramFailed {
-        program: "hook".into(), id: 7, why: ProgramFault::NotStarted("No such file"), wait: Duration::from_secs(1),
+        program: "hook".into(), id: 7, why: ProgramFault::NotStarted("No such file"), again: Some(Duration::from_secs(1)),
     } => "event 7: hook cannot be started: No such file; it is run again in 1s";
+    ProgramFailed { program: "hook".into(), id: 7, why: ProgramFault::Exited(3), again: None } =>
+        "event 7: hook exited with 3; the next run repeats the event";
     PositionNotSaved { why: "the disk is full".into(), wait: Duration::from_secs(1) } =>
         "how far the program came cannot be remembered: the disk is full; that is tried again in 1s";
     ProgramRuns { program: "/a b".into(), id: 7, span: Duration::from_secs(60) } =>

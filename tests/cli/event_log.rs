@@ -245,6 +245,8 @@ fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_with_all_that_it
         "sh -c 'echo $$ >process; exec sleep 1000'\nexit 0",
         // It ends by SIGKILL alone.
         "trap '' TERM\necho $$ >process\nwhile :; do sleep 1; done",
+        // And so does what it has started.
+        "sh -c 'trap : TERM; echo $$ >process; while :; do sleep 1; done'\nexit 0",
     ] {
         let fake = Fake::new();
         let state = fake.directory().join("state");

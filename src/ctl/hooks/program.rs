@@ -17,6 +17,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// What the name of each variable of an event begins with.
@@ -30,6 +31,9 @@ const REPORT_AFTER: Duration = Duration::from_secs(60);
 
 /// How long a program that is to end at once may take for that, before it is killed.
 const END_WAIT: Duration = Duration::from_secs(2);
+
+/// Between two looks whether what such a program has left is gone.
+const GROUP_CHECKED_AFTER: Duration = Duration::from_millis(10);
 
 /// What is reported of a program that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,12 +139,16 @@ impl Program {
         let (mut waited, mut report) = (self.report_after, Deadline::after(self.report_after));
         let (mut is_ending, mut kill_at) = (false, None);
         loop {
-            match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(_, 0)) => return Ok(Ok(())),
-                Ok(WaitStatus::Exited(_, code)) => return Ok(Err(ProgramFault::Exited(code))),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Err(ProgramFault::Killed(signal.as_str()))),
-                Ok(_) | Err(Errno::EINTR) => {}
+            let ended = match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, 0)) => Some(Ok(())),
+                Ok(WaitStatus::Exited(_, code)) => Some(Err(ProgramFault::Exited(code))),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Some(Err(ProgramFault::Killed(signal.as_str()))),
+                Ok(_) | Err(Errno::EINTR) => None,
                 Err(errno) => return Err(errno),
+            };
+            if let Some(ended) = ended {
+                kill_at.into_iter().for_each(|at| end_group(child, at));
+                return Ok(ended);
             }
             if ends.came_within(Duration::ZERO) && !is_ending {
                 is_ending = true;
@@ -164,6 +172,15 @@ impl Program {
             ends.wait(kill_at.and_then(|at| at.left()).map_or(left, |of_kill| of_kill.min(left)));
         }
     }
+}
+
+/// Waits until nothing is left of a group that has got SIGTERM, and kills what there is at a time.
+fn end_group(group: Pid, at: Deadline) {
+    while killpg(group, None).is_ok() && !at.has_passed() {
+        // Only the children of this process report their end.
+        thread::sleep(GROUP_CHECKED_AFTER);
+    }
+    let _ = killpg(group, Signal::SIGKILL);
 }
 
 /// `None` for what cannot stand in an environment.

@@ -1,7 +1,7 @@
 //! Progress on the standard error: on a terminal a line or a bar that is redrawn in place, elsewhere only lines that stay.
 
 use super::output;
-use super::table::{Look, cut_name, width_of, width_without_directories};
+use super::table::{Look, cut_path, width_of, width_without_directories};
 use super::text::{count, or_unknown, size, span};
 use super::wording::Remark;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -153,7 +153,7 @@ fn draw(bar: &ProgressBar, standing: &Standing) {
     let look = Look { colour: false, width: output::error_columns(), ascii: output::is_ascii_locale() };
     // Sizes become known, and of several downloads another may be unknown: the style is chosen again each time.
     let (form, message) = standing.fitted(look);
-    // First, since each of these draws.
+    // The message first: each of these calls redraws, and the old message may not fit the new form.
     bar.set_message(message);
     bar.set_style(style(form));
     match standing.total {
@@ -185,11 +185,11 @@ impl Standing {
         for (form, figures) in forms.iter().map(|form| (*form, &all_figures[..])).chain(with_fewer) {
             let room = columns.checked_sub(form[0].0 + width_of(&self.line(figures, "")));
             if let Some(room) = room.filter(|room| *room >= name_wanted) {
-                return (form, self.line(figures, &cut_name(&self.name, room, look)));
+                return (form, self.line(figures, &cut_path(&self.name, room, look)));
             }
         }
         let room = columns.saturating_sub(narrowest[0].0 + width_of(&self.what));
-        (narrowest, self.line(&[], &cut_name(&self.name, room, look)))
+        (narrowest, self.line(&[], &cut_path(&self.name, room, look)))
     }
 
     /// What is there of what, how fast, how long it will take, and from how many: the most useful first.

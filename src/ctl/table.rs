@@ -96,17 +96,14 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        if look.width.is_some_and(|width| total_of(&self.floors(look)) > width) {
-            let titled = self.titles.iter().filter(|title| !title.trim().is_empty());
-            let titles: Vec<&str> = titled.copied().collect();
-            SAY_NOTHING.iter().for_each(|empty| self.leave_out(&titles, empty));
-        }
-        for title in self.lesser {
-            if look.width.is_some_and(|width| good_total_of(&self.titles, &self.floors(look)) > width)
-                && let Some(at) = self.titles.iter().position(|other| other == title)
-            {
-                self.remove(at);
+        if let Some(width) = look.width {
+            if total_of(&self.floors(look)) > width {
+                let titled = self.titles.iter().filter(|title| !title.trim().is_empty());
+                let titles: Vec<&str> = titled.copied().collect();
+                SAY_NOTHING.iter().for_each(|empty| self.leave_out(&titles, empty));
             }
+            let kept = self.kept(&self.floors(look), width);
+            (0..self.titles.len()).rev().filter(|at| !kept.contains(at)).for_each(|at| self.remove(at));
         }
         for (at, width) in self.widths(look.width, look).into_iter().enumerate() {
             let cells: Vec<&str> = self.rows.iter().map(|(_, cells)| &*cells[at]).collect();
@@ -121,19 +118,27 @@ impl Table {
     /// Columns for these rows, and for further ones that are not known yet, for which they are at least so wide on a terminal:
     /// there a row that is moved to the right loses its end.
     pub(super) fn columns(&self, widths_min: &[usize], look: Look) -> Columns {
-        let (mut titles, mut widths) = (self.titles.clone(), self.widths(None, look));
-        if look.width.is_some() {
-            widths.iter_mut().zip(widths_min).for_each(|(width, &min)| *width = min.max(*width));
-        }
+        let mut widths = self.widths(None, look);
+        let Some(width) = look.width else { return Columns { titles: self.titles.clone(), widths } };
+        widths.iter_mut().zip(widths_min).for_each(|(width, &min)| *width = min.max(*width));
+        let kept = self.kept(&widths, width);
+        let titles = kept.iter().map(|&at| self.titles[at]).collect();
+        Columns::fitted(titles, kept.iter().map(|&at| widths[at]).collect(), look)
+    }
+
+    /// Which columns remain if those of less value are left out until of the others what is good is shown.
+    fn kept(&self, widths: &[usize], total_max: usize) -> Vec<usize> {
+        let good = |&at: &usize| match may_be_cut(self.titles[at]) {
+            true => CUT_WIDTH_GOOD.min(widths[at]),
+            false => widths[at],
+        };
+        let mut kept: Vec<usize> = (0..self.titles.len()).collect();
         for title in self.lesser {
-            if look.width.is_some_and(|width| good_total_of(&titles, &widths) > width)
-                && let Some(at) = titles.iter().position(|other| other == title)
-            {
-                titles.remove(at);
-                widths.remove(at);
+            if total_of(&kept.iter().map(good).collect::<Vec<_>>()) > total_max {
+                kept.retain(|&at| self.titles[at] != *title);
             }
         }
-        Columns::fitted(titles, widths, look)
+        kept
     }
 
     pub(super) fn rows_in(&self, columns: &Columns, look: Look) -> String {
@@ -155,7 +160,7 @@ impl Table {
         }
         while total > total_max {
             let cuttable = widths.iter_mut().zip(&self.titles).filter(|(_, title)| may_be_cut(title));
-            // What names the row is cut less than remarks.
+            // A path is cut only while it is more than 1.5 times as wide as the widest other column.
             let weight = |width: usize, title: &str| if is_path(title) { 2 * width } else { 3 * width };
             let above_min = cuttable.filter(|(width, _)| **width > CUT_WIDTH_MIN);
             match above_min.max_by_key(|(width, title)| weight(**width, title)) {
@@ -204,14 +209,17 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// For rows that are written before all are known: of those columns that may be cut, the first of paths, else the last is as
-    /// wide as the terminal allows.
+    /// For rows that are written before all are known: of those columns that may be cut, the first of paths, else the last gets
+    /// what the others leave of the terminal. These are cut only if the whole is wider, and only as far as is needed and good.
     pub(super) fn fitted(titles: Vec<&'static str>, mut widths: Vec<usize>, look: Look) -> Self {
         let path = titles.iter().position(|title| is_path(title));
         let named = path.or_else(|| titles.iter().rposition(|title| may_be_cut(title)));
         if let (Some(total), Some(at)) = (look.width, named) {
-            let others = titles.iter().zip(&mut widths).filter(|(title, _)| may_be_cut(title));
-            others.for_each(|(_, width)| *width = CUT_WIDTH_GOOD.min(*width));
+            widths[at] = widths[at].max(CUT_WIDTH_GOOD);
+            for other in (0..titles.len()).filter(|other| *other != at && may_be_cut(titles[*other])) {
+                let excess = total_of(&widths).saturating_sub(total);
+                widths[other] -= excess.min(widths[other].saturating_sub(CUT_WIDTH_GOOD));
+            }
             let others = widths.iter().sum::<usize>() - widths[at] + widths.len().saturating_sub(1) * GAP;
             widths[at] = total.saturating_sub(others).max(CUT_WIDTH_MIN);
         }
@@ -295,12 +303,6 @@ fn is_path(title: &str) -> bool {
     title.starts_with('/')
 }
 
-/// How wide a row is of which is shown what is good.
-fn good_total_of(titles: &[&str], widths: &[usize]) -> usize {
-    let good = |(title, width): (&&str, &usize)| if may_be_cut(title) { CUT_WIDTH_GOOD.min(*width) } else { *width };
-    total_of(&titles.iter().zip(widths).map(good).collect::<Vec<_>>())
-}
-
 /// How wide a row is.
 fn total_of(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP
@@ -352,14 +354,9 @@ fn cut_cell<'a>(text: &'a str, width_max: usize, title: &str, look: Look) -> Cow
     if is_path(title) { cut_path(text, width_max, look) } else { cut(text, width_max, look) }
 }
 
-/// A name that is cut to so many columns: its directories first, then its middle.
-pub(super) fn cut_name(name: &str, width_max: usize, look: Look) -> Cow<'_, str> {
-    cut_path(name, width_max, look)
-}
-
 /// A path without so many of its first directories that it takes at most so many columns. Its last component is cut if that
 /// is too long alone.
-fn cut_path(text: &str, width_max: usize, look: Look) -> Cow<'_, str> {
+pub(super) fn cut_path(text: &str, width_max: usize, look: Look) -> Cow<'_, str> {
     let Some(end) = directories(text).filter(|_| width_of(text) > width_max) else { return cut(text, width_max, look) };
     let room = width_max.saturating_sub(width_of(look.ellipsis()));
     let slashes = text.match_indices('/').map(|(at, _)| at).filter(|at| (1..=end).contains(at));

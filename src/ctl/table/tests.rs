@@ -83,6 +83,24 @@ fn a_row_on_its_own_is_as_wide_as_the_others_and_the_terminal() {
 }
 
 #[test]
+fn of_rows_that_are_written_before_all_are_known_a_column_is_cut_only_where_the_whole_does_not_fit() {
+    let widths = |name: usize, width: usize| {
+        Columns::fitted(vec!["/NAME", ">SIZE", "~AUDIENCE"], vec![name, 10, 60], at(width)).widths
+    };
+    assert_eq!(widths(30, 200), [126, 10, 60]);
+    assert_eq!(widths(30, 104), [30, 10, 60]);
+    assert_eq!(widths(30, 100), [30, 10, 56]);
+    assert_eq!(widths(30, 60), [26, 10, 20]);
+    assert_eq!(widths(30, 40), [16, 10, 20]);
+    // Names to come may be longer.
+    assert_eq!(widths(5, 79), [20, 10, 45]);
+    let mut table = Table::new(&["/NAME", "~AUDIENCE"]);
+    table.push(Tone::Plain, vec!["a".into(), "10.0.0.0/8 192.168.0.0/16 fd00::/8".into()]);
+    let columns = table.columns(&[], at(80));
+    assert!(table.rows_in(&columns, at(80)).ends_with("  10.0.0.0/8 192.168.0.0/16 fd00::/8\n"));
+}
+
+#[test]
 fn both_ends_of_what_is_cut_remain() {
     let cut = |text, width| cut(text, width, PLAIN).into_owned();
     assert_eq!(cut("a long name.iso", 15), "a long name.iso");

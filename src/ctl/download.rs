@@ -31,15 +31,12 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     if to_stdout && (options.detach || !session.output.is_text()) {
         return Err(Failure::OutputTaken.into());
     }
+    let needs_directory =
+        |session: &mut Session| Ok::<_, CallError>(options.manifest.is_some() || are_several(session, &options.what)?);
     let output = match &options.output {
-        Some(_) if to_stdout && (options.manifest.is_some() || are_several(session, &options.what)?) => {
-            return Err(Failure::SeveralToOutput.into());
-        }
+        Some(_) if to_stdout && needs_directory(session)? => return Err(Failure::SeveralToOutput.into()),
         Some(_) if to_stdout => None,
-        Some(path)
-            if cannot_be_a_directory(&path.0)
-                && (options.manifest.is_some() || are_several(session, &options.what)?) =>
-        {
+        Some(path) if cannot_be_a_directory(&path.0) && needs_directory(session)? => {
             return Err(no_directory(&path.0).into());
         }
         Some(path) => Some(absolute(&path.0)?),

@@ -80,7 +80,7 @@ problems! {
     NothingToDownload: Usage,
         ("name ids of hits (7, 2,4-6, all), a file or directory of a peer (192.0.2.7:63339/NAME, 192.0.2.7:63339/DIR/), a content (b3=HASH), or a link (pyrate:b3=...)");
     OutputTaken: Usage, ("'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse");
-    SeveralToOutput: Usage, ("'-o -' takes one file; several go into a directory");
+    SeveralToOutput: Usage, ("'-o -' takes one file; a directory or several files go into a directory");
     SeveralToFile { place: PathBuf }: Usage,
         ("a directory or several files go into a directory, and '{0}' is not one; '{0}/' would be created", Escaped::path(.place));
     SeveralOntoFile { place: PathBuf }: Usage,
@@ -271,7 +271,7 @@ pub(crate) enum Remark {
     )]
     DirectoryLinkWithoutPeer,
     #[error(
-        "the link names {peer} alone, which other machines do not reach; set `advertise_addr` in the configuration"
+        "the link names {peer} alone, which other machines do not reach; set `advertise_addr` in the configuration of that node"
     )]
     LinkWithinMachine { peer: SocketAddr },
     #[error("{name} is shared with {audience} alone: others who have the link are refused")]

@@ -247,7 +247,8 @@ fn directories_have_links_as_files_do() {
 #[test]
 fn a_link_to_a_directory_takes_a_place_of_several_files() {
     let link = &format!("pyrate:b3={HASH}&name=songs%2F&peer={PEER}");
-    run(&["download", "-o", "-", link], Talk::until_hangup).says(28, "'-o -' takes one file; several go");
+    run(&["download", "-o", "-", link], Talk::until_hangup)
+        .says(28, "'-o -' takes one file; a directory or several files go");
     for (path, why) in [("new", "'new' is not one; 'new/'"), ("file", "'file' is a file; name another path")] {
         let fake = Fake::new();
         std::fs::write(fake.directory().join("file"), "").unwrap();
@@ -303,7 +304,7 @@ fn links_that_others_cannot_use_are_remarked() {
         let told = of(row("a", peers));
         told.says(
             0,
-            &format!("the link names {} alone, which other machines do not reach; set `advertise_addr`", peers[0]),
+            &format!("the link names {} alone, which other machines do not reach; set `advertise_addr` in the configuration of that node", peers[0]),
         );
     }
     assert_eq!(of(row("a", &["127.0.0.1:41001", PEER])).err, "");

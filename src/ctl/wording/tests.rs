@@ -79,7 +79,7 @@ list!(failures: Failure as (ExitCode, &'static str) {
         Usage,
         "'-o -' writes the file to the standard output: it cannot be combined with --detach, --json or --terse"
     );
-    SeveralToOutput => (Usage, "'-o -' takes one file; several go into a directory");
+    SeveralToOutput => (Usage, "'-o -' takes one file; a directory or several files go into a directory");
     SeveralToFile { place: path() } => (
         Usage,
         r"a directory or several files go into a directory, and '/a b/\xff' is not one; '/a b/\xff/' would be created"
@@ -254,7 +254,8 @@ list!(remarks: Remark as &'static str {
         "a link to a directory needs a peer: no address of this node is known to others yet; set `advertise_addr` in the \
          configuration";
     LinkWithinMachine { peer: "127.0.0.1:5".parse().unwrap() } =>
-        "the link names 127.0.0.1:5 alone, which other machines do not reach; set `advertise_addr` in the configuration";
+        "the link names 127.0.0.1:5 alone, which other machines do not reach; set `advertise_addr` in the configuration of \
+         that node";
     LinkForSome { name: "a".into(), audience: "10.0.0.0/8".into() } =>
         "a is shared with 10.0.0.0/8 alone: others who have the link are refused";
     NothingLeftOut => "nothing in the shared directory is left out";

@@ -295,7 +295,7 @@ pub(super) fn has_value(flag: &FlagInfo<'_>) -> bool {
 
 /// Whether this is the name of an option, with its dashes, long or short.
 pub(super) fn is_called(flag: &FlagInfo<'_>, option: &str) -> bool {
-    // An option without a short form is not called `-`.
+    // `-` alone names no option: its rest, which is empty, would equal the short form that an option does not have.
     flag.long == option || option.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.chars().eq(flag.short))
 }
 

@@ -2,12 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "the time that a user waits for a shell is that of the clock")]
 
-use super::fake::{Fake, PATIENCE, Run, download, finish, hit, run_alone, with};
+use super::fake::{Fake, PATIENCE, Run, download, finish, hit, run_alone, wait_for, with};
 use super::not_tested::not_tested;
 use super::terminal::Screen;
 use nix::pty::openpty;
 use serde_json::{Value, json};
-use std::fmt::Debug;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -20,6 +19,9 @@ const PEER: &str = "127.0.0.1:63340";
 
 /// What a run that completes may take, as its users notice it.
 const RUN_MAX: Duration = Duration::from_millis(50);
+
+/// How long completion waits for the daemon. Unless it is set, an answer that comes late is left out.
+const WAIT_VARIABLE: &str = "PYRATECTL_COMPLETION_WAIT";
 
 /// Names after two digits, by which each is asked for.
 const HOSTILE: [&str; 17] = [
@@ -82,8 +84,20 @@ fn install(fake: &Fake, shell: &str, file: &str) {
     fs::write(fake.directory().join(file), script.out).unwrap();
 }
 
-/// A shell in the directory of the socket; there it finds a `pyratectl` that completes, again where nothing is offered since the
-/// answer came too late, and otherwise writes down its arguments.
+/// The words that are offered in zsh, with all that the daemon says.
+fn words_in_zsh(fake: &Fake, typed: &[&str]) -> Vec<String> {
+    let mut command = fake.command_here(&[&["--complete", "zsh"], typed].concat());
+    let shown = lines(finish(command.env(WAIT_VARIABLE, long_wait()).spawn().unwrap()));
+    shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+}
+
+/// Longer than the answers of a daemon take on a busy machine.
+fn long_wait() -> String {
+    format!("{}s", PATIENCE.as_secs())
+}
+
+/// A shell in the directory of the socket; there it finds a `pyratectl` that completes, and waits for all that the daemon says, and
+/// otherwise writes down its arguments.
 fn shell(fake: &Fake, program: &str, arguments: &[&str]) -> Command {
     let directory = fake.directory().display();
     let stand_in = fake.directory().join("pyratectl");
@@ -94,11 +108,7 @@ fn shell(fake: &Fake, program: &str, arguments: &[&str]) -> Command {
             printf '%s\n' "$#:$*" >>'{directory}/taken'
             exit
         fi
-        for trial in $(seq 500); do
-            answer=$('{real}' "$@")
-            [ "$answer" = words ] || break
-        done
-        printf '%s\n' "$answer"
+        exec '{real}' "$@"
         "#
     );
     fs::write(&stand_in, text).unwrap();
@@ -110,19 +120,9 @@ fn shell(fake: &Fake, program: &str, arguments: &[&str]) -> Command {
     }
     command.env("HOME", fake.directory()).env("PATH", format!("{directory}:/usr/bin:/bin"));
     command.env("PYRATE_CONTROL_SOCKET", fake.socket());
+    command.env(WAIT_VARIABLE, long_wait());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Repeats what may come too late on a busy machine, where the daemon's answer is not waited for, until that gives the wanted.
-#[track_caller]
-fn comes_to<T: PartialEq<W> + Debug, W: ?Sized + Debug>(wanted: &W, what: &str, get: impl Fn() -> T) {
-    let until = Instant::now() + PATIENCE;
-    let mut got = get();
-    while got != *wanted && Instant::now() < until {
-        got = get();
-    }
-    assert!(got == *wanted, "{what}: wanted {wanted:?}, got {got:?}");
 }
 
 /// Types lines at an interactive shell, each when the one before has been executed, and gives what `pyratectl` was given.
@@ -186,8 +186,7 @@ fn offers(candidates: impl Fn(&str) -> Vec<String>) {
         ("log-level d", &["debug"]),
         ("completions ", &["bash", "zsh", "fish"]),
     ] {
-        let expected: Vec<String> = expected.iter().map(|word| (*word).to_owned()).collect();
-        comes_to(&expected, line, || candidates(line));
+        assert_eq!(candidates(line), expected, "{line}");
     }
 }
 
@@ -275,15 +274,10 @@ fn paths_are_left_to_the_shell() {
 fn no_name_with_a_control_byte_is_offered() {
     let fake = Fake::new();
     daemon(&fake);
-    let arguments = ["--complete", "zsh", "download", &format!("{PEER}/")];
-    let names = || lines(finish(fake.command_here(&arguments).spawn().unwrap()));
-    comes_to(&(HOSTILE.len() + 1), "lines", || names().len());
-    comes_to("words", "names from 90 on", || {
-        names()
-            .into_iter()
-            .filter(|line| !line.contains(&format!("{PEER}/0")) && !line.contains("/1"))
-            .collect::<String>()
-    });
+    let names = words_in_zsh(&fake, &["download", &format!("{PEER}/")]);
+    let expected: Vec<String> =
+        HOSTILE.iter().enumerate().map(|(at, name)| format!("{PEER}/{at:02}{}", shown(name))).collect();
+    assert_eq!(names, expected);
 }
 
 #[test]
@@ -292,15 +286,9 @@ fn directories_of_a_peer_are_offered_before_what_is_in_them() {
     let names = ["music/live/a.flac", "music/b.flac", "c"];
     let hits: Vec<Value> = (1..).zip(names).map(|(id, name)| hit(id, name, Some(5), &[PEER])).collect();
     fake.serve_all(json!({ "hits": { "hits": hits, "next": null } }));
-    let arguments = ["--complete", "zsh", "download", &format!("{PEER}/")];
-    let offered = || {
-        let shown = lines(finish(fake.command_here(&arguments).spawn().unwrap()));
-        let words = shown.iter().filter_map(|line| line.split_once(&format!("{PEER}/")));
-        words.map(|(_, rest)| rest.split('\t').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
-    };
-    let mut expected = vec!["music/", "music/live/"];
-    expected.extend(names);
-    comes_to(&expected.into_iter().map(str::to_owned).collect::<Vec<_>>(), "names", offered);
+    let offered = words_in_zsh(&fake, &["download", &format!("{PEER}/")]);
+    let expected = [&["music/", "music/live/"], &names[..]].concat();
+    assert_eq!(offered, expected.iter().map(|name| format!("{PEER}/{name}")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -309,16 +297,9 @@ fn files_of_the_share_are_offered_where_a_link_is_made() {
     let file = |name: &str, b3: Value| json!({"name": name, "size": 5, "b3": b3});
     let files = [file("7", json!("ab")), file("dir/a b", json!("ab")), file("dir/new", json!(null))];
     fake.serve_all(json!({ "files": {"files": files, "next": null}, "hits": {"hits": [], "next": null} }));
-    let words = |typed: &[&str]| {
-        let shown =
-            lines(finish(fake.command_here(&[&["--complete", "zsh", "link"], typed].concat()).spawn().unwrap()));
-        shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect::<Vec<_>>()
-    };
-    comes_to(&["./7", "all", "dir/", "dir/a b"].map(str::to_owned).to_vec(), "files", || {
-        let mut offered = words(&[""]);
-        offered.sort();
-        offered
-    });
+    let mut offered = words_in_zsh(&fake, &["link", ""]);
+    offered.sort();
+    assert_eq!(offered, ["./7", "all", "dir/", "dir/a b"]);
 }
 
 #[test]
@@ -336,14 +317,27 @@ fn downloads_that_a_link_can_be_made_for_are_offered() {
         row(4, Value::Null, directory(Value::Null)),
     ];
     fake.serve_all(json!({ "downloads": {"downloads": rows, "next": null} }));
-    comes_to(&["1", "3", "all"].map(str::to_owned).to_vec(), "ids", || {
-        let typed = ["--complete", "zsh", "link", "--downloads", ""];
-        let shown = lines(finish(fake.command_here(&typed).spawn().unwrap()));
-        let mut offered: Vec<_> =
-            shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect();
-        offered.sort();
-        offered
-    });
+    let mut offered = words_in_zsh(&fake, &["link", "--downloads", ""]);
+    offered.sort();
+    assert_eq!(offered, ["1", "3", "all"]);
+}
+
+#[test]
+fn the_wait_for_the_daemon_can_be_set() {
+    for (wait, offered) in [("30s", "words\nall\n1\tactive, a\n"), ("soon", "words\nall\n")] {
+        let fake = Fake::new();
+        let daemon = fake.serve(|talk| {
+            // On a busy machine it may be gone before it has asked.
+            let Some(_) = talk.expect_or_hangup("downloads") else { return };
+            // A late answer.
+            thread::sleep(10 * RUN_MAX);
+            talk.reply(json!({"downloads": [download(1, "a", "active", 0)], "next": null}));
+            talk.until_gone();
+        });
+        let mut command = fake.command_here(&["--complete", "zsh", "pause", ""]);
+        finish(command.env(WAIT_VARIABLE, wait).spawn().unwrap()).gives(0, offered);
+        wait_for(daemon);
+    }
 }
 
 /// The least time that a run takes, of several on a busy machine, and what it writes each time.

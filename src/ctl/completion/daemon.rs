@@ -127,7 +127,8 @@ impl Daemon {
     fn shared_directories(&mut self, beginning: &str) -> Result<Vec<Candidate>, CallError> {
         let files = self.shared(beginning)?;
         let end = |word: &str| {
-            // The mark before a name is no directory.
+            // `./` is written before a name that would be read as an id or an option, and is no directory of it: the slash that
+            // ends the next directory comes after that.
             let from = if word.starts_with("./") { beginning.len().max("./".len()) } else { beginning.len() };
             word.get(from..)?.find('/').map(|at| from + at + 1)
         };

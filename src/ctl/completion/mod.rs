@@ -8,14 +8,15 @@
 //!
 //! The kinds are `words`, `unfinished` (no blank follows a single candidate), and `files`: the shell completes a path.
 //!
-//! Without a daemon, or if it takes too long, what it knows is left out. There are no errors.
+//! Without a daemon, or if it takes longer than is waited (35 ms, or what [`WAIT_VARIABLE`] says), what it knows is left out. There
+//! are no errors.
 
 mod bash;
 mod daemon;
 
 use super::clock::Deadline;
 use super::command_line::{Commands, commands, has_value, is_called, takes_positionals};
-use super::values::{LEVELS, MOVES, Shell, SortKey, is_ids};
+use super::values::{LEVELS, MOVES, Shell, SortKey, duration, is_ids};
 use argh::{CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use bash::Line;
 use daemon::Question;
@@ -32,6 +33,9 @@ pub(super) const OPTION: &str = "--complete";
 
 /// How long the daemon, and the disks that are read to find it, may take. The shell waits for that.
 const ANSWER_WAIT: Duration = Duration::from_millis(35);
+
+/// Says what they may take instead.
+const WAIT_VARIABLE: &str = "PYRATECTL_COMPLETION_WAIT";
 
 /// The script for a shell.
 pub(super) fn script(shell: Shell) -> &'static str {
@@ -96,10 +100,11 @@ pub(super) fn complete(arguments: &[OsString]) {
 /// Asks the daemon in a thread of its own, since nothing else limits the time that files and sockets take, and gives what is known
 /// when that time is over.
 fn ask(socket: Option<PathBuf>, questions: Vec<Question>) -> Vec<Candidate> {
-    let until = Deadline::after(ANSWER_WAIT);
+    let wait = std::env::var(WAIT_VARIABLE).ok().and_then(|text| duration(&text).ok()).unwrap_or(ANSWER_WAIT);
+    let until = Deadline::after(wait);
     let (sender, receiver) = mpsc::channel();
     // Whatever goes wrong, what was found before is offered.
-    let _ = thread::Builder::new().spawn(move || daemon::ask(socket.as_deref(), &questions, ANSWER_WAIT, &sender));
+    let _ = thread::Builder::new().spawn(move || daemon::ask(socket.as_deref(), &questions, wait, &sender));
     let mut found = Vec::new();
     while let Ok(more) = receiver.recv_timeout(until.left().unwrap_or_default()) {
         found.extend(more);
@@ -250,7 +255,7 @@ impl<'a> Place<'a> {
         let asked = |question| Offer { questions: vec![question], ..Offer::default() };
         match argument {
             "ID" if command == "hits" => ids(vec![Question::Hits]),
-            // One alone.
+            // `move` takes one ID.
             "ID" if command == "move" => asked(Question::Downloads { command }),
             "ID" if command == "wishes" => asked(Question::Wishes),
             "WISH" => ids(vec![Question::Wishes]),

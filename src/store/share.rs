@@ -16,14 +16,14 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The shared directory. It is opened for each file and closed at once, so that it can be unmounted while the daemon is idle.
 #[derive(Debug)]
 pub(crate) struct ShareRoot {
-    path: PathBuf,
+    path: Arc<Path>,
     /// Those of the share, if they are followed.
     links: Option<Arc<FollowedLinks>>,
     /// Other shares, by the first component of the names in them.
@@ -42,7 +42,7 @@ impl ShareRoot {
 
     /// A share that is opened with each file, and may not be there.
     pub(crate) fn at(path: &Path) -> Self {
-        ShareRoot { path: path.to_owned(), links: None, named: Vec::new() }
+        ShareRoot { path: path.into(), links: None, named: Vec::new() }
     }
 
     /// With other shares, which have the files whose names begin with theirs.
@@ -58,6 +58,11 @@ impl ShareRoot {
             }
         }
         (self, name)
+    }
+
+    /// The directory of the share that a file is in.
+    pub(crate) fn directory_of(&self, name: &FileName) -> &Arc<Path> {
+        &self.find(name.as_bytes()).0.path
     }
 
     /// Follows these links.

@@ -225,7 +225,8 @@ mod tests {
     #[test]
     fn a_job_that_was_lost_leaves_nothing_of_a_share_that_was_replaced() {
         let poll = Poll::new().unwrap();
-        let mut jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
+        let mut jobs =
+            Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), 1).unwrap();
         let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
         let mut hashing = Hashing::new(HashCache::open(None).unwrap().0);

@@ -18,12 +18,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) struct Job {
     pub(super) key: Key,
+    /// The share that it waits for.
+    pub(super) on: Option<Device>,
     pub(super) work: Box<dyn FnOnce() -> Done + Send>,
     /// The result if the work panics.
     pub(super) lost: Done,
@@ -75,8 +77,10 @@ pub(crate) enum Done {
     SharedOpened(FileName, Result<SharedFile, DiskFault>),
     /// A piece of a shared file was read.
     SharedRead(Left, Ordered, ReadOutcome),
-    SharedClosed,
-    LookedAt(Vec<LookedAt>),
+    /// Files of this share were closed.
+    SharedClosed(Arc<Path>),
+    /// Files of one share were looked at, for this order.
+    LookedAt(u64, Vec<LookedAt>),
     ScanBegun(Result<(ShareRoot, Box<Walk>), DiskFault>),
     ScanStepped(Option<Box<Walk>>),
     /// The watched directory was looked at.
@@ -111,8 +115,9 @@ pub(super) enum Key {
     Mount(PathBuf),
     OpenShared(FileName),
     ReadShared(ExchangeId),
-    CloseShared,
-    LookAt(u64),
+    CloseShared(Arc<Path>),
+    /// Files of this share.
+    LookAt(Arc<Path>),
     Scan,
     Watch,
 }
@@ -127,12 +132,13 @@ impl Key {
     }
 }
 
-/// What a part file is on. One that hangs holds up no other.
+/// What a job waits for. One that hangs holds up no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Device {
+    /// That of a part file.
     Filesystem(FilesystemId),
-    /// Of unknown filesystem.
-    Directory(PathBuf),
+    /// A share, or the directory of a part file whose filesystem is not known.
+    Directory(Arc<Path>),
 }
 
 impl fmt::Display for Key {
@@ -159,7 +165,7 @@ impl fmt::Display for Key {
             Self::LookAt(_) => f.write_str("look at shared files"),
             Self::Watch => f.write_str("look at the watched directory"),
             Self::Scan => f.write_str("scan the share"),
-            Self::CloseShared => f.write_str("close shared files"),
+            Self::CloseShared(_) => f.write_str("close shared files"),
         }
     }
 }
@@ -203,10 +209,15 @@ impl Lane {
         Self::State,
     ];
 
-    /// Two for host names: a name server that does not answer holds a worker for half a minute. Two for part files, of which each
-    /// device has one at a time.
+    /// Two for host names: a name server that does not answer holds a worker for half a minute. Two for part files, one for the
+    /// shares, and more if there are more of them.
     pub(super) fn workers(self) -> usize {
         if matches!(self, Self::Names | Self::Parts | Self::Open | Self::Sync) { 2 } else { 1 }
+    }
+
+    /// Whether each device has one worker at a time.
+    pub(super) fn is_by_device(self) -> bool {
+        matches!(self, Self::Share | Self::Parts | Self::Open | Self::Sync)
     }
 
     pub(super) fn thread_name(self) -> &'static str {

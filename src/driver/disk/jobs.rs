@@ -16,9 +16,13 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+/// Workers that read shares for peers. Each waiting thread takes some KiB.
+const SHARE_WORKERS_MAX: usize = 8;
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files, those of the share by the connections and descriptors.
@@ -31,28 +35,46 @@ pub(super) struct Jobs {
     submitted: u64,
     /// What the part files of downloads are on.
     devices: BTreeMap<TransferId, Device>,
-    /// The threads of each lane take their jobs from here. They end when it is dropped, each after the jobs that it was given.
-    queues: BTreeMap<Lane, Sender<Job>>,
+    workers: BTreeMap<Lane, Workers>,
     ended: Receiver<Ended>,
-    clock: Clock,
+    /// What each worker has.
+    tools: Tools,
     /// How long jobs waited.
     waits: Histogram,
 }
 
 impl Jobs {
-    /// Starts the threads.
+    /// Starts the threads, for so many shares.
     /// Errors: as the system reports that a thread cannot be created, with its name.
-    pub(super) fn start(waker: &Arc<Waker>, clock: Clock) -> Result<Self, StartFault> {
+    pub(super) fn start(waker: &Arc<Waker>, clock: Clock, shares: usize) -> Result<Self, StartFault> {
         let (running, waiting, places, devices) = Default::default();
         let (report, ended) = mpsc::channel();
+        let tools = Tools { report, waker: Arc::clone(waker), clock };
+        let (workers, waits) =
+            (Lane::ALL.into_iter().map(|lane| (lane, Workers::default())).collect(), Histogram::default());
+        let mut jobs = Self { running, waiting, places, submitted: 0, devices, workers, ended, tools, waits };
+        Lane::ALL.into_iter().try_for_each(|lane| jobs.hire(lane, lane.workers()))?;
+        jobs.hire_for_shares(shares)?;
+        Ok(jobs)
+    }
+
+    /// Has a worker for each share, as far as there may be so many: those that hang hold one each, and none is left for the others
+    /// only if as many hang at once as there are workers. Errors: as [`Jobs::start`].
+    pub(super) fn hire_for_shares(&mut self, shares: usize) -> Result<(), StartFault> {
+        // What is running may be for a share that was replaced.
+        let held = self.running.values().filter(|(lane, _)| *lane == Lane::Share).count();
+        self.hire(Lane::Share, (shares + held).min(SHARE_WORKERS_MAX))
+    }
+
+    /// Starts threads of a lane, until there are so many.
+    fn hire(&mut self, lane: Lane, count: usize) -> Result<(), StartFault> {
+        let Some(workers) = self.workers.get_mut(&lane).filter(|workers| workers.count < count) else { return Ok(()) };
         // Signals are for the threads of the program. One for a file that meets a limit on its size becomes an error.
         let fault = |error| StartFault::Io { what: "cannot block signals".into(), error };
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| fault(errno.into()))?;
-        let queues: Result<_, StartFault> =
-            Lane::ALL.into_iter().map(|lane| Ok((lane, start_workers(lane, &report, waker, clock)?))).collect();
+        let hired = (workers.count..count).try_for_each(|_| workers.add(lane, &self.tools));
         mask.thread_set_mask().map_err(|errno| fault(errno.into()))?;
-        let (queues, waits) = (queues?, Histogram::default());
-        Ok(Self { running, waiting, places, submitted: 0, devices, queues, ended, clock, waits })
+        hired
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
@@ -64,9 +86,22 @@ impl Jobs {
         lost: T,
         work: impl FnOnce() -> T + Send + 'static,
     ) {
+        self.submit_on(None, (lane, key), done, lost, work);
+    }
+
+    /// Submits a job that waits for a share.
+    pub(super) fn submit_on<T>(
+        &mut self,
+        share: Option<&Arc<Path>>,
+        (lane, key): (Lane, Key),
+        done: impl Fn(T) -> Done + Send + 'static,
+        lost: T,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) {
         let lost = done(lost);
         let work = Box::new(move || done(work()));
-        let job = Job { key: key.clone(), lost, work, submitted: self.clock.fine() };
+        let on = share.map(|share| Device::Directory(Arc::clone(share)));
+        let job = Job { key: key.clone(), on, lost, work, submitted: self.tools.clock.fine() };
         self.submitted += 1;
         let place = *self.places.entry(key).or_insert((lane, self.submitted));
         self.waiting.insert(place, job);
@@ -97,7 +132,7 @@ impl Jobs {
 
     /// For jobs that give way after a time.
     pub(super) fn clock(&self) -> Clock {
-        self.clock
+        self.tools.clock
     }
 
     /// How long jobs waited before they ran.
@@ -120,69 +155,88 @@ impl Jobs {
     }
 
     fn start_waiting(&mut self, lane: Lane) {
-        while self.running.values().filter(|(running, _)| *running == lane).count() < lane.workers() {
+        while self.running.values().filter(|(running, _)| *running == lane).count() < self.workers[&lane].count {
             let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
-            let Some(place) = waiting.find(|(_, job)| self.may_run(lane, &job.key)).map(|(place, _)| *place) else {
+            let Some(place) = waiting.find(|(_, job)| self.may_run(lane, job)).map(|(place, _)| *place) else {
                 return;
             };
             let Some(job) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
-            let device = job.key.download().and_then(|download| self.devices.get(&download).cloned());
+            let device = self.device_of(&job).cloned();
             self.running.insert(job.key.clone(), (lane, device));
-            // Fails only if no thread is left, and these outlive the sender.
-            let _ = self.queues[&lane].send(job);
+            self.workers[&lane].give(job);
         }
     }
 
-    /// Whether no job of this key runs, nor one of the lane on the same device.
-    fn may_run(&self, lane: Lane, key: &Key) -> bool {
-        let Some(download) = key.download() else { return !self.running.contains_key(key) };
-        let device = self.devices.get(&download);
-        let is_busy = self
-            .running
-            .iter()
-            .any(|(other, (running, on))| *running == lane && other.download().is_some() && on.as_ref() == device);
-        !is_busy && !self.running.contains_key(key)
+    /// Whether no job of its key runs, nor one of the lane on the same device.
+    fn may_run(&self, lane: Lane, job: &Job) -> bool {
+        let device = self.device_of(job);
+        let is_same = |(running, on): &(Lane, Option<Device>)| *running == lane && on.as_ref() == device;
+        let is_busy = lane.is_by_device() && self.running.values().any(is_same);
+        !is_busy && !self.running.contains_key(&job.key)
+    }
+
+    fn device_of<'j>(&'j self, job: &'j Job) -> Option<&'j Device> {
+        job.on.as_ref().or_else(|| self.devices.get(&job.key.download()?))
     }
 }
 
-/// Starts the threads of a lane; the way to give them jobs.
-fn start_workers(
-    lane: Lane,
-    report: &Sender<Ended>,
-    waker: &Arc<Waker>,
-    clock: Clock,
-) -> Result<Sender<Job>, StartFault> {
-    let (queue, jobs) = mpsc::channel();
-    let jobs = Arc::new(Mutex::new(jobs));
-    let name = lane.thread_name();
-    for _ in 0..lane.workers() {
-        let worker = Worker { jobs: Arc::clone(&jobs), report: report.clone(), waker: Arc::clone(waker), clock };
+/// The threads of a lane.
+struct Workers {
+    /// They take their jobs from here. They end when it is dropped, each after the jobs that it was given.
+    queue: Sender<Job>,
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    count: usize,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        let (queue, jobs) = mpsc::channel();
+        Self { queue, jobs: Arc::new(Mutex::new(jobs)), count: 0 }
+    }
+}
+
+impl Workers {
+    fn add(&mut self, lane: Lane, tools: &Tools) -> Result<(), StartFault> {
+        let name = lane.thread_name();
+        let worker = Worker { jobs: Arc::clone(&self.jobs), tools: tools.clone() };
         let thread = thread::Builder::new().name(name.into()).spawn(move || worker.run());
         thread.map_err(|error| StartFault::Io { what: format!("cannot create the thread {name}"), error })?;
+        self.count += 1;
+        Ok(())
     }
-    Ok(queue)
+
+    fn give(&self, job: Job) {
+        // Fails only if no thread is left, and these outlive the sender.
+        let _ = self.queue.send(job);
+    }
 }
 
-struct Worker {
-    jobs: Arc<Mutex<Receiver<Job>>>,
+#[derive(Clone)]
+struct Tools {
     report: Sender<Ended>,
     waker: Arc<Waker>,
     clock: Clock,
 }
 
+struct Worker {
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    tools: Tools,
+}
+
 impl Worker {
     fn run(self) {
+        let Tools { report, waker, clock } = &self.tools;
         while let Some(job) = self.next() {
-            let Job { key, work, lost, submitted } = job;
-            let waited = self.clock.fine().saturating_sub(submitted);
+            let Job { key, work, lost, submitted, .. } = job;
+            let waited = clock.fine().saturating_sub(submitted);
             let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 error!("internal error: the job '{key}' panicked; what it was to do has failed");
                 lost
             });
             // Fail only if the loop has ended.
-            let _ = self.report.send(Ended { key, done, waited });
-            let _ = self.waker.wake();
+            let _ = report.send(Ended { key, done, waited });
+            let _ = waker.wake();
         }
     }
 
@@ -211,6 +265,7 @@ mod tests {
     use super::super::state_content::StateContent;
     use super::*;
     use crate::fault::DiskFault;
+    use crate::id::ExchangeId;
     use mio::{Events, Poll, Token};
     use std::sync::mpsc;
 
@@ -222,7 +277,8 @@ mod tests {
     impl Loop {
         fn new() -> Self {
             let poll = Poll::new().unwrap();
-            let jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start()).unwrap();
+            let jobs =
+                Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), 1).unwrap();
             Self { poll, jobs }
         }
 
@@ -294,7 +350,7 @@ mod tests {
     fn each_device_with_part_files_has_one_worker_of_a_lane() {
         let mut rig = Loop::new();
         for (download, directory) in [(1, "/hangs"), (2, "/hangs"), (3, "/works")] {
-            rig.jobs.set_device(TransferId(download), Some(Device::Directory(directory.into())));
+            rig.jobs.set_device(TransferId(download), Some(Device::Directory(Path::new(directory).into())));
         }
         let (go, waits) = mpsc::channel::<()>();
         let mut write = |download, number, work: Box<dyn FnOnce() + Send>| {
@@ -315,6 +371,43 @@ mod tests {
             }
         }
         assert_eq!(ended, [31, 32, 11, 12, 21]);
+    }
+
+    /// Shares that hang hold up no other, as long as there is a worker for each.
+    #[test]
+    fn each_share_has_one_worker_and_further_ones_come_with_further_shares() {
+        let mut rig = Loop::new();
+        let (go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let mut submitted = 0;
+        let mut read = |jobs: &mut Jobs, share: &str, hangs: bool| {
+            submitted += 1;
+            let (share, waits, which) = (Path::new(share).into(), hangs.then(|| Arc::clone(&waits)), submitted);
+            let done = move |()| Done::PartClosed(TransferId(which));
+            let place = (Lane::Share, Key::ReadShared(ExchangeId::Inbound(which.into())));
+            jobs.submit_on(Some(&share), place, done, (), move || {
+                waits.into_iter().for_each(|waits| waits.lock().unwrap().recv().unwrap());
+            });
+        };
+        let ended = |rig: &mut Loop| {
+            let Done::PartClosed(TransferId(which)) = rig.wait() else { panic!("it was submitted") };
+            which
+        };
+        rig.jobs.hire_for_shares(3).unwrap();
+        read(&mut rig.jobs, "/hangs", true);
+        read(&mut rig.jobs, "/hangs", false);
+        read(&mut rig.jobs, "/hangs too", true);
+        read(&mut rig.jobs, "/works", false);
+        assert_eq!(ended(&mut rig), 4);
+        rig.jobs.hire_for_shares(1).unwrap();
+        assert_eq!(rig.jobs.workers[&Lane::Share].count, 3, "both that run may be of shares that were replaced");
+        rig.jobs.hire_for_shares(usize::MAX / 2).unwrap();
+        assert_eq!(rig.jobs.workers[&Lane::Share].count, SHARE_WORKERS_MAX);
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        let mut rest = [ended(&mut rig), ended(&mut rig), ended(&mut rig)];
+        rest.sort_unstable();
+        assert_eq!(rest, [1, 2, 3]);
     }
 
     #[test]

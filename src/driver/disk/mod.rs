@@ -11,7 +11,7 @@
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
 //! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files` with `state_content`, `records` with
-//! `record_form`, `registry_file`, and `places` (state across restarts), `opened`, `walk`, `hashing` with `hash_work`, and `metadata` (the
+//! `record_form`, `registry_file`, and `places` (state across restarts), `opened`, `looking`, `walk`, `hashing` with `hash_work`, and `metadata` (the
 //! share), `part_files`, `removals` and `orphans` (part files).
 
 mod event_form;
@@ -20,6 +20,7 @@ mod hashing;
 mod job;
 mod jobs;
 mod kept_manifests;
+mod looking;
 mod metadata;
 mod named;
 mod opened;
@@ -63,6 +64,7 @@ use hashing::Hashing;
 use job::{Done, Key, Lane};
 use jobs::Jobs;
 use kept_manifests::KeptManifests;
+use looking::Looking;
 use metadata::MetadataBodies;
 use mio::Waker;
 use named::Named;
@@ -93,8 +95,7 @@ pub(crate) struct Disk {
     links: Option<Arc<FollowedLinks>>,
     named: Arc<[Named]>,
     opened: OpenedFiles,
-    /// Orders to look at files, counted.
-    looks: u64,
+    looking: Looking,
     scan: Scan,
     hashing: Hashing,
     metadata: MetadataBodies,
@@ -134,7 +135,7 @@ impl Disk {
         let named: Arc<[_]> = named.into_iter().map(Named::new).collect();
         let links = follow_symlinks.then(Arc::default);
         let mut disk = Self {
-            jobs: Jobs::start(waker, clock)?,
+            jobs: Jobs::start(waker, clock, 1 + named.len())?,
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
@@ -143,7 +144,7 @@ impl Disk {
             links,
             named,
             opened: OpenedFiles::default(),
-            looks: 0,
+            looking: Looking::default(),
             scan: Scan::default(),
             hashing: Hashing::new(cache),
             metadata: MetadataBodies::default(),

@@ -11,6 +11,7 @@ use crate::name::FileName;
 use crate::store::{ShareRoot, SharedFile};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const IDLE_FILES_MAX: usize = 16;
 /// also where a removed file is freed.
 #[derive(Default)]
 pub(super) struct OpenedFiles {
-    opening: BTreeMap<FileName, Permit>,
+    opening: BTreeMap<FileName, (Arc<Path>, Permit)>,
     /// Those of them whose share was replaced meanwhile: they are closed when they are open.
     forgotten: BTreeSet<FileName>,
     files: BTreeMap<OpenedId, Opened>,
@@ -35,9 +36,9 @@ pub(super) struct OpenedFiles {
     by_name: BTreeMap<FileName, OpenedId>,
     /// Files without a reader, and until when they stay open.
     idle: BTreeSet<(Instant, OpenedId)>,
-    to_close: Vec<(Arc<SharedFile>, Permit)>,
-    /// Of the files that a job closes.
-    closing: Vec<Permit>,
+    to_close: BTreeMap<Arc<Path>, Vec<(Arc<SharedFile>, Permit)>>,
+    /// Of the files that jobs close, by their share, as in the others.
+    closing: BTreeMap<Arc<Path>, Vec<Permit>>,
     /// Whether files without a reader stay open.
     keeps_idle: bool,
     /// Since when there have been files to close without a break.
@@ -48,6 +49,7 @@ pub(super) struct OpenedFiles {
 
 struct Opened {
     name: FileName,
+    share: Arc<Path>,
     file: Arc<SharedFile>,
     permit: Permit,
     idle_until: Option<Instant>,
@@ -84,10 +86,12 @@ impl OpenedFiles {
 
     /// Opens a file, which ends in [`Done::SharedOpened`].
     pub(super) fn open(&mut self, name: FileName, root: Arc<ShareRoot>, permit: Permit, jobs: &mut Jobs) {
-        self.opening.insert(name.clone(), permit);
+        let share = Arc::clone(root.directory_of(&name));
+        self.opening.insert(name.clone(), (Arc::clone(&share), permit));
         let (opened, key) = (name.clone(), Key::OpenShared(name.clone()));
         let done = move |outcome| Done::SharedOpened(opened.clone(), outcome);
-        jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || root.open_file(&name));
+        let lost = Err(DiskFault::Other(0));
+        jobs.submit_on(Some(&share), (Lane::Share, key), done, lost, move || root.open_file(&name));
     }
 
     /// Cancels the opening of a file, unless its job has begun. Returns whether it did; then the descriptor is free.
@@ -106,24 +110,24 @@ impl OpenedFiles {
         outcome: Result<SharedFile, DiskFault>,
         now: Instant,
     ) -> Result<(), DiskFault> {
-        let permit = self.opening.remove(name);
+        let opening = self.opening.remove(name);
         let is_forgotten = self.forgotten.remove(name);
         let file = Arc::new(outcome?);
-        let permit = permit.ok_or(DiskFault::NoDescriptor)?;
+        let (share, permit) = opening.ok_or(DiskFault::NoDescriptor)?;
         if is_forgotten {
-            self.to_close.push((file, permit));
+            self.to_close.entry(share).or_default().push((file, permit));
             return Err(DiskFault::Missing);
         }
         // All readers of a file behind a link have one descriptor as well, though each has it opened again.
         if self.file(name).is_some_and(|known| known.is_same(&file)) {
-            self.to_close.push((file, permit));
+            self.to_close.entry(share).or_default().push((file, permit));
             return Ok(());
         }
         self.last += 1;
         let id = OpenedId(self.last);
         let until = now + IDLE_MAX;
         self.idle.insert((until, id));
-        self.files.insert(id, Opened { name: name.clone(), file, permit, idle_until: Some(until) });
+        self.files.insert(id, Opened { name: name.clone(), share, file, permit, idle_until: Some(until) });
         if let Some(old) = self.by_name.insert(name.clone(), id) {
             self.leave(old, now);
         }
@@ -157,14 +161,14 @@ impl OpenedFiles {
     }
 
     fn give_up(&mut self, id: OpenedId) {
-        let Some(Opened { name, file, permit, idle_until }) = self.files.remove(&id) else { return };
+        let Some(Opened { name, share, file, permit, idle_until }) = self.files.remove(&id) else { return };
         if let Some(until) = idle_until {
             self.idle.remove(&(until, id));
         }
         if self.by_name.get(&name) == Some(&id) {
             self.by_name.remove(&name);
         }
-        self.to_close.push((file, permit));
+        self.to_close.entry(share).or_default().push((file, permit));
     }
 
     /// When files are to be closed.
@@ -212,16 +216,26 @@ impl OpenedFiles {
     }
 
     fn close(&mut self, jobs: &mut Jobs) {
-        if self.to_close.is_empty() || !self.closing.is_empty() {
-            return;
+        for (share, files) in std::mem::take(&mut self.to_close) {
+            if self.closing.contains_key(&share) {
+                self.to_close.insert(share, files);
+                continue;
+            }
+            let (files, permits): (Vec<Arc<SharedFile>>, _) = files.into_iter().unzip();
+            self.closing.insert(Arc::clone(&share), permits);
+            let (key, closed) = (Key::CloseShared(Arc::clone(&share)), Arc::clone(&share));
+            let done = move |()| Done::SharedClosed(Arc::clone(&closed));
+            jobs.submit_on(Some(&share), (Lane::Share, key), done, (), move || drop(files));
         }
-        let files: Vec<Arc<SharedFile>>;
-        (files, self.closing) = std::mem::take(&mut self.to_close).into_iter().unzip();
-        jobs.submit((Lane::Share, Key::CloseShared), |()| Done::SharedClosed, (), move || drop(files));
     }
 
-    pub(super) fn on_closed(&mut self) {
-        self.closing.clear();
+    pub(super) fn on_closed(&mut self, share: &Path) {
+        self.closing.remove(share);
+    }
+
+    /// The share that an open file is in.
+    pub(super) fn share_of(&self, id: OpenedId) -> Option<&Arc<Path>> {
+        self.files.get(&id).map(|opened| &opened.share)
     }
 
     /// A read has ended: it was a use of the file. Its exchange may order the next one now.
@@ -256,13 +270,13 @@ mod tests {
         let name = FileName::from_bytes(b"a").unwrap();
         let (mut files, mut readers) = (OpenedFiles::default(), Vec::new());
         for reader in 0..3 {
-            files.opening.insert(name.clone(), Permit::for_file());
+            files.opening.insert(name.clone(), (Path::new("/").into(), Permit::for_file()));
             files.on_opened(&name, root.open_file(&name), at(0)).unwrap();
             let meta = *files.file(&name).unwrap().meta();
             readers.push(files.reader(&name, ExchangeId::Inbound(reader)).unwrap());
             assert!(files.get(&name, &meta, ExchangeId::Inbound(9)).is_none(), "the link may be gone by now");
         }
-        assert_eq!((files.files.len(), files.to_close.len()), (1, 2));
+        assert_eq!((files.files.len(), files.to_close.values().flatten().count()), (1, 2));
         std::fs::remove_file(share.join("a")).unwrap();
         assert!(root.open_file(&name).is_err());
     }
@@ -284,12 +298,12 @@ mod tests {
             let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
             let poll = Poll::new().unwrap();
             let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-            let jobs = Jobs::start(&waker, Clock::start()).unwrap();
+            let jobs = Jobs::start(&waker, Clock::start(), 1).unwrap();
             Self { _share: share, _poll: poll, root, name, files: OpenedFiles::default(), jobs }
         }
 
         fn open(&mut self, ms: u64) {
-            self.files.opening.insert(self.name.clone(), Permit::for_file());
+            self.files.opening.insert(self.name.clone(), (Path::new("/").into(), Permit::for_file()));
             self.files.on_opened(&self.name, self.root.open_file(&self.name), at(ms)).unwrap();
         }
 
@@ -308,7 +322,7 @@ mod tests {
         });
         let (mut files, name) = (OpenedFiles::default(), FileName::from_bytes(b"a").unwrap());
         let open = |files: &mut OpenedFiles, root: &ShareRoot, is_replaced| {
-            files.opening.insert(name.clone(), Permit::for_file());
+            files.opening.insert(name.clone(), (Path::new("/").into(), Permit::for_file()));
             if is_replaced {
                 files.forget(|other| *other == name, at(1));
             }
@@ -325,7 +339,11 @@ mod tests {
         drop(reader);
         let left = files.left.take();
         left.into_iter().for_each(|left| files.leave(left.file, at(1)));
-        assert_eq!((files.files.len(), files.to_close.len()), (1, 2), "the old one is closed when its reader is gone");
+        assert_eq!(
+            (files.files.len(), files.to_close.values().flatten().count()),
+            (1, 2),
+            "the old one is closed when its reader is gone"
+        );
     }
 
     #[test]
@@ -339,11 +357,11 @@ mod tests {
         one.open(2_500);
         one.tend(false, 2_500);
         assert!(one.files.gives_back(at(2_500)), "and the next one is to be closed");
-        one.files.on_closed();
+        one.files.on_closed(Path::new("/"));
         one.tend(false, 2_900);
         assert!(one.files.gives_back(at(2_999)));
         assert!(!one.files.gives_back(at(3_000)), "that was long enough");
-        one.files.on_closed();
+        one.files.on_closed(Path::new("/"));
         assert!(!one.files.gives_back(at(3_001)), "all are closed");
         one.open(3_002);
         one.tend(false, 3_002);

@@ -126,6 +126,6 @@ mod tests {
         for (path, number) in [("/a", 1), ("/a/c/d", 1), ("/a/b/c", 2)] {
             assert_eq!(places.device_of(Path::new(path)), Device::Filesystem(on(number)), "{path}");
         }
-        assert_eq!(places.device_of(Path::new("/c")), Device::Directory("/c".into()));
+        assert_eq!(places.device_of(Path::new("/c")), Device::Directory(Path::new("/c").into()));
     }
 }

@@ -14,34 +14,26 @@ use crate::id::{ContentHash, ExchangeId};
 use crate::library::{FileMeta, RECENT_MAX, ScannedFile};
 use crate::name::FileName;
 use crate::network::Network;
-use crate::node::contract::{LookedAt, ShareChanges, ShareNamed};
+use crate::node::contract::{ShareChanges, ShareNamed};
 use crate::store::ShareRoot;
 use crate::time::Instant;
 use crate::wire::encode_metadata;
+use log::warn;
 use std::sync::Arc;
 
 impl Disk {
     /// Looks at files that may have changed, of which the node hears in one event.
     pub(crate) fn look_at(&mut self, names: Vec<FileName>) {
-        // Without a share nothing is known of a file.
-        let unknown = |name: FileName| LookedAt { name, found: Err(DiskFault::Other(0)) };
-        let lost: Vec<_> = names.iter().cloned().map(unknown).collect();
-        let (share, volumes) = (self.share.clone(), Arc::clone(self.hashing.volumes()));
-        self.looks += 1;
-        self.jobs.submit((Lane::Share, Key::LookAt(self.looks)), Done::LookedAt, lost, move || {
-            let wall_ns = wall_ns();
-            let look = |name: FileName| {
-                let Some(share) = &share else { return unknown(name) };
-                LookedAt { found: share.look(&name, &volumes, wall_ns), name }
-            };
-            names.into_iter().map(look).collect()
-        });
+        self.looking.begin(names, self.share.as_ref(), self.hashing.volumes(), &mut self.jobs);
     }
 
     /// Shares other directories beside the one without a name from now on. A scan that is running is over: the node orders another
     /// one. What a job opens or hashes of what was replaced is of no use any more.
     pub(crate) fn share_others(&mut self, shares: &[ShareNamed], changes: &ShareChanges, cx: &mut Cx) {
         self.named = shares.iter().map(|share| Named::kept(share.clone(), &self.named)).collect();
+        if let Err(fault) = self.jobs.hire_for_shares(1 + self.named.len()) {
+            warn!("shares wait for each other: {fault}");
+        }
         if self.share.is_some() {
             let root = ShareRoot::at(&self.share_path).following(self.links.clone());
             self.share = Some(Arc::new(root.with(Named::roots(&self.named))));
@@ -94,8 +86,8 @@ impl Disk {
     pub(crate) fn read_shared(&mut self, order: ReadOrder) {
         let ReadOrder { ordered, used, file, at, count, buffer: mut bytes } = order;
         let done = move |outcome| Done::SharedRead(used, ordered, outcome);
-        let key = Key::ReadShared(used.exchange);
-        self.jobs.submit((Lane::Share, key), done, Err(DiskFault::Other(0)), move || {
+        let place = (Lane::Share, Key::ReadShared(used.exchange));
+        self.jobs.submit_on(self.opened.share_of(used.file), place, done, Err(DiskFault::Other(0)), move || {
             bytes.resize(count, 0);
             file.read(&mut bytes, at).map(|()| bytes)
         });

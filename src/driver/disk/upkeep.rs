@@ -150,11 +150,14 @@ impl Disk {
                     self.opened.on_read(used, cx.now);
                     cx.out.push(Output::SharedRead(used.exchange, read, outcome));
                 }
-                Done::LookedAt(files) => cx.out.event(Event::LookedAt { files }),
+                Done::LookedAt(order, found) => {
+                    let all = self.looking.on_looked_at(order, found).into_iter();
+                    all.for_each(|files| cx.out.event(Event::LookedAt { files }));
+                }
                 Done::ScanBegun(outcome) => self.on_scan_begun(outcome, cx),
                 Done::ScanStepped(walk) => self.on_scan_stepped(walk, cx),
-                Done::SharedClosed => {
-                    self.opened.on_closed();
+                Done::SharedClosed(share) => {
+                    self.opened.on_closed(&share);
                     net.on_files_closed();
                 }
                 Done::WatchLooked(outcome) => self.on_watch_looked(outcome, cx),

@@ -1,10 +1,11 @@
 //! What a share that hangs may not delay: peers that want nothing of it.
 
 use crate::harness::{
-    Delaying, FIRST_CONTACT, LIMIT, Setup, ask_from, connect_from, free_port, reset, start_hashed, until,
+    Daemon, Delaying, FIRST_CONTACT, LIMIT, Setup, ask_from, connect_from, fetch, free_port, reset, start_hashed, until,
 };
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any test.
@@ -39,4 +40,38 @@ fn requesters_that_are_gone_leave_their_descriptors_to_others_while_the_share_ha
     contact.read_exact(&mut [0]).expect("it is answered");
     ask_from(Ipv4Addr::new(127, 0, 9, 3), bootstrap, b"1:3");
     assert_eq!(peer.status()["limited"]["connections_displaced"], 0);
+}
+
+/// A peer with further shares of these names, each with the file `a`.
+fn start_with_shares(setup: Setup, names: &[&str]) -> Daemon {
+    let table = |name: &&str| {
+        let path = setup.home().join("data").join(name);
+        std::fs::create_dir_all(&path).expect("it is not there");
+        std::fs::write(path.join("a"), name).expect("it can be written");
+        format!("{{ path = '{}', name = '{name}' }}", path.display())
+    };
+    let tables: Vec<String> = names.iter().map(table).collect();
+    start_hashed(setup.set("share", &format!("[{}]", tables.join(", "))))
+}
+
+/// Has one share hang.
+fn hang(peer: &Daemon, share: &Path) -> Option<Delaying> {
+    Delaying::calls_on(peer, "openat,openat2,statx,newfstatat,getdents64", HANGS, Some(share))
+}
+
+fn request(peer: &Daemon, from: u8, name: &str) -> TcpStream {
+    let mut stream = connect_from(Ipv4Addr::new(127, 0, 9, from), peer.listen()).expect("the backlog takes it");
+    stream.write_all(format!("4:{name}\n").as_bytes()).expect("it waits in the buffer");
+    stream
+}
+
+#[test]
+fn a_share_that_hangs_delays_no_file_of_another() {
+    let peer = start_with_shares(Setup::peer().shares("b", "main").shares("c", "main"), &["hangs", "works"]);
+    let Some(_delaying) = hang(&peer, &peer.home().join("data/hangs")) else { return };
+    let _waits = request(&peer, 1, "hangs/a");
+    until("it is known", LIMIT, || peer.status()["uploads_active"] == 1);
+    assert_eq!(fetch(peer.listen(), b"works/a"), b"works");
+    assert_eq!(fetch(peer.listen(), b"b"), b"main");
+    assert_eq!(peer.status()["uploads_active"], 1, "the first one still waits");
 }

@@ -3,7 +3,7 @@
 use super::{
     BootstrapReply, ContentLinkRow, DownloadsReply, EventLogReply, FileRows, FilesReply, ForgottenReply, HitRows,
     HitsReply, LeftOutReply, LimitReply, ManifestReply, MetricsReply, PeerRow, ReloadReply, SearchStarted,
-    SearchesReply, StatusReply, UnwishedReply, UploadsReply, WishRow, WishesReply,
+    SearchesReply, SharesReply, StatusReply, UnwishedReply, UploadsReply, WishRow, WishesReply,
 };
 use serde::Serialize;
 
@@ -25,6 +25,7 @@ pub enum Reply {
     Forgotten(ForgottenReply),
     Uploads(UploadsReply),
     Files(FilesReply<FileRows>),
+    Shares(SharesReply),
     LeftOut(LeftOutReply),
     Link(ContentLinkRow),
     Manifest(ManifestReply),

@@ -140,6 +140,12 @@ pub enum Request {
         #[serde(default)]
         after: Option<RawText>,
     },
+    /// One page of the shares, by name.
+    Shares {
+        /// Names after this one.
+        #[serde(default)]
+        after: Option<RawText>,
+    },
     /// One page of what is in the shared directory and not shared, by name.
     LeftOut {
         /// Names after this one.

@@ -28,7 +28,7 @@ const CALL_ID_BYTES_MAX: usize = 64;
 const MESSAGE_CHARS_MAX: usize = 400;
 
 /// The methods and the parameters of each, as [`Request`] names them.
-const METHODS: [(&str, &[&str]); 36] = [
+const METHODS: [(&str, &[&str]); 37] = [
     ("status", &[]),
     ("peers", &[]),
     ("search", &["text", "max", "ttl"]),
@@ -52,6 +52,7 @@ const METHODS: [(&str, &[&str]); 36] = [
     ("forget_downloads", &["ids"]),
     ("uploads", &["after"]),
     ("files", &["after"]),
+    ("shares", &["after"]),
     ("left_out", &["after"]),
     ("link", &["what"]),
     ("manifest", &["peer", "name", "b3", "after"]),

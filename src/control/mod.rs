@@ -22,6 +22,7 @@ mod reload;
 mod reply;
 mod sandbox;
 mod search_rows;
+mod share_rows;
 mod status_reply;
 mod text;
 mod upload_rows;
@@ -54,6 +55,7 @@ pub use reply::{
 };
 pub use sandbox::{SandboxReply, SandboxState};
 pub use search_rows::{SearchRow, SearchesReply};
+pub use share_rows::{ShareRow, ShareState, SharesReply};
 pub use status_reply::{LimitedReply, ServedReply, StatusReply, TimesReply, WatchReply};
 pub use text::RawText;
 pub use upload_rows::{RangeRow, UploadKey, UploadRow, UploadState, UploadsReply};

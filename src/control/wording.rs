@@ -123,6 +123,9 @@ problems! {
     ShareUnreadable { path: PathBuf, fault: DiskFault, lists_files: bool }: fault.into(),
         ("cannot read the share '{}': {fault}; {}", Escaped::path(.path),
             if *.lists_files { "files found before stay listed" } else { "nothing is shared until it can be read" });
+    FurtherShareUnreadable { name: RawText, path: PathBuf, fault: DiskFault, lists_files: bool }: fault.into(),
+        ("cannot read the share \"{}\", '{}': {fault}; {}", Escaped(.name.as_bytes()), Escaped::path(.path),
+            if *.lists_files { "its files found before stay listed" } else { "nothing of it is shared until it can be read" });
 
     NothingNamed: Usage, ("nothing to download was named");
     NoHits: NotFound, ("'all' selects nothing: the last search or list has no hits");

@@ -171,6 +171,7 @@ fn obey(options: Options, output: Output) -> Result<ExitCode, CallError> {
         Command::Limit(limit) => query::limit(&mut session()?, &limit),
         Command::Files(files) if files.left_out => query::left_out(&mut session()?),
         Command::Files(_) => query::files(&mut session()?),
+        Command::Shares(_) => query::shares(&mut session()?),
         Command::Link(wanted) => link::link(&mut session()?, &wanted),
         Command::Manifest(wanted) => manifest::manifest(&mut session()?, &wanted),
         Command::Rescan(_) => work::rescan(&mut session()?),

@@ -12,7 +12,7 @@ use super::wording::{Failure, Remark};
 use crate::control::{
     BootstrapReply, CallError, DownloadRow, DownloadsReply, ExitCode, FileRow, FilesReply, HitRow, HitsReply, IdForm,
     LAST_SEARCH, LeftOutCounts, LeftOutReply, LimitReply, MetricsReply, Notice, PeerRow, Problem, ReloadReply, Request,
-    StatusReply, UploadRow, UploadsReply, parse_ids, parse_ids_of_files, parse_ids_with_all,
+    SharesReply, StatusReply, UploadRow, UploadsReply, parse_ids, parse_ids_of_files, parse_ids_with_all,
 };
 use crate::left_out::LeftOutReason;
 use serde::Serialize;
@@ -243,6 +243,19 @@ pub(super) fn files_until(
         },
     )?;
     Ok(found.pop())
+}
+
+pub(super) fn shares(session: &mut Session) -> Result<ExitCode, CallError> {
+    let request = |after| Request::Shares { after };
+    let rows = pages(session, None, request, |page: SharesReply| (page.shares, page.next.map(Some)))?;
+    session.output.show(&rows)?;
+    if session.output.is_text() {
+        if rows.is_empty() {
+            remark(Remark::SharesNothing);
+        }
+        rows.iter().filter_map(|row| row.error.as_ref()).for_each(|error| remark(name(error.message.as_bytes())));
+    }
+    Ok(ExitCode::Done)
 }
 
 /// `files --left-out`.

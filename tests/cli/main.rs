@@ -24,6 +24,7 @@ mod not_tested;
 mod queries;
 mod queue;
 mod searches;
+mod shares;
 mod status;
 mod terminal;
 mod watch;

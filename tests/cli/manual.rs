@@ -43,7 +43,7 @@ fn commands() -> Vec<String> {
 #[test]
 fn each_command_and_each_option_is_in_the_manual_page() {
     let commands = commands();
-    assert_eq!(commands.len(), 34, "{commands:?}");
+    assert_eq!(commands.len(), 35, "{commands:?}");
     let mut names = entries(&run_alone(&["--help"]).out, "Options:");
     for command in &commands {
         names.extend(entries(&run_alone(&[command, "--help"]).out, "Options:"));
@@ -276,6 +276,7 @@ fn each_key_of_json_is_in_the_manual_page() {
         ("history", with(super::history::row(), json!({"copied_from": "b"}))),
         ("limit", limits(5 << 20, 0)),
         ("files", json!({"name": "a", "size": 1, "b3": "ab", "being_written": true, "audience": ["all"]})),
+        ("shares", super::shares::share("a", "unreadable")),
         (
             "rescan",
             json!({"files": 1, "names_refused": 0, "unreadable": 0, "other_mounts": 0, "mounts": [], "being_written": 1,

@@ -42,6 +42,7 @@ fn requests() -> Vec<Request> {
         Request::ForgetDownloads { ids: "all".into() },
         Request::Uploads { after: Some(UploadKey { to: peer, name: name.clone() }) },
         Request::Files { after: Some(name.clone()) },
+        Request::Shares { after: Some(name.clone()) },
         Request::LeftOut { after: Some(name.clone()) },
         Request::Link { what: Linkable::Hit { id: 7, peer: Some(peer) } },
         Request::Manifest { peer: Some(peer), name, b3: Some("ab".repeat(32)), after: 7 },

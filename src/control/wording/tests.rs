@@ -157,6 +157,13 @@ list!(problems: Problem as (ExitCode, &'static str) {
         FileIo, r"cannot read the share '/a b/\xff': no such file or directory; files found before stay listed"
     );
 
+    FurtherShareUnreadable { name: RawText::new("m\u{e9}"), path: path(), fault: DiskFault::Missing, lists_files: false } => (
+        FileIo, "cannot read the share \"m\u{e9}\", '/a b/\\xff': no such file or directory; nothing of it is shared until it can be read"
+    );
+    FurtherShareUnreadable { name: RawText::new("m"), path: path(), fault: DiskFault::Denied, lists_files: true } => (
+        FileIo, r#"cannot read the share "m", '/a b/\xff': permission denied; its files found before stay listed"#
+    );
+
     NothingNamed => (Usage, "nothing to download was named");
     NoHits => (NotFound, "'all' selects nothing: the last search or list has no hits");
     NoFileName { name: text(b"/\xff") } => (Usage, r#"no file can be called "/\xff""#);

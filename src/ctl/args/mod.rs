@@ -43,7 +43,7 @@ pub(super) use history::History;
 pub(super) use link::Link;
 pub(super) use manifest::Manifest;
 pub(super) use node::{
-    Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Status, Stop, Top,
+    Bootstrap, Completions, Events, Files, LogLevel, Metrics, Peers, Reload, Rescan, Shares, Status, Stop, Top,
 };
 pub(super) use queue::{Follow, Forget, Limit, Move, Uploads, Wait};
 pub(super) use search::{Hits, List, Search, Searches};
@@ -129,6 +129,7 @@ pub(in crate::ctl) enum Command {
     Uploads(Uploads),
     Limit(Limit),
     Files(Files),
+    Shares(Shares),
     Link(Link),
     Manifest(Manifest),
     Rescan(Rescan),

@@ -72,6 +72,21 @@ pub(in crate::ctl) struct Files {
     pub(in crate::ctl) left_out: bool,
 }
 
+/// the shares: what each is, for whom, and whether it can be read
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    subcommand,
+    name = "shares",
+    help_triggers("-h", "--help"),
+    note = "Columns:
+  NAME        what the names of its files begin with; - for local_directory, whose files have no name before theirs
+  FILES       what the last scan has found there, and in SIZE the bytes of these files
+  STATE       shared, scanning (for the first time), unreadable (what was found before stays shared), or waiting (for the
+              next start of the daemon)
+  AUDIENCE    for which addresses it is"
+)]
+pub(in crate::ctl) struct Shares {}
+
 /// scan the shared directory now, and wait until that is done
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(subcommand, name = "rescan", help_triggers("-h", "--help"))]

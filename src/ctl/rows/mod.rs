@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node` | the daemon itself: status, peers, bootstrap nodes, scans |
 //! | `files` | hits, and the files of peers and of our own |
+//! | `shares` | the shares, and what was found in each |
 //! | `left_out` | what is not shared, and why |
 //! | `downloads` | the queue, and the outcome of orders to it |
 //! | `history` | downloads that are over |
@@ -24,6 +25,7 @@ mod links;
 mod node;
 mod reload;
 mod searches;
+mod shares;
 mod uploads;
 mod wishes;
 

@@ -8,6 +8,7 @@ use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::{ContentHash, ExchangeId, FilesystemId, TransferId};
+use crate::library::ScanReport;
 use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
@@ -81,7 +82,7 @@ pub(crate) enum Done {
     SharedClosed(Arc<Path>),
     /// Files of one share were looked at, for this order.
     LookedAt(u64, Vec<LookedAt>),
-    ScanBegun(Result<(ShareRoot, Box<Walk>), DiskFault>),
+    ScanBegun(Result<(ShareRoot, Box<Walk>), Box<ScanReport>>),
     ScanStepped(Option<Box<Walk>>),
     /// The watched directory was looked at.
     WatchLooked(io::Result<Looked>),

@@ -33,7 +33,7 @@ impl Disk {
                 let (path, known, links) = (self.share_path.clone(), self.places.known(), self.links.clone());
                 let named = Arc::clone(&self.named);
                 self.scan = Scan::Walking { again: None, is_over: false };
-                self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(DiskFault::Other(0)), move || {
+                self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(Box::new(lost_scan())), move || {
                     Walk::begin((path, links), &named, own, &known)
                 });
             }
@@ -41,7 +41,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn on_scan_begun(&mut self, outcome: Result<(ShareRoot, Box<Walk>), DiskFault>, cx: &mut Cx) {
+    pub(super) fn on_scan_begun(&mut self, outcome: Result<(ShareRoot, Box<Walk>), Box<ScanReport>>, cx: &mut Cx) {
         if self.is_walk_over() {
             return;
         }
@@ -50,9 +50,9 @@ impl Disk {
                 self.share = Some(Arc::new(root));
                 self.walk_on(walk);
             }
-            Err(fault) => {
+            Err(report) => {
                 self.share = None;
-                self.end_scan(ScanReport { failed: Some(fault), ..ScanReport::default() }, cx);
+                self.end_scan(*report, cx);
             }
         }
     }
@@ -86,8 +86,7 @@ impl Disk {
             return;
         }
         let Some(mut walk) = walk else {
-            let failed = Some(DiskFault::Other(0));
-            return self.end_scan(ScanReport { failed, ..ScanReport::default() }, cx);
+            return self.end_scan(lost_scan(), cx);
         };
         let Scan::Walking { again, .. } = &mut self.scan else { return };
         let (again, steps) = (again.take(), walk.take_steps());
@@ -134,4 +133,9 @@ impl Disk {
             self.start_scan(&logs);
         }
     }
+}
+
+/// The report of a scan whose job was lost.
+fn lost_scan() -> ScanReport {
+    ScanReport { failed: Some(DiskFault::Other(0)), ..ScanReport::default() }
 }

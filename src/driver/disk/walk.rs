@@ -3,7 +3,7 @@
 use super::named::Named;
 use crate::driver::clock::{Clock, wall_ns};
 use crate::fault::DiskFault;
-use crate::library::{ScanReport, ScannedFile};
+use crate::library::{FoundFiles, ScanReport, ScannedFile};
 use crate::name::{Escaped, FileName};
 use crate::store::{DirectoryMount, FollowedLinks, KnownMounts, OwnFiles, ScanStep, Scanner, ShareRoot};
 use log::warn;
@@ -41,37 +41,44 @@ struct Part {
     path: PathBuf,
     /// Or why it cannot be read.
     scanner: Result<Scanner, DiskFault>,
-    found_files: bool,
+    found: FoundFiles,
 }
 
 impl Part {
     fn new(name: Option<FileName>, path: &Path, opened: Result<Scanner, DiskFault>) -> Self {
-        Self { name, path: path.to_owned(), scanner: opened, found_files: false }
+        Self { name, path: path.to_owned(), scanner: opened, found: FoundFiles::default() }
     }
 
     fn step(&mut self) -> ScanStep {
-        let step = match &mut self.scanner {
+        match &mut self.scanner {
             Ok(scanner) => scanner.step(ENTRIES_PER_STEP, wall_ns()),
             Err(fault) => {
                 let failed = ScanReport { failed: Some(*fault), ..ScanReport::default() };
                 ScanStep { ended: Some(failed), ..ScanStep::default() }
             }
-        };
-        self.found_files |= !(step.recent.is_empty() && step.files.is_empty());
-        step
+        }
+    }
+
+    fn count(&mut self, step: &ScanStep) {
+        step.files.iter().chain(step.recent.iter().map(|recent| &recent.file)).for_each(|file| self.found.add(file));
+    }
+
+    /// What was found, or why nothing was.
+    fn outcome(&self, failed: Option<DiskFault>) -> (Option<FileName>, Result<FoundFiles, DiskFault>) {
+        (self.name.clone(), failed.map_or(Ok(self.found), Err))
     }
 }
 
 impl Walk {
     /// Opens the shares again: their directories may have been replaced. One that is not there does not stop the walk through
     /// the others.
-    /// `links`: if they are followed. Waits for the disk. Errors: if no share can be opened.
+    /// `links`: if they are followed. Waits for the disk. Errors: the report, if no share can be opened.
     pub(super) fn begin(
         (path, links): (PathBuf, Option<Arc<FollowedLinks>>),
         named: &[Named],
         own: OwnPaths,
         known: &KnownMounts,
-    ) -> Result<(ShareRoot, Box<Self>), DiskFault> {
+    ) -> Result<(ShareRoot, Box<Self>), Box<ScanReport>> {
         let paths: Vec<&Path> =
             std::iter::once(&*path).chain(named.iter().filter_map(|share| share.path.as_deref())).collect();
         let open = |path: &Path, links: &Option<Arc<FollowedLinks>>, names: &[Named]| {
@@ -82,13 +89,18 @@ impl Walk {
         let part = Part::new(None, &path, open(&path, &links, named));
         let waiting: VecDeque<Part> = named
             .iter()
-            .map(|share| match &share.path {
-                Some(path) => Part::new(Some(share.name.clone()), path, open(path, &share.links, &[])),
-                None => Part::new(Some(share.name.clone()), Path::new(""), Err(DiskFault::Missing)),
+            .filter_map(|share| {
+                // One without a path waits for the next start.
+                let path = share.path.as_deref()?;
+                Some(Part::new(Some(share.name.clone()), path, open(path, &share.links, &[])))
             })
             .collect();
-        if let Some(fault) = part.scanner.as_ref().err().filter(|_| waiting.iter().all(|part| part.scanner.is_err())) {
-            return Err(*fault);
+        if let Some(failed) = part.scanner.as_ref().err()
+            && waiting.iter().all(|part| part.scanner.is_err())
+        {
+            let failures = [&part].into_iter().chain(&waiting);
+            let shares = failures.map(|part| part.outcome(part.scanner.as_ref().err().copied())).collect();
+            return Err(Box::new(ScanReport { failed: Some(*failed), shares, ..ScanReport::default() }));
         }
         let root = ShareRoot::at(&path).following(links).with(Named::roots(named));
         let (report, steps, mounts) = Default::default();
@@ -101,6 +113,7 @@ impl Walk {
         while self.steps.len() < STEPS_PER_JOB && clock.within(began, JOB_MAX) {
             let mut step = self.part.step();
             self.rename(&mut step);
+            self.part.count(&step);
             let ended = step.ended.take();
             self.steps.push_back(step);
             if let Some(report) = ended
@@ -126,7 +139,8 @@ impl Walk {
 
     /// The walk through a share has ended. Returns whether all have.
     fn end_part(&mut self, report: ScanReport) -> bool {
-        if report.failed.is_none() && self.part.found_files {
+        let outcome = self.part.outcome(report.failed);
+        if report.failed.is_none() && self.part.found.files > 0 {
             // If the mount is unknown, the next start cannot detect an empty mount point.
             self.mounts.extend(DirectoryMount::of(&self.part.path).ok().map(|mount| (self.part.path.clone(), mount)));
         }
@@ -134,6 +148,7 @@ impl Walk {
             None => self.report = report,
             Some(name) => self.report.add(name, report),
         }
+        self.report.shares.push(outcome);
         match self.waiting.pop_front() {
             Some(next) => {
                 self.part = next;

@@ -18,8 +18,8 @@ use super::wish::{Others, WishMachine};
 use crate::audience::{RANGE_BYTES_MAX, Requester};
 use crate::control::{
     BootstrapReply, CallId, EventLogReply, FileRows, FilesReply, HitRow, HitRows, HitsReply, LAST_SEARCH, LeftOutReply,
-    LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, StatusReply, UploadKey,
-    UploadsReply, WishesReply,
+    LeftOutRow, Problem, RawText, Reply, Request, SearchRow, SearchStarted, SearchesReply, SharesReply, StatusReply,
+    UploadKey, UploadsReply, WishesReply,
 };
 use crate::id::{ClientId, HitId, SearchId};
 use crate::name::FileName;
@@ -178,6 +178,7 @@ impl Calls<'_> {
             Request::Follow { ids } => self.download.call_follow(self.cx, client, &ids).map(Reply::Downloads),
             Request::Uploads { after } => Ok(Reply::Uploads(self.call_uploads(after.as_ref()))),
             Request::Files { after } => self.call_files(after.as_ref()).map(Reply::Files),
+            Request::Shares { after } => Ok(Reply::Shares(self.call_shares(after.as_ref()))),
             Request::LeftOut { after } => Ok(Reply::LeftOut(self.call_left_out(after.as_ref()))),
             Request::Link { what } => self.call_link(&what).map(Reply::Link),
             Request::Rescan => {
@@ -362,6 +363,16 @@ impl Calls<'_> {
         }
         let share_error = self.share.share_error(self.cx);
         Ok(FilesReply { files, next: next.map(RawText::new), share_error })
+    }
+
+    fn call_shares(&self, after: Option<&RawText>) -> SharesReply {
+        let rows = self.share.share_rows(self.cx).into_iter();
+        let rows = rows.filter(|row| after.is_none_or(|after| row.name.as_bytes() > after.as_bytes()));
+        let (shares, next) = page(rows.map(|row| (row.name.clone(), row)), |row| {
+            let paths = row.path.as_ref().map_or(0, |path| 2 * path.as_bytes().len());
+            400 + (row.name.as_bytes().len() * 2 + paths) * TEXT_BLOAT_MAX + row.audience.len() * RANGE_BYTES_MAX
+        });
+        SharesReply { shares, next }
     }
 
     fn call_left_out(&self, after: Option<&RawText>) -> LeftOutReply {

@@ -3,6 +3,7 @@
 //! Others read [`library`](ShareMachine::library), as the requester sees it, and report files to be hashed, and files that have changed. Calls no other
 //! machine.
 
+mod each;
 mod hash_requests;
 mod hashing;
 mod left_out;
@@ -15,6 +16,7 @@ use crate::library::{LeftOut, Library, ScanReport, ScannedFile};
 use crate::name::FileName;
 use crate::node::contract::ShareChanges;
 use crate::node::cx::Cx;
+use each::EachShare;
 use hashing::Hashing;
 use manifests::Manifests;
 use scanning::ScanStage;
@@ -33,6 +35,7 @@ pub(super) struct ShareMachine {
     scan_logged: Option<(u64, ScanReport)>,
     /// Of the last scan that could read the share.
     left_out: LeftOut,
+    each: EachShare,
 }
 
 impl ShareMachine {
@@ -83,6 +86,7 @@ impl ShareMachine {
         self.hashing.forget(is_replaced);
         self.manifests.forget_of(cx, is_replaced);
         self.left_out.forget(is_replaced);
+        self.each.forget(is_replaced);
         self.scan_anew(cx);
     }
 

@@ -1,8 +1,7 @@
 //! The scans of the share: when they start, and adding the results to the library in slices.
 
 use super::ShareMachine;
-use crate::control::{CallError, Notice, Problem, RawText, ScanNotice};
-use crate::fault::DiskFault;
+use crate::control::{Notice, RawText, ScanNotice};
 use crate::id::ClientId;
 use crate::library::{ScanReport, ScannedFile};
 use crate::name::{Escaped, FileName};
@@ -169,12 +168,14 @@ impl ShareMachine {
         self.scan = ScanStage::Waiting { timer };
         let files = self.library.len();
         let left_out = std::mem::take(&mut report.left_out);
+        let newly_unread = self.each.take(std::mem::take(&mut report.shares));
         self.log_scan(cx, files, &report);
+        self.log_unread(cx, &newly_unread);
         if report.failed.is_none() {
             self.keep_left_out(left_out);
         }
-        let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
-        let error = failed.map(|fault| share_unreadable(cx, files, fault).into());
+        let ScanReport { names_refused, unreadable, other_mounts, mounts, .. } = report;
+        let error = self.share_error(cx);
         let mounts = mounts.iter().map(|name| RawText::new(name.as_bytes())).collect();
         let being_written = self.settling.count();
         let left_out = self.left_out_by_scan();
@@ -197,11 +198,6 @@ impl ShareMachine {
         }
     }
 
-    pub(in crate::node) fn share_error(&self, cx: &Cx) -> Option<CallError> {
-        let (_, report) = self.scan_logged.as_ref()?;
-        report.failed.map(|fault| share_unreadable(cx, self.library.len(), fault).into())
-    }
-
     /// Logs the result of a scan, if it differs from the last one.
     fn log_scan(&mut self, cx: &Cx, files: u64, report: &ScanReport) {
         let found = (files, report.clone());
@@ -210,7 +206,7 @@ impl ShareMachine {
         }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
         if let Some(fault) = failed {
-            let told = share_unreadable(cx, files, *fault);
+            let told = self.main_unreadable(cx, *fault);
             log::warn!("{told}");
         } else {
             log::info!(files, names_refused, unreadable; "the share was scanned");
@@ -240,11 +236,6 @@ impl ShareMachine {
             *timer = cx.wheel.insert(cx.now + cx.config.filemonitor_refresh, NodeTimer::Rescan);
         }
     }
-}
-
-/// A scan could not read the share; so many files are known from before.
-fn share_unreadable(cx: &Cx, files: u64, fault: DiskFault) -> Problem {
-    Problem::ShareUnreadable { path: cx.config.local_directory.clone(), fault, lists_files: files > 0 }
 }
 
 /// Names in a line, which says so if there are more.

@@ -8,6 +8,7 @@ mod call_backs;
 mod calls;
 mod displacing;
 mod downloads;
+mod each_share;
 mod flooding;
 mod hashing;
 mod left_out;

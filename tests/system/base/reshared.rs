@@ -171,7 +171,9 @@ fn a_share_that_overlaps_with_the_main_share_of_this_run_waits_with_its_name() {
     await_listed(&peer, AT_HOME, &["more/b", "sub/letter"]);
     await_listed(&peer, ELSEWHERE, &["more/b"]);
     let left_out = pyratectl(&peer, ["files", "--left-out", "--terse"]).stdout;
-    assert!(left_out.lines().any(|line| line == "open\tunreadable"), "{left_out}");
+    assert!(left_out.lines().any(|line| line == "open\tname_taken"), "{left_out}");
+    let shares = pyratectl(&peer, ["shares", "--terse"]).stdout;
+    assert!(shares.lines().any(|line| line == "open\t-\t-\twaiting\t-\t-\t-"), "{shares}");
     peer.stop();
     peer.start_again();
     await_listed(&peer, ELSEWHERE, &["a", "more/b", "open/letter"]);

@@ -1,10 +1,10 @@
 //! Several shares: names, one that is missing, and nothing twice.
 
 use crate::harness::{
-    Answer, Framing, LIMIT, Setup, ask, await_hashed, fetch, fetch_reset, lines, pyratectl, relative_files,
+    Answer, Daemon, Framing, LIMIT, Setup, ask, await_hashed, fetch, fetch_reset, lines, pyratectl, relative_files,
     run_pyrated, until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -83,6 +83,57 @@ fn the_files_of_each_share_have_its_name_and_one_that_is_missing_harms_no_other(
     let without = names(&["a", "new", "music/more/b", "my films/film", "my films/other"]);
     assert_eq!(listed(peer.listen()), without, "the one without a name too");
     assert_eq!(fetch(peer.listen(), b"my films/other"), b"other");
+}
+
+/// The rows of `shares`: name, state and number of files.
+fn rows(peer: &Daemon) -> Vec<(String, String, Option<u64>)> {
+    let run = pyratectl(peer, ["shares", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let rows: Vec<Value> = serde_json::from_str(&run.stdout).expect("a list of shares");
+    let text = |row: &Value, key: &str| row[key].as_str().expect("a text").to_owned();
+    rows.iter().map(|row| (text(row, "name"), text(row, "state"), row["files"].as_u64())).collect()
+}
+
+/// A further share that cannot be read is told as `local_directory` is.
+#[test]
+fn a_further_share_that_vanishes_is_told_wherever_shares_are() {
+    let setup = Setup::peer().shares("a", "a");
+    let [music, films] = ["music", "films"].map(|path| setup.home().join(path));
+    ["one", "two"].iter().for_each(|file| directory(&music, file, "la la"));
+    directory(&films, "film", "a film");
+    let tables = [table(&music, "music", ", audience = ['10.0.0.0/8']"), table(&films, "films", "")];
+    let mut peer = setup.set("share", &format!("[{}]", tables.join(", "))).start();
+    let shared = |name: &str, files| (name.to_owned(), "shared".to_owned(), Some(files));
+    until("all are scanned", LIMIT, || rows(&peer) == [shared("", 1), shared("films", 1), shared("music", 2)]);
+    let run = pyratectl(&peer, ["shares"]);
+    assert!(run.code == 0 && run.stderr.is_empty() && run.stdout.contains("10.0.0.0/8"), "{run:?}");
+
+    std::fs::rename(&music, peer.home().join("unmounted")).unwrap();
+    let told = |rest: &str| {
+        format!("cannot read the share \"music\", '{}': no such file or directory; {rest}", music.display())
+    };
+    let kept = told("its files found before stay listed");
+    let run = pyratectl(&peer, ["rescan"]);
+    assert!(run.code == 17 && run.stderr.contains(&kept), "{run:?}");
+    for command in ["status", "files", "shares"] {
+        let run = pyratectl(&peer, [command]);
+        assert!(run.code == 0 && (run.stdout + &run.stderr).contains(&kept), "{command}");
+    }
+    peer.await_log(&kept);
+    assert_eq!(peer.status()["share_error"]["code"], 17);
+    let unreadable = |files| ("music".to_owned(), "unreadable".to_owned(), files);
+    assert_eq!(rows(&peer), [shared("", 1), shared("films", 1), unreadable(Some(2))]);
+
+    peer.stop();
+    peer.start_again();
+    until("the others are scanned", LIMIT, || rows(&peer)[..2] == [shared("", 1), shared("films", 1)]);
+    assert_eq!(rows(&peer)[2], unreadable(None));
+    assert_eq!(peer.status()["share_error"]["message"], told("nothing of it is shared until it can be read"));
+
+    std::fs::rename(peer.home().join("unmounted"), &music).unwrap();
+    assert_eq!(pyratectl(&peer, ["rescan"]).code, 0);
+    assert_eq!(rows(&peer)[2], shared("music", 2));
+    assert!(peer.status()["share_error"].is_null());
 }
 
 #[test]

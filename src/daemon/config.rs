@@ -1,5 +1,6 @@
 //! The configuration as values, and what is derived from them.
 
+use super::fault::Spot;
 use super::limit_times::{TimedLimit, rate_times};
 use super::log_line::LogFormat;
 use super::shares::NamedShare;
@@ -220,33 +221,34 @@ impl Config {
     }
 
     /// Makes all paths absolute: a leading `~` becomes the home directory, a relative path starts where the program
-    /// was started. The error names the key.
-    pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (&'static str, String)> {
-        let mut paths = vec![("local_directory", &mut self.local_directory)];
-        paths.extend(self.share.iter_mut().map(|share| ("share", &mut share.path)));
-        paths.extend(self.download_directory.as_mut().map(|path| ("download_directory", path)));
-        paths.extend(self.watch_directory.as_mut().map(|path| ("watch_directory", path)));
-        paths.extend(self.control_socket.as_mut().map(|path| ("control_socket", path)));
-        paths.extend(self.state_directory.as_mut().map(|path| ("state_directory", path)));
-        paths.extend(self.sandbox_writable.iter_mut().map(|path| ("sandbox_writable", path)));
-        paths.extend(self.sandbox_readable.iter_mut().map(|path| ("sandbox_readable", path)));
+    /// was started. The error says which path.
+    pub(super) fn settle_paths(&mut self, home: Option<&Path>) -> Result<(), (Spot, String)> {
+        let mut paths: Vec<(Spot, &mut PathBuf)> = vec![("local_directory".into(), &mut self.local_directory)];
+        let shares = self.share.iter_mut().enumerate();
+        paths.extend(shares.map(|(at, share)| (Spot::field("share", at, "path"), &mut share.path)));
+        paths.extend(self.download_directory.as_mut().map(|path| ("download_directory".into(), path)));
+        paths.extend(self.watch_directory.as_mut().map(|path| ("watch_directory".into(), path)));
+        paths.extend(self.control_socket.as_mut().map(|path| ("control_socket".into(), path)));
+        paths.extend(self.state_directory.as_mut().map(|path| ("state_directory".into(), path)));
+        paths.extend(self.sandbox_writable.iter_mut().map(|path| ("sandbox_writable".into(), path)));
+        paths.extend(self.sandbox_readable.iter_mut().map(|path| ("sandbox_readable".into(), path)));
         if let LogPlace::File(path) = &mut self.log_file {
-            paths.push(("log_file", path));
+            paths.push(("log_file".into(), path));
         }
-        for (key, path) in paths {
+        for (spot, path) in paths {
             if let Ok(rest) = path.strip_prefix("~") {
                 let Some(home) = home else {
                     // A bootstrap node uses no directories, and its user may have no home.
                     let is_peers =
-                        matches!(key, "local_directory" | "share" | "download_directory" | "watch_directory");
+                        matches!(spot.key, "local_directory" | "share" | "download_directory" | "watch_directory");
                     if !self.peer && is_peers {
                         continue;
                     }
-                    return Err((key, "~ cannot be expanded, since HOME is not set".to_owned()));
+                    return Err((spot, "~ cannot be expanded, since HOME is not set".to_owned()));
                 };
                 *path = if rest.as_os_str().is_empty() { home.to_owned() } else { home.join(rest) };
             }
-            *path = absolute(path).map_err(|error| (key, error.to_string()))?;
+            *path = absolute(path).map_err(|error| (spot, error.to_string()))?;
         }
         Ok(())
     }
@@ -377,7 +379,7 @@ mod tests {
         config.settle_paths(Some(Path::new("/home/ann"))).unwrap();
         assert_eq!(config.local_directory, Path::new("/home/ann/pyrate-files"));
         assert!(config.download_directory.unwrap().is_absolute());
-        assert_eq!(Config::default().settle_paths(None).unwrap_err().0, "local_directory");
+        assert_eq!(Config::default().settle_paths(None).unwrap_err().0.key, "local_directory");
         Config { peer: false, ..Config::default() }.settle_paths(None).unwrap();
     }
 

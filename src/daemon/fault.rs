@@ -127,29 +127,62 @@ impl fmt::Display for Place {
     }
 }
 
+/// A value of the configuration: that of a key, or of a field of one of the tables that the key is a list of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) key: &'static str,
+    /// Which table, and the name of the field.
+    field: Option<(usize, &'static str)>,
+}
+
+impl Spot {
+    pub(super) fn field(key: &'static str, table: usize, field: &'static str) -> Self {
+        Self { key, field: Some((table, field)) }
+    }
+}
+
+impl From<&'static str> for Spot {
+    fn from(key: &'static str) -> Self {
+        Self { key, field: None }
+    }
+}
+
 /// Where each value that is not a default comes from.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Origins(BTreeMap<&'static str, Place>);
+pub(super) struct Origins {
+    keys: BTreeMap<&'static str, Place>,
+    /// Of fields of tables in a file: by key, table and name.
+    fields: BTreeMap<(&'static str, usize, String), Place>,
+}
 
 impl Origins {
     /// Records where the value of a key comes from, in place of what was recorded before.
     pub(super) fn set(&mut self, key: &'static str, place: Place) {
-        self.0.insert(key, place);
+        self.unset(key);
+        self.keys.insert(key, place);
+    }
+
+    /// Records where the value of a field comes from.
+    pub(super) fn set_field(&mut self, key: &'static str, table: usize, field: &str, place: Place) {
+        self.fields.insert((key, table, field.to_owned()), place);
     }
 
     /// Records that the value of a key is the default, whatever was given.
     pub(super) fn unset(&mut self, key: &str) {
-        self.0.remove(key);
+        self.keys.remove(key);
+        self.fields.retain(|(other, ..), _| *other != key);
     }
 
     /// Where the value of a key was given, unless it is the default.
     pub(super) fn given(&self, key: &str) -> Option<&Place> {
-        self.0.get(key)
+        self.keys.get(key)
     }
 
-    /// Where to say that the value of a key is bad.
-    pub(super) fn of(&self, key: &'static str) -> Place {
-        self.0.get(key).cloned().unwrap_or(Place::Key(key))
+    /// Where to say that a value is bad.
+    pub(super) fn of(&self, spot: impl Into<Spot>) -> Place {
+        let Spot { key, field } = spot.into();
+        let of_field = field.and_then(|(table, name)| self.fields.get(&(key, table, name.to_owned())));
+        of_field.or(self.keys.get(key)).cloned().unwrap_or(Place::Key(key))
     }
 }
 

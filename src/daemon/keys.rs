@@ -104,8 +104,8 @@ impl Config {
             };
             faults.extend(outcome.err().map(|bad| fault(key, bad.message)));
         }
-        if let Err((key, message)) = self.settle_paths(home) {
-            faults.push(ConfigFault { place: Place::Key(key), message });
+        if let Err((spot, message)) = self.settle_paths(home) {
+            faults.push(ConfigFault { place: Place::Key(spot.key), message });
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }

@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// Largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -56,8 +56,8 @@ impl Sources {
                 origins.set(key.name, place);
             }
         }
-        if let Err((key, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
-            faults.push(ConfigFault::new(origins.of(key), message));
+        if let Err((spot, message)) = config.settle_paths(self.variable("HOME").map(Path::new)) {
+            faults.push(ConfigFault::new(origins.of(spot), message));
         }
         self.fill_in_places(&mut config, &mut origins, &mut faults);
         if !faults.is_empty() {
@@ -224,6 +224,10 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
             Some(key) => {
                 let usual = place(Some(at), Some(key.name));
                 origins.set(key.name, usual.clone());
+                for (table, field) in fields(value.get_ref()) {
+                    let here = place(Some(field.span().start), Some(key.name));
+                    origins.set_field(key.name, table, field.get_ref(), here);
+                }
                 (key.set_toml)(config, value.get_ref()).err().map(|bad| {
                     let place = bad.at.map_or(usual, |at| place(Some(at), Some(key.name)));
                     ConfigFault::new(place, explained(bad, key))
@@ -236,6 +240,13 @@ fn read_file(config: &mut Config, path: &Path, text: &str, origins: &mut Origins
     // The table is sorted by name; a reader goes through a file from its top.
     found.sort_by_key(|&(at, _)| at);
     faults.extend(found.into_iter().map(|(_, fault)| fault));
+}
+
+/// The names in each table of a value that is a list of tables.
+fn fields<'v>(value: &'v DeValue<'v>) -> impl Iterator<Item = (usize, &'v toml::Spanned<DeString<'v>>)> {
+    let items = value.as_array().into_iter().flatten().enumerate();
+    let tables = items.filter_map(|(at, item)| Some((at, item.get_ref().as_table()?)));
+    tables.flat_map(|(at, table)| table.keys().map(move |name| (at, name)))
 }
 
 /// What to say about a key that stands a second time; `None` if that is not the fault.

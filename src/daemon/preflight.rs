@@ -3,7 +3,7 @@
 //! would refuse the configuration of a daemon that runs; only the start finds out.
 
 use super::config::Config;
-use super::fault::{ConfigFault, Fault, Origins};
+use super::fault::{ConfigFault, Fault, Origins, Spot};
 use super::limit_times::zone_problem;
 use super::log_output;
 use crate::driver;
@@ -95,17 +95,17 @@ impl Preflight<'_> {
         Err(Fault::Config(self.faults))
     }
 
-    fn fault(&self, key: &'static str, message: String) -> ConfigFault {
-        ConfigFault { place: self.origins.of(key), message }
+    fn fault(&self, spot: impl Into<Spot>, message: String) -> ConfigFault {
+        ConfigFault { place: self.origins.of(spot), message }
     }
 
-    fn refuse(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, advice: &str) {
+    fn refuse(&mut self, spot: impl Into<Spot>, path: &Path, problem: impl std::fmt::Display, advice: &str) {
         let message = format!("{}: {problem}; {advice}", Escaped::path(path));
-        self.faults.push(self.fault(key, message));
+        self.faults.push(self.fault(spot, message));
     }
 
-    fn remark(&mut self, key: &'static str, path: &Path, problem: impl std::fmt::Display, consequence: &str) {
-        self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(key), Escaped::path(path)));
+    fn remark(&mut self, spot: impl Into<Spot>, path: &Path, problem: impl std::fmt::Display, consequence: &str) {
+        self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(spot), Escaped::path(path)));
     }
 
     fn check_share(&mut self) {
@@ -124,48 +124,49 @@ impl Preflight<'_> {
     }
 
     /// `consequences`: of a directory that cannot be read, and of one that is not there.
-    fn check_shared(&mut self, key: &'static str, path: &Path, found: Found, consequences: [&str; 2]) {
+    fn check_shared(&mut self, spot: impl Into<Spot>, path: &Path, found: Found, consequences: [&str; 2]) {
         let [unreadable, missing] = consequences;
         match found {
             Found::Directory(metadata) if self.holds_state(&metadata) => {
                 let problem = "it is the state directory too, which is never shared";
-                self.refuse(key, path, problem, "name another directory");
+                self.refuse(spot, path, problem, "name another directory");
             }
             Found::Directory(_) => {
                 if let Err(error) = check_readable_directory(path) {
-                    self.remark(key, path, error, unreadable);
+                    self.remark(spot, path, error, unreadable);
                 }
             }
-            Found::None(why) => self.note_none(key, path, why, missing),
+            Found::None(why) => self.note_none(spot, path, why, missing),
         }
     }
 
     fn check_named_shares(&mut self) {
-        let key = "share";
         let mut others = vec![real(&self.config.local_directory)];
         for (at, share) in self.config.share.iter().enumerate() {
+            let [name_spot, path_spot] = ["name", "path"].map(|field| Spot::field("share", at, field));
             if self.config.share[..at].iter().any(|other| other.name == share.name) {
                 let name = Escaped(share.name.as_bytes());
-                self.faults
-                    .push(self.fault(key, format!("two shares have the name {name}; give each a name of its own")));
+                self.faults.push(
+                    self.fault(name_spot, format!("two shares have the name {name}; give each a name of its own")),
+                );
             }
             let path = share.path.as_path();
             let here = real(path);
             if let Some(other) = others.iter().find(|other| overlap(&here, other)) {
                 let problem =
                     format!("it and the share {} are the same, or one is inside of the other", Escaped::path(other));
-                self.refuse(key, path, problem, "nothing is shared twice: name another directory");
+                self.refuse(path_spot, path, problem, "nothing is shared twice: name another directory");
                 continue;
             }
             others.push(here);
             let consequences =
                 ["nothing of it is shared until we may read it", "nothing new of it is shared until it is there"];
-            self.check_shared(key, path, self.find(path), consequences);
+            self.check_shared(path_spot, path, self.find(path), consequences);
             let taken = self.config.local_directory.join(&share.name);
             if taken.symlink_metadata().is_ok() {
                 let consequence =
                     format!("it is not shared, since the share {} has this name", Escaped(share.name.as_bytes()));
-                self.remark(key, &taken, "it is in local_directory", &consequence);
+                self.remark(name_spot, &taken, "it is in local_directory", &consequence);
             }
         }
     }
@@ -210,12 +211,12 @@ impl Preflight<'_> {
     }
 
     /// Refuses a directory that is not there, unless it may appear.
-    fn note_none(&mut self, key: &'static str, path: &Path, why: Absent, consequence: &str) {
+    fn note_none(&mut self, spot: impl Into<Spot>, path: &Path, why: Absent, consequence: &str) {
         match why {
-            Absent::Gone => self.remark(key, path, "no such directory any more", consequence),
-            Absent::Missing => self.refuse(key, path, "no such directory", MISSING_ADVICE),
-            Absent::BadPath(error) => self.refuse(key, path, error, "name a directory"),
-            Absent::Unknown(error) => self.remark(key, path, error, consequence),
+            Absent::Gone => self.remark(spot, path, "no such directory any more", consequence),
+            Absent::Missing => self.refuse(spot, path, "no such directory", MISSING_ADVICE),
+            Absent::BadPath(error) => self.refuse(spot, path, error, "name a directory"),
+            Absent::Unknown(error) => self.remark(spot, path, error, consequence),
         }
     }
 

@@ -49,11 +49,13 @@ impl<T: Entry> Kind for Tables<T> {
     fn located(value: &DeValue<'_>) -> Result<Vec<T>, ValueFault> {
         let unfit = |value: &DeValue<'_>| wrong_type(&format!("tables, each begun by [[{}]]", T::NAME), value);
         let list = value.as_array().ok_or_else(|| unfit(value))?;
-        if list.len() > T::COUNT_MAX {
-            return Err(format!("at most {} tables [[{}]], not {}", T::COUNT_MAX, T::NAME, list.len()).into());
+        if let Some(beyond) = list.get(T::COUNT_MAX) {
+            let message = format!("at most {} tables [[{}]], not {}", T::COUNT_MAX, T::NAME, list.len());
+            return Err(fault(beyond.span().start, message));
         }
         let read = |item: &toml::Spanned<DeValue<'_>>| {
-            let table = item.get_ref().as_table().ok_or_else(|| unfit(item.get_ref()))?;
+            let none = || fault(item.span().start, unfit(item.get_ref()));
+            let table = item.get_ref().as_table().ok_or_else(none)?;
             let lacks = |missing| format!("a [[{}]] lacks {missing}", T::NAME);
             let entry: T = read_table(table)?;
             entry.lacks().map_or(Ok(entry), |missing| Err(fault(item.span().start, lacks(missing))))

@@ -364,12 +364,15 @@ fn faults_in_a_table_name_its_line_and_what_was_likely_meant() {
         ("when = 8\nupload_limit = 1\n".to_owned(), "4: limit: when: expected a string, not a value of type integer"),
         (
             format!("{when}\nupload_limit = 1\n").repeat(33).replace("1\nwhen", "1\n[[limit]]\nwhen"),
-            "3: limit: at most 32 tables [[limit]], not 33",
+            "99: limit: at most 32 tables [[limit]], not 33",
         ),
     ] {
         assert_eq!(fault(&table), expected, "{table}");
     }
     let mut desk = Desk::new();
+    let path = desk.file("limit = [\n  { when = 'Sat', upload_limit = 1 },\n  3,\n]\n").display().to_string();
+    let expected = format!("{path}:3: limit: expected tables, each begun by [[limit]], not a value of type integer");
+    assert_eq!(desk.faults(), [expected]);
     let path = desk.file("[limit]\nwhen = 'Sat'\n").display().to_string();
     assert_eq!(
         desk.faults(),

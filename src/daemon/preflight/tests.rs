@@ -1,4 +1,5 @@
 use super::*;
+use crate::daemon::load::tests::Desk;
 use crate::daemon::shares::NamedShare;
 use crate::daemon::value::LogPlace;
 use std::net::TcpListener;
@@ -199,6 +200,52 @@ fn each_share_has_a_name_and_a_directory_of_its_own() {
         remarks[0].contains("it is in local_directory; it is not shared, since the share m has this name"),
         "{remarks:?}"
     );
+}
+
+#[test]
+fn what_is_wrong_with_a_share_of_several_names_its_line() {
+    let scratch = Scratch::new();
+    for directory in ["music", "films", "share/taken"] {
+        std::fs::create_dir(scratch.at(directory)).unwrap();
+    }
+    let head = format!(
+        "local_directory = '{}'\nstate_directory = '{}'\nbootstrap_addr = 'b.example'\nlisten_port = 0\n\n[[share]]\nname = 'm'\n\
+         path = '{}'\n\n",
+        scratch.at("share").display(),
+        scratch.at("state").display(),
+        scratch.at("music").display(),
+    );
+    let mut desk = Desk::new();
+    let mut told = |second: &str, path: &str, options: &[&str]| {
+        let file = desk.file(format!("{head}[[share]]\n{second}\npath = '{path}'\n")).display().to_string();
+        let told = match desk.options(options).sources.load() {
+            Ok(loaded) => match check_start(&loaded.config, &loaded.origins) {
+                Ok(remarks) => remarks.concat(),
+                Err(fault) => fault.to_string(),
+            },
+            Err(faults) => faults[0].to_string(),
+        };
+        told.replace(&file, "FILE")
+    };
+    let at = |path: &str| scratch.at(path).display().to_string();
+    for (second, path, beginning) in [
+        ("name = 'f'", at("films"), ""),
+        ("name = 'f'", at("none"), "FILE:12: share: /"),
+        ("name = 'f'", at("file"), "FILE:12: share: /"),
+        ("name = 'f'", at("share"), "FILE:12: share: /"),
+        ("name = 'm'", at("films"), "FILE:11: share: two shares have the name m"),
+        ("name = 'taken'", at("films"), "FILE:11: share: /"),
+    ] {
+        let told = told(second, &path, &[]);
+        assert!(told.starts_with(beginning) && told.is_empty() == beginning.is_empty(), "{second}, {path}: {told}");
+    }
+    let word = format!("[{{ name = 'f', path = '{}' }}]", at("none"));
+    assert!(told("name = 'f'", &at("none"), &["--share", &word]).starts_with("option --share: /"));
+    desk.sources.environment.remove(std::ffi::OsStr::new("HOME"));
+    let path = desk.file(format!("control_socket = '/run/socket'\n{head}[[share]]\nname = 'f'\npath = '~/f'\n"));
+    desk.options(&["--config", path.to_str().unwrap()]);
+    let faults = desk.sources.load().unwrap_err();
+    assert!(faults[0].to_string().contains("toml:13: share: ~ cannot be expanded"), "{faults:?}");
 }
 
 #[test]

@@ -84,11 +84,17 @@ fn install(fake: &Fake, shell: &str, file: &str) {
     fs::write(fake.directory().join(file), script.out).unwrap();
 }
 
-/// The words that are offered in zsh, with all that the daemon says.
-fn words_in_zsh(fake: &Fake, typed: &[&str]) -> Vec<String> {
+/// What is offered in zsh, with all that the daemon says: a word in each line, and after it what it stands for.
+pub(crate) fn offered_in_zsh(fake: &Fake, typed: &[&str]) -> Vec<String> {
     let mut command = fake.command_here(&[&["--complete", "zsh"], typed].concat());
-    let shown = lines(finish(command.env(WAIT_VARIABLE, long_wait()).spawn().unwrap()));
-    shown.iter().skip(1).map(|line| line.split('\t').next().unwrap().to_owned()).collect()
+    let mut shown = lines(finish(command.env(WAIT_VARIABLE, long_wait()).spawn().unwrap()));
+    assert_eq!(shown.remove(0), "words");
+    shown
+}
+
+/// The words alone.
+fn words_in_zsh(fake: &Fake, typed: &[&str]) -> Vec<String> {
+    offered_in_zsh(fake, typed).iter().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
 
 /// Longer than the answers of a daemon take on a busy machine.

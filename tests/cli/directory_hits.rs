@@ -1,5 +1,6 @@
 //! Hits that are directories: rows, JSON, orders, links and completion.
 
+use super::completion::offered_in_zsh;
 use super::fake::{Fake, Talk, download, finish, forms, hit, run, wait_for, with};
 use super::terminal::Screen;
 use serde_json::{Value, json};
@@ -164,10 +165,7 @@ fn its_id_is_offered_and_its_name_once() {
     fake.serve_all(
         json!({"hits": {"hits": hits(), "next": null}, "downloads": {"downloads": [], "next": null}, "peers": []}),
     );
-    let offered = |word: &str| {
-        let run = finish(fake.command_here(&["--complete", "zsh", "download", word]).spawn().unwrap());
-        run.out.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
+    let offered = |word: &str| offered_in_zsh(&fake, &["download", word]);
     let ids = offered("3");
     assert!(ids.iter().any(|line| line.contains("music/live/, 2 files, 6.0 KiB")), "{ids:?}");
     let names = offered(&format!("{PEER}/"));

@@ -26,6 +26,9 @@ pub struct HitRow {
     /// Of a directory, whose name ends in `/`: `size` and `b3` are `None`, and the first source is the one that a download asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<HitDirectory>,
+    /// In answers to `hits`: the number of the search or list that found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<u32>,
 }
 
 /// What is known of a directory by the hits beneath it. It may have more files than these.
@@ -54,6 +57,7 @@ enum Entry {
         size: Option<u64>,
         b3: Option<ContentHash>,
         peer: SocketAddr,
+        search: u32,
         truncated: bool,
     },
 }
@@ -69,6 +73,7 @@ struct RowRef<'a> {
     sources: [SocketAddr; 1],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
+    search: u32,
 }
 
 #[derive(Serialize)]
@@ -90,16 +95,16 @@ impl HitRows {
         name: &[u8],
         (size, b3): (Option<u64>, Option<ContentHash>),
         peer: SocketAddr,
-        truncated: bool,
+        (search, truncated): (u32, bool),
     ) {
         self.names.extend_from_slice(name);
-        self.rows.push(Entry::Listed { id, end: self.names.len(), size, b3, peer, truncated });
+        self.rows.push(Entry::Listed { id, end: self.names.len(), size, b3, peer, search, truncated });
     }
 
     pub fn iter(&self) -> impl Iterator<Item = HitRow> {
         self.any_rows().map(|row| match row {
             AnyRow::Hit(row) => row.clone(),
-            AnyRow::Listed(RowRef { id, name: RawTextRef(name), size, b3, sources, truncated, .. }) => HitRow {
+            AnyRow::Listed(RowRef { id, name: RawTextRef(name), size, b3, sources, truncated, search, .. }) => HitRow {
                 id,
                 name: RawText::new(name),
                 names: vec![RawText::new(name)],
@@ -108,6 +113,7 @@ impl HitRows {
                 sources: sources.to_vec(),
                 truncated,
                 directory: None,
+                search: Some(search),
             },
         })
     }
@@ -116,11 +122,11 @@ impl HitRows {
         let mut start = 0;
         self.rows.iter().map(move |entry| match *entry {
             Entry::Hit(ref row) => AnyRow::Hit(row),
-            Entry::Listed { id, end, size, b3, peer, truncated } => {
+            Entry::Listed { id, end, size, b3, peer, search, truncated } => {
                 let name = || RawTextRef(&self.names[start..end]);
                 let (name, names) = (name(), [name()]);
                 start = end;
-                AnyRow::Listed(RowRef { id, name, names, size, b3: b3.map(Hex), sources: [peer], truncated })
+                AnyRow::Listed(RowRef { id, name, names, size, b3: b3.map(Hex), sources: [peer], truncated, search })
             }
         })
     }
@@ -147,13 +153,14 @@ mod tests {
         let peer: SocketAddr = "[2001:db8::1]:5".parse().unwrap();
         let mut rows = HitRows::default();
         assert_eq!(serde_json::to_string(&rows).unwrap(), "[]");
-        rows.push_listed(1, b"a", (Some(7), Some(ContentHash([0xab; 32]))), peer, false);
+        rows.push_listed(1, b"a", (Some(7), Some(ContentHash([0xab; 32]))), peer, (4, false));
         let first = rows.iter().next().unwrap();
-        rows.push(HitRow { id: 2, sources: vec![], truncated: true, ..first });
-        rows.push_listed(3, b"caf\xe9", (None, None), peer, true);
+        rows.push(HitRow { id: 2, sources: vec![], truncated: true, search: None, ..first });
+        rows.push_listed(3, b"caf\xe9", (None, None), peer, (5, true));
         let one_by_one: Vec<HitRow> = rows.iter().collect();
-        let seen: Vec<_> = one_by_one.iter().map(|row| (row.id, row.name.as_bytes(), row.truncated)).collect();
-        assert_eq!(seen, [(1, &b"a"[..], false), (2, b"a", true), (3, b"caf\xe9", true)]);
+        let seen: Vec<_> =
+            one_by_one.iter().map(|row| (row.id, row.name.as_bytes(), row.truncated, row.search)).collect();
+        assert_eq!(seen, [(1, &b"a"[..], false, Some(4)), (2, b"a", true, None), (3, b"caf\xe9", true, Some(5))]);
         assert_eq!(serde_json::to_string(&rows).unwrap(), serde_json::to_string(&one_by_one).unwrap());
     }
 }

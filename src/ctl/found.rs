@@ -163,6 +163,7 @@ mod tests {
             sources,
             truncated: false,
             directory: None,
+            search: None,
         }
     }
 

@@ -259,7 +259,7 @@ fn each_key_of_json_is_in_the_manual_page() {
     for (name, value) in [
         ("status", status()),
         ("peers", peer),
-        ("search", row.clone()),
+        ("search", with(row.clone(), json!({"search": 1}))),
         ("hits", row),
         (
             "searches",
@@ -305,7 +305,8 @@ fn notices() -> Vec<Notice> {
     let download = serde_json::from_value(download(1, "a", "active", 0)).unwrap();
     let directory = Some(HitDirectory { files: 1, bytes: None });
     let (names, sources) = (vec![], vec![]);
-    let hit = HitRow { id: 1, name: name.clone(), names, size: None, b3: None, sources, truncated: false, directory };
+    let (truncated, search) = (false, None);
+    let hit = HitRow { id: 1, name: name.clone(), names, size: None, b3: None, sources, truncated, directory, search };
     let source = SourceRow { addr, state: SourceState::Corrupt, bytes: 0, rate: None, error: None };
     vec![
         Notice::Ring { search: 1, ttl: 1, peers: 1 },

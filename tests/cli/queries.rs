@@ -58,7 +58,10 @@ fn three_hits(talk: &mut Talk) {
     let names = json!({"name": raw, "names": [raw, "old/caf\u{e9}", "b"], "b3": b3()});
     talk.reply(json!({"hits": [with(hit(12, "", None, &[]), names)], "next": 12}));
     assert_eq!(talk.expect("hits")["after"], 12);
-    let last = with(hit(13, "日本 ✓", Some(1 << 40), &["[::1]:5"]), json!({"names": ["日本 ✓", "c"], "b3": b3()}));
+    let last = with(
+        hit(13, "日本 ✓", Some(1 << 40), &["[::1]:5"]),
+        json!({"names": ["日本 ✓", "c"], "b3": b3(), "search": 3}),
+    );
     talk.reply(json!({"hits": [last], "next": null}));
 }
 
@@ -99,7 +102,7 @@ fn a_hit_that_is_named_is_shown_with_all_names_and_sources() {
     text.gives(
         0,
         &format!(
-            "13  日本 ✓\n    Size    1.0 TiB\n    Hash    {0}\n    Name    日本 ✓\n            c\n    \
+            "13  日本 ✓\n    Size    1.0 TiB\n    Hash    {0}\n    Search  3\n    Name    日本 ✓\n            c\n    \
              Source  [::1]:5\n\n\
              12  caf\\xe9\n    Size    -\n    Hash    {0}\n    Name    caf\\xe9\n            old/café\n            b\n\n\
              1  a\\x1b[31m\\t\\n\\\\\\u{{202e}}txt\n    Size    0 B\n    \

@@ -181,7 +181,8 @@ fn replies_and_notices_read_as_they_were_written() {
 
     let name = RawText::new(&b"\xff"[..]);
     let names = vec![name.clone(), RawText::new(&b"b"[..])];
-    let hit = HitRow { id: 1, name, names, size: None, b3: None, sources: vec![], truncated: false, directory: None };
+    let (directory, search) = (None, None);
+    let hit = HitRow { id: 1, name, names, size: None, b3: None, sources: vec![], truncated: false, directory, search };
     let source = SourceRow {
         addr: "[2001:db8::1]:63339".parse().unwrap(),
         state: SourceState::Corrupt,

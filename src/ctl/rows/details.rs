@@ -55,6 +55,7 @@ impl Show for Details<HitRow> {
                 (None, Some(b3)) => ("Hash", name(b3.as_bytes())),
                 (None, None) => ("Hash", "none given by its sources: a download of it is unverified".into()),
             });
+            fields.extend(hit.search.map(|search| ("Search", search.to_string())));
             fields.extend(hit.names.iter().map(|other| ("Name", name(other.as_bytes()))));
             fields.extend(hit.sources.iter().map(|source| ("Source", source.to_string())));
             block(hit.id, hit.name.as_bytes(), fields, look)

@@ -286,7 +286,10 @@ impl Calls<'_> {
         let rows = machine.hits().after(search, HitId(after)).map(|hit| {
             let truncated = is_truncated(hit.search());
             let row = match hit {
-                HitRef::Hit(id, hit) => HitOnPage::Hit(HitRow { truncated, ..machine.hits().row_of(id, hit) }),
+                HitRef::Hit(id, of_hit) => {
+                    let search = Some(hit.search().0);
+                    HitOnPage::Hit(HitRow { truncated, search, ..machine.hits().row_of(id, of_hit) })
+                }
                 HitRef::Listed(file) => HitOnPage::Listed(file, truncated),
             };
             (hit.id().0, (hit.search(), row))
@@ -299,7 +302,8 @@ impl Calls<'_> {
             match row {
                 HitOnPage::Hit(row) => hits.push(row),
                 HitOnPage::Listed(file, truncated) => {
-                    hits.push_listed(file.id.0, file.name, (file.size, file.b3), file.peer, truncated);
+                    let of_list = (search.0, truncated);
+                    hits.push_listed(file.id.0, file.name, (file.size, file.b3), file.peer, of_list);
                 }
             }
         }

@@ -250,6 +250,7 @@ impl Hit {
             sources: self.sources().collect(),
             truncated: false,
             directory: None,
+            search: None,
         }
     }
 }

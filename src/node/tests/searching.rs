@@ -2,7 +2,7 @@
 
 use super::membership::peers;
 use super::rig::*;
-use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request};
+use crate::control::{CallError, ExitCode, HitRow, Notice, RawText, Reply, Request, SearchStarted};
 use crate::fault::DialFault;
 use crate::id::{ContentHash, ExchangeId, QueryId};
 use crate::node::contract::Action;
@@ -112,7 +112,7 @@ fn a_search_that_finds_nothing_nearby_goes_to_all() {
 fn enough_hits_end_a_search_early() {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     let request = Request::Search { text: RawText::new("a"), max: Some(2), ttl: Some(2) };
-    rig.call(request).unwrap();
+    let Ok(Reply::SearchStarted(SearchStarted { search, .. })) = rig.call(request) else { panic!("it begins") };
     let (query, _) = ring(&mut rig);
     for n in 1..=3_u8 {
         rig.hit(&query.id, peer(n), listed(&format!("a{n}"), Some(1)));
@@ -131,6 +131,7 @@ fn enough_hits_end_a_search_early() {
         sources,
         truncated: true,
         directory: None,
+        search: Some(search),
     };
     assert_eq!(rows, [expected(1, 1, vec![peer(1), peer(9)]), expected(2, 2, vec![peer(2)])]);
 }
@@ -258,7 +259,7 @@ fn a_content_is_one_row_under_all_its_names_and_a_hash_learned_later_joins_it() 
     let expected = [(1, false, 1, &[peer(2)][..]), (2, true, 2, &[peer(3), peer(1)]), (3, true, 1, &[peer(4)])];
     assert_eq!(summary, expected);
     assert_eq!(rows[1].names, [RawText::new("old/song.ogg"), RawText::new("song.ogg")]);
-    let notice = |row: &HitRow| Notice::Hit { search, hit: row.clone() };
+    let notice = |row: &HitRow| Notice::Hit { search, hit: HitRow { search: None, ..row.clone() } };
     assert_eq!(told, [notice(&rows[0]), notice(&rows[1])], "both rows are others now");
     rig.hit(&second.id, peer(1), hashed("song.ogg", 7));
     assert!(rig.notices().is_empty());

@@ -80,6 +80,9 @@ fn hits_are_those_of_the_last_search_and_others_are_remembered() {
     let listed = pyratectl(&asker, ["list", &source.listen().to_string()]);
     assert_eq!(listed.code, 0, "{listed:?}");
     assert_eq!(shown(&[]).len(), 3);
+    let of_all = pyratectl(&asker, ["hits", "--all", "--json"]).json();
+    let searches: Vec<_> = of_all.as_array().expect("rows").iter().map(|row| row["search"].clone()).collect();
+    assert_eq!(searches, [1, 2, 2, 2, 3, 3, 3]);
     let rows = pyratectl(&asker, ["searches", "--json"]).json();
     let told: Vec<_> = rows.as_array().expect("rows").iter().map(|row| (&row["text"], &row["hits"])).collect();
     assert_eq!(told, [(&json!("one"), &json!(1)), (&json!("txt"), &json!(3)), (&json!(null), &json!(3))]);

@@ -28,6 +28,7 @@ pub(in crate::ctl::top) fn hit(id: u32, name: &[u8]) -> HitRow {
         sources: vec![],
         truncated: false,
         directory: None,
+        search: None,
     }
 }
 

@@ -66,6 +66,15 @@ pub(super) fn rate_times(limits: &[TimedLimit]) -> RateTimes {
     RateTimes::new(limits.iter().map(rate).collect(), local_zone().unwrap_or(TimeZone::UTC))
 }
 
+/// What a limit may mean that its user does not.
+pub(super) fn doubt(limit: &TimedLimit) -> Option<String> {
+    let (time, day) = WeekTimes::day_behind_time(&limit.when)?;
+    Some(format!(
+        "when: {day} is meant from 00:00 to 24:00, since days stand before their times; write \"{day} {time}\" if that is meant, \
+         else put a comma before {day}"
+    ))
+}
+
 /// Why the times of these limits are those of UTC, if the time zone of this machine cannot be used.
 pub(super) fn zone_problem(limits: &[TimedLimit]) -> Option<String> {
     if limits.is_empty() { None } else { local_zone().err() }

@@ -4,7 +4,7 @@
 
 use super::config::Config;
 use super::fault::{ConfigFault, Fault, Origins, Spot};
-use super::limit_times::zone_problem;
+use super::limit_times::{doubt, zone_problem};
 use super::log_output;
 use crate::driver;
 use crate::name::Escaped;
@@ -35,10 +35,7 @@ pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<Stri
         preflight.check_downloads();
         preflight.check_watched();
     }
-    if let Some(problem) = zone_problem(&config.limit) {
-        let place = origins.of("limit");
-        preflight.remarks.push(format!("{place}: {problem}; the times of [[limit]] are those of UTC"));
-    }
+    preflight.check_limits();
     preflight.check_log();
     preflight.check_state();
     preflight.check_control();
@@ -238,6 +235,17 @@ impl Preflight<'_> {
     fn holds_state(&self, directory: &Metadata) -> bool {
         let state = self.config.state_directory.as_ref().and_then(|path| std::fs::metadata(path).ok());
         state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
+    }
+
+    fn check_limits(&mut self) {
+        if let Some(problem) = zone_problem(&self.config.limit) {
+            let place = self.origins.of("limit");
+            self.remarks.push(format!("{place}: {problem}; the times of [[limit]] are those of UTC"));
+        }
+        for (at, limit) in self.config.limit.iter().enumerate() {
+            let place = self.origins.of(Spot::field("limit", at, "when"));
+            self.remarks.extend(doubt(limit).map(|doubt| format!("{place}: {doubt}")));
+        }
     }
 
     fn check_log(&mut self) {

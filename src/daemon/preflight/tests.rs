@@ -285,3 +285,20 @@ fn peers_cannot_put_links_into_the_watched_directory() {
         assert_eq!(scratch.check(watch(downloads, watched)).unwrap(), Vec::<String>::new(), "{watched}");
     }
 }
+
+#[test]
+fn a_day_behind_its_time_is_remarked_with_its_line() {
+    let scratch = Scratch::new();
+    let mut desk = Desk::new();
+    let file = desk.file(
+        "[[limit]]\nwhen = 'Mon 18:00-08:00'\nupload_limit = 1\n\n[[limit]]\nupload_limit = 1\nwhen = '18:00-08:00 Mon'\n",
+    );
+    let loaded = desk.sources.load().unwrap();
+    let config = Config { limit: loaded.config.limit, ..scratch.config.clone() };
+    let place = file.display();
+    let expected = format!(
+        "{place}:7: limit: when: Mon is meant from 00:00 to 24:00, since days stand before their times; write \"Mon 18:00-08:00\" \
+         if that is meant, else put a comma before Mon"
+    );
+    assert_eq!(check_start(&config, &loaded.origins).unwrap(), [expected]);
+}

@@ -66,6 +66,14 @@ impl WeekTimes {
         if spans.is_empty() { Err(format!("{EXPECTED}, not \"{}\"", shown(text))) } else { Ok(Self { spans }) }
     }
 
+    /// The last time and the day that follows it without a comma, which is meant as a whole day: whoever wrote it may mean that
+    /// time on that day.
+    pub(crate) fn day_behind_time(text: &str) -> Option<(&str, &str)> {
+        let time = text.split([',', ' ', '\t']).rfind(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+        let end = text.rfind(time)? + time.len();
+        Some((time, text[end..].split(',').next()?.split_ascii_whitespace().next()?))
+    }
+
     /// The minutes of the week that are meant, some of them perhaps more than once.
     pub(super) fn minutes(&self) -> impl Iterator<Item = u16> + '_ {
         self.spans.iter().flat_map(|&(from, minutes)| (from..from + minutes).map(|minute| minute % WEEK))
@@ -157,6 +165,21 @@ mod tests {
         }
         let over: Vec<u16> = WeekTimes::parse("Sun 23:59-00:01").unwrap().minutes().collect();
         assert_eq!(over, [WEEK - 1, 0], "the week begins again");
+    }
+
+    #[test]
+    fn a_whole_day_that_stands_behind_a_time_is_found() {
+        for (text, found) in [
+            ("18:00-08:00 Mon", Some(("18:00-08:00", "Mon"))),
+            ("Tue 08:00-09:00, 18:00-20:00\t Mon-Wed, Fri", Some(("18:00-20:00", "Mon-Wed"))),
+            ("08:00-09:00 Mon 08:00-09:00 Tue", Some(("08:00-09:00", "Tue"))),
+            ("18:00-08:00, Mon", None),
+            ("18:00-08:00 Mon 10:00-12:00", None),
+            ("Mon 18:00-08:00", None),
+            ("Mon Tue", None),
+        ] {
+            assert_eq!(WeekTimes::day_behind_time(text), found, "{text}");
+        }
     }
 
     #[test]

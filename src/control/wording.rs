@@ -91,6 +91,9 @@ problems! {
     BadSize { filter: RawText }: Usage,
         ("no size in '{}'; a size is size:>10MiB, size:<1G, size:1M..2M, size:1M.. or size:..2M, and the shell takes < and > away \
             that are not quoted; {}", Escaped(.filter.as_bytes()), quoted(.filter));
+    SizeWithoutUnit { size: RawText, unit: RawText }: Usage,
+        ("the unit in '{0} {1}' stands apart, so that it would be a word of the name; write {0}{1}", Escaped(.size.as_bytes()),
+            Escaped(.unit.as_bytes()));
     BadType { filter: RawText, word: RawText, nearest: Option<&'static str>, known: String }: Usage,
         ("no type '{}'{}; a type is one or more of {known}, as type:audio,video; {}", Escaped(.word.as_bytes()),
             .nearest.map(|word| format!("; did you mean '{word}'?")).unwrap_or_default(), quoted(.filter));
@@ -98,7 +101,7 @@ problems! {
         ("no word in '{}'; path: is followed by a word or a phrase that the directories have, as path:live or \
             path:\"abbey road\", and no pattern; {}", Escaped(.filter.as_bytes()), quoted(.filter));
     TooManyFilters(usize): Usage, ("a search takes {0} filters at most");
-    NotWishable(usize): Usage, ("a wish takes 1 to {0} bytes of text without control bytes");
+    NotWishable(usize): Usage, ("a wish takes 1 to {0} bytes of text that is not blank, without control bytes");
     BadWishLimit(usize): Usage, ("the limit of a wish is a number of contents from 1 to {0}");
     WishedAlready { id: u32, text: RawText }: Exists,
         ("'{}' is wish {id} already; `pyratectl unwish {id}` ends that one first", Escaped(.text.as_bytes()));

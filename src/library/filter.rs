@@ -40,6 +40,9 @@ pub(crate) fn types() -> impl Iterator<Item = &'static str> {
     TYPES.iter().map(|(name, _)| *name)
 }
 
+/// Units of sizes that are hardly meant as words of names.
+const UNITS: [&[u8]; 8] = [b"kb", b"mb", b"gb", b"tb", b"kib", b"mib", b"gib", b"tib"];
+
 /// Why a word that begins as a filter is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FilterFault {
@@ -166,6 +169,25 @@ pub(super) fn of_wire(text: &[u8]) -> Option<(Option<Filter>, &[u8])> {
     Some((Filter::read(bare, excludes).and_then(Result::ok), &rest[end..]))
 }
 
+/// The first size in a user's text whose unit stands apart, as in `size:>10 MiB`: the unit would be a word of the names.
+pub(crate) fn size_without_unit(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).peekable();
+    let mut in_phrase = false;
+    while let Some(word) = words.next() {
+        let bare = word.strip_prefix(b"-").unwrap_or(word);
+        let (key, value) = bare.split_at_checked(b"size:".len()).unwrap_or_default();
+        let is_size = key.eq_ignore_ascii_case(b"size:")
+            && value.last().is_some_and(u8::is_ascii_digit)
+            && read_range(value).is_some();
+        let unit = words.peek().filter(|next| UNITS.contains(&&next.to_ascii_lowercase()[..]));
+        if let Some(unit) = unit.filter(|_| is_size && !in_phrase) {
+            return Some((word, unit));
+        }
+        in_phrase ^= word.iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+    }
+    None
+}
+
 /// Reads `>10MiB`, `<=1G`, `1M..2M`, `1M..` or `..2M`: which sizes are meant.
 fn read_range(text: &[u8]) -> Option<RangeInclusive<u64>> {
     let text = std::str::from_utf8(text).ok()?;
@@ -243,6 +265,25 @@ mod tests {
             if text != ">5 MiB" {
                 assert_eq!(fault(&format!("size:{text}")), FilterFault::Size, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_unit_that_stands_apart_from_its_size_is_found() {
+        for (text, found) in [
+            ("size:>10 MiB movie", Some(("size:>10", "MiB"))),
+            ("a -SIZE:1..2   gb", Some(("-SIZE:1..2", "gb"))),
+            ("\"so what\" size:<5 kib", Some(("size:<5", "kib"))),
+            ("size:>10MiB MiB", None),
+            ("size:>10 movie MiB", None),
+            ("size:1.. MiB", None),
+            ("size:10 MiB", None),
+            ("\"a size:>10 MiB\"", None),
+            ("oversize:>10 MiB", None),
+            ("MiB size:>10", None),
+        ] {
+            let found = found.map(|(size, unit): (&str, &str)| (size.as_bytes(), unit.as_bytes()));
+            assert_eq!(size_without_unit(text.as_bytes()), found, "{text}");
         }
     }
 

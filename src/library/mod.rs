@@ -25,7 +25,7 @@ mod view;
 use crate::audience::{Audiences, first_component};
 use crate::id::ContentHash;
 use crate::name::FileName;
-pub(crate) use filter::{FILTERS_MAX, FilterFault, types};
+pub(crate) use filter::{FILTERS_MAX, FilterFault, size_without_unit, types};
 pub(crate) use gather::Gather;
 use index::{Index, Swept};
 use leaf::Hash;

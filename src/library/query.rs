@@ -11,6 +11,7 @@ use super::pattern::{Pattern, is_pattern, literals};
 use crate::id::ContentHash;
 use crate::name::last_component;
 use memchr::memmem::Finder;
+use std::collections::BTreeSet;
 
 /// Different terms of a file string. One with more finds only files of exactly that name.
 const QUERY_TERMS_MAX: usize = 128;
@@ -179,6 +180,21 @@ impl Query {
     /// What is searched for, without filters.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Whether another query is the same but for case, accents and blanks. Where only exact names are found, blanks count.
+    pub(crate) fn finds_as(&self, other: &Self) -> bool {
+        let words = |query: &Self| match query.reach {
+            Reach::Parts => query
+                .folded
+                .split(u8::is_ascii_whitespace)
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(&b' '),
+            Reach::TooShort | Reach::TooLong => query.folded.to_vec(),
+        };
+        let filters = |query: &Self| query.filters.iter().map(Filter::on_wire).collect::<BTreeSet<_>>();
+        self.content == other.content && words(self) == words(other) && filters(self) == filters(other)
     }
 
     /// Whether only files of exactly this name would be found, and the filters leave all of these out.

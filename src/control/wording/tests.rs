@@ -87,6 +87,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
     UnknownPeer(peer()) => (NotFound, "[2001:db8::1]:9 is no known peer; `pyratectl peers` shows those that are");
 
     NotSearchable => (Usage, "a search takes 1 to 3800 bytes of text without control bytes");
+    SizeWithoutUnit { size: text(b"size:>10"), unit: text(b"MiB") } => (
+        Usage,
+        "the unit in 'size:>10 MiB' stands apart, so that it would be a word of the name; write size:>10MiB"
+    );
     BadSize { filter: text(b"-size:banana") } => (
         Usage,
         "no size in '-size:banana'; a size is size:>10MiB, size:<1G, size:1M..2M, size:1M.. or size:..2M, and the shell takes \
@@ -111,7 +115,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
         "the words have less than 3 bytes, which finds only files of exactly that name, and none of these has the type; search for a \
             longer word"
     );
-    NotWishable(512) => (Usage, "a wish takes 1 to 512 bytes of text without control bytes");
+    NotWishable(512) => (Usage, "a wish takes 1 to 512 bytes of text that is not blank, without control bytes");
     BadWishLimit(500) => (Usage, "the limit of a wish is a number of contents from 1 to 500");
     WishedAlready { id: 7, text: RawText::new(&b"blue\x1b train"[..]) } => (
         Exists, "'blue\\x1b train' is wish 7 already; `pyratectl unwish 7` ends that one first"

@@ -112,3 +112,22 @@ fn a_wrong_filter_is_named() {
     assert_eq!((content.sent(), content.plain()), (format!("b3={hex}").as_bytes(), None));
     assert!(content.content.is_some() && content.has_filters());
 }
+
+#[test]
+fn queries_that_differ_in_case_and_blanks_alone_find_the_same() {
+    let query = |text: &str| Query::of_user(text.as_bytes()).unwrap();
+    for (one, other, are_same) in [
+        ("nosuch thing", "NOSUCH  Thing", true),
+        ("caf\u{e9} song", "cafe song", true),
+        ("song type:audio size:>1k", "size:>1000 song TYPE:audio", true),
+        ("nosuch thing", "thing nosuch", false),
+        ("song", "song type:audio", false),
+        ("song type:audio", "song type:video", false),
+        ("song -live", "song live", false),
+        ("a b", "a  b", false),
+    ] {
+        assert_eq!(query(one).finds_as(&query(other)), are_same, "{one:?}, {other:?}");
+    }
+    let of = |digit: &str| query(&format!("b3={}", digit.repeat(64)));
+    assert!(of("a").finds_as(&of("a")) && !of("a").finds_as(&of("b")));
+}

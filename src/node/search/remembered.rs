@@ -4,7 +4,7 @@
 use super::SearchMachine;
 use crate::control::{Problem, RawText, SearchRow, WholeNames};
 use crate::id::SearchId;
-use crate::library::{FILTERS_MAX, FilterFault, Query, Reach, types};
+use crate::library::{FILTERS_MAX, FilterFault, Query, Reach, size_without_unit, types};
 use crate::node::answer::Answer;
 use crate::node::cx::Cx;
 use crate::node::limits::{FILTERED_COUNTED_MAX, SEARCHES_REMEMBERED_MAX};
@@ -94,6 +94,10 @@ pub(in crate::node) fn whole_names_of(query: &Query) -> Option<WholeNames> {
 
 /// Reads what a user searches for.
 pub(in crate::node) fn query_of_user(text: &[u8]) -> Result<Query, Problem> {
+    // Not among the faults of a query: wishes of earlier versions may have this.
+    if let Some((size, unit)) = size_without_unit(text) {
+        return Err(Problem::SizeWithoutUnit { size: RawText::new(size), unit: RawText::new(unit) });
+    }
     Query::of_user(text).map_err(|(filter, fault)| {
         let filter = RawText::new(filter);
         match fault {

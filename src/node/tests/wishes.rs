@@ -336,6 +336,7 @@ fn wrong_wishes_are_refused() {
         ("a\nb", None, 28, "control bytes"),
         (&"x".repeat(513), None, 28, "1 to 512 bytes"),
         ("type:nothing song", None, 28, "no type"),
+        ("size:>10 MiB song", None, 28, "write size:>10MiB"),
         ("-a", None, 28, "needs a word"),
         ("song", Some(0), 28, "from 1 to 500"),
         ("song", Some(501), 28, "from 1 to 500"),
@@ -344,8 +345,10 @@ fn wrong_wishes_are_refused() {
         assert!(error.code == code && error.message.contains(part), "{text}: {error}");
     }
     assert_eq!(wish(&mut rig, "song"), 1);
-    let error = rig.call(order(" song ", true, None)).unwrap_err();
-    assert!(error.code == 13 && error.message.contains("wish 1"), "{error}");
+    for same in [" song ", "SONG"] {
+        let error = rig.call(order(same, true, None)).unwrap_err();
+        assert!(error.code == 13 && error.message.contains("'song' is wish 1"), "{error}");
+    }
     for (which, part) in [
         ("7", "no such id: 7; `pyratectl wishes`"),
         ("2-4", "no such ids"),

@@ -36,8 +36,8 @@ impl WishMachine {
         if limit.is_some_and(|limit| !(1..=WISH_FOUND_MAX).contains(&(limit as usize))) {
             return Err(Problem::BadWishLimit(WISH_FOUND_MAX));
         }
-        if let Some((id, _)) = self.wishes.iter().find(|(_, wish)| wish.text.as_bytes() == text && !wish.is_ending) {
-            return Err(Problem::WishedAlready { id: id.0, text: RawText::new(text) });
+        if let Some((id, wish)) = self.wishes.iter().find(|(_, wish)| wish.query.finds_as(&query) && !wish.is_ending) {
+            return Err(Problem::WishedAlready { id: id.0, text: wish.text.clone() });
         }
         if self.wishes.len() >= WISHES_MAX {
             return Err(Problem::TooManyWishes(WISHES_MAX));

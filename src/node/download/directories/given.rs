@@ -12,53 +12,60 @@ pub(in crate::node::download) struct GivenManifests(VecDeque<Given>);
 
 struct Given {
     client: ClientId,
-    text: Vec<u8>,
-    /// Absent of one that was checked before it came.
-    reader: Option<ManifestReader>,
-    whole: Option<ManifestText>,
+    manifest: State,
+}
+
+enum State {
+    /// What has come of one that comes in parts.
+    Parts {
+        text: Vec<u8>,
+        reader: Box<ManifestReader>,
+    },
+    Whole(ManifestText),
 }
 
 impl GivenManifests {
     /// Takes the next part. One that begins at 0 replaces what the client has given before.
     pub(super) fn take_part(&mut self, client: ClientId, after: u64, part: &[u8]) -> Result<(), Problem> {
         if after == 0 {
-            self.begin(Given { client, text: Vec::new(), reader: Some(ManifestReader::default()), whole: None });
+            self.begin(client, State::Parts { text: Vec::new(), reader: Box::default() });
         }
-        let given = self.0.iter_mut().find(|given| given.client == client);
-        let given = given.filter(|given| given.text.len() as u64 == after).ok_or(Problem::ManifestPartMissing)?;
-        let reader = given.reader.as_mut().ok_or(Problem::ManifestPartMissing)?;
+        let given = self.0.iter_mut().find(|given| given.client == client).map(|given| &mut given.manifest);
+        let Some(State::Parts { text, reader }) = given else { return Err(Problem::ManifestPartMissing) };
+        if text.len() as u64 != after {
+            return Err(Problem::ManifestPartMissing);
+        }
         if let Err(fault) = reader.push(part) {
             self.forget(client);
             return Err(Problem::BadManifest(fault));
         }
-        given.text.extend_from_slice(part);
+        text.extend_from_slice(part);
         Ok(())
     }
 
     /// Takes one that was checked before.
     pub(super) fn take_whole(&mut self, client: ClientId, manifest: ManifestText) {
-        self.begin(Given { client, text: Vec::new(), reader: None, whole: Some(manifest) });
+        self.begin(client, State::Whole(manifest));
     }
 
-    fn begin(&mut self, given: Given) {
-        self.forget(given.client);
+    fn begin(&mut self, client: ClientId, manifest: State) {
+        self.forget(client);
         if self.0.len() >= MANIFESTS_GIVEN_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(given);
+        self.0.push_back(Given { client, manifest });
     }
 
     /// The manifest with this hash that a client has given.
     pub(super) fn finish(&mut self, client: ClientId, b3: ContentHash) -> Result<ManifestText, Problem> {
         let at = self.0.iter().position(|given| given.client == client).ok_or(Problem::ManifestNotGiven)?;
         let given = self.0.remove(at).ok_or(Problem::ManifestNotGiven)?;
-        let manifest = match (given.whole, given.reader) {
-            (Some(whole), _) => whole,
-            (None, Some(reader)) => {
+        let manifest = match given.manifest {
+            State::Whole(manifest) => manifest,
+            State::Parts { text, reader } => {
                 let read = reader.finish().map_err(Problem::BadManifest)?;
-                ManifestText { text: given.text, b3: read.b3, files: read.files, bytes: read.bytes }
+                ManifestText { text, b3: read.b3, files: read.files, bytes: read.bytes }
             }
-            (None, None) => return Err(Problem::ManifestNotGiven),
         };
         if manifest.b3 == b3 { Ok(manifest) } else { Err(Problem::ManifestNotGiven) }
     }

@@ -11,8 +11,8 @@ use crate::node::contract::Action;
 use crate::node::cx::{Cx, Step};
 
 impl DownloadMachine {
-    /// The content of a name is known now: it may be at its final place, or in the own share.
-    pub(super) fn look_for_learnt(&mut self, cx: &mut Cx, id: TransferId) {
+    /// The content of a download by name is known now: it may be at its final place, or in the own share.
+    pub(super) fn look_for_learnt_content(&mut self, cx: &mut Cx, id: TransferId) {
         match self.downloads.get(id) {
             // The part file was opened beside a file of its name, whose content could not be compared then. `find_own` follows.
             Some(download) if download.is_beside_its_name() => self.restart_part(cx, id),

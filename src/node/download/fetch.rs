@@ -351,7 +351,7 @@ impl DownloadMachine {
                 download.keep_chosen();
                 download.want = Want::NamedContent { b3, from: giver };
             });
-            self.look_for_learnt(cx, id);
+            self.look_for_learnt_content(cx, id);
         }
         self.remember_download(cx, id);
     }

@@ -68,12 +68,12 @@ impl DownloadMachine {
             token,
             filesystem: None,
         };
-        let want = match file.b3 {
-            None => Want::Name,
-            // A link names the contents, whatever becomes of the files of the peer.
-            Some(b3) if is_fixed => Want::Content(b3),
+        let want = match (file.b3, peer) {
+            (None, _) => Want::Name,
             // The peer is asked for names: what it says of their contents holds until it says otherwise.
-            Some(b3) => peer.map_or(Want::Content(b3), |from| Want::NamedContent { b3, from }),
+            (Some(b3), Some(from)) if !is_fixed => Want::NamedContent { b3, from },
+            // The hash of the manifest was given, whatever becomes of the files of the peer.
+            (Some(b3), _) => Want::Content(b3),
         };
         let source = |peer| Source::new(peer, Rc::new(file.name.clone()), file.size);
         let sources = peer.into_iter().map(source).collect();

@@ -7,25 +7,25 @@ use std::time::Duration;
 pub(in crate::node) const DIRECTORIES_MAX: usize = 1_000;
 /// Manifests that clients give in parts and have not ordered yet; beyond, the oldest is not kept.
 pub(in crate::node) const MANIFESTS_GIVEN_MAX: usize = 4;
-/// Searches a minute for files of directories without a peer, of all of them together, and how many may go out at once.
+/// Searches a minute for files of directories without a peer, of all of them together.
 pub(in crate::node) const MEMBER_SEARCHES_PER_MINUTE: u32 = 60;
-/// See there.
+/// How many of these searches may go out at once.
 pub(in crate::node) const MEMBER_SEARCHES_BURST: u32 = 8;
 /// Time between such searches, beyond those that go out at once.
 pub(in crate::node) const MEMBER_SEARCH_SPACING: Duration = Duration::from_secs(1);
-/// How long such a file waits if it has no turn before.
+/// The timer of such a file, which only makes sure that the timer of the searches runs. The searches follow their own order.
 pub(in crate::node) const MEMBER_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
-/// Their waits end over this time.
+/// Up to so much is added by chance, so that thousands of these timers do not end in one turn.
 pub(in crate::node) const MEMBER_WAIT_SPREAD: Duration = Duration::from_secs(10 * 60);
-/// Searches a minute for further sources of files of directories, and how many may go out at once.
+/// Searches a minute for further sources of files of directories.
 pub(in crate::node) const MEMBER_SEEKS_PER_MINUTE: u32 = 60;
-/// See there.
+/// How many of these searches may go out at once.
 pub(in crate::node) const MEMBER_SEEKS_BURST: u32 = 16;
 /// Places at peers that may have the files of a directory without a peer.
 pub(in crate::node) const TREES_MAX: usize = 8;
 /// Files to which such a peer is offered before one has come from it.
 pub(in crate::node) const TREE_OFFERS_FIRST: u32 = 8;
-/// Further ones for each that has come from it, or that a search finds there.
+/// Files more to which it is offered, for each file that it has sent or that a search has found there.
 pub(in crate::node) const TREE_OFFERS_MORE: u32 = 2;
 /// Empty directories that one order makes: each is synced.
 pub(in crate::node) const DIRECTORIES_MADE_AT_ONCE: usize = 64;

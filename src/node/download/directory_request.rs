@@ -14,7 +14,7 @@ pub(super) struct DirectoryRequest {
     pub(super) peer: Option<SocketAddr>,
     /// Further peers that a link names.
     pub(super) others: Vec<SocketAddr>,
-    /// The hash that its manifest has by a link.
+    /// The hash of the manifest that a link names or that the user has given.
     pub(super) manifest: Option<ContentHash>,
     /// The manifest that the user has given.
     pub(super) text: Option<ManifestText>,

@@ -115,14 +115,14 @@ impl DownloadMachine {
             return;
         }
         self.search_members_among_newcomers(net.cx);
-        let is_in_turn = |row: &Download| row.is_unsourced() && row.directory.is_some();
-        let waiting = self.downloads.iter().filter(|(_, row)| row.life().is_waiting() && !is_in_turn(row));
+        let waiting =
+            self.downloads.iter().filter(|(_, row)| row.life().is_waiting() && !self.is_searched_in_turn(row));
         let mut waiting: Vec<_> = waiting.map(|(id, row)| (row.seek.sought_at, id)).collect();
         waiting.sort_unstable();
         for (sought_at, id) in waiting.into_iter().take(SEEK_NEWCOMERS_DOWNLOADS_MAX) {
             match sought_at.map(|at| at + SEEK_NEWCOMERS_MIN).filter(|at| *at > net.cx.now) {
                 Some(at) => self.seek_at(net.cx, id, at),
-                None => _ = self.seek(net.cx, id),
+                None => self.seek(net.cx, id),
             }
         }
     }
@@ -140,38 +140,45 @@ impl DownloadMachine {
     }
 
     /// Asks the network once: for the content; and for the exact name if that is all that is known, or if nobody gives
-    /// the content, since an old peer knows its files by name alone. [`on_sought`](Self::on_sought) follows. Says whether so many
-    /// searches are allowed.
-    pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) -> bool {
-        let Some(download) = self.downloads.get_mut(id) else { return true };
-        if download.directory.is_some() && download.want != Want::Name {
-            if download.is_unsourced() {
-                // It stays the next.
-                if !self.member_searches.allow(cx.now, ()) {
-                    return false;
-                }
-            } else if !self.member_seeks.allow(cx.now, ()) {
-                download.seek.next = Some(cx.now + SEEK_MIN);
-                return false;
-            }
+    /// the content, since an old peer knows its files by name alone. [`on_sought`](Self::on_sought) follows, unless so many searches
+    /// are not allowed.
+    pub(super) fn seek(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        let is_of_directory = download.directory.is_some() && download.want != Want::Name;
+        if is_of_directory && !self.member_seeks.allow(cx.now, ()) {
+            download.seek.next = Some(cx.now + SEEK_MIN);
+            return;
         }
-        // Without a source its name is its hash, which is no file's.
-        let (b3, by_name) = (download.want.b3(), download.seek.by_name && !download.is_unsourced());
-        let is_stuck = b3.is_some() && !download.is_unsourced() && download.is_stuck();
+        self.send_search(cx, id);
+    }
+
+    /// Whether a download is searched for before anybody is asked for it.
+    fn lacks_sources(&self, row: &Download) -> bool {
+        row.is_unsourced() || self.is_searched_in_turn(row)
+    }
+
+    /// Sends the searches of [`seek`](Self::seek), which its caller has found to be allowed.
+    pub(super) fn send_search(&mut self, cx: &mut Cx, id: TransferId) {
+        let lacks_sources = self.downloads.get(id).is_some_and(|row| self.lacks_sources(row));
+        let Some(download) = self.downloads.get_mut(id) else { return };
+        // Without a source its name is its hash, or says where it is in a directory that the user has named: no peer need have
+        // a file of that name.
+        let (b3, by_name) = (download.want.b3(), download.seek.by_name && !lacks_sources);
+        let is_stuck = b3.is_some() && !lacks_sources && download.is_stuck();
         download.seek.next = Some(cx.now + SEEK_AGAIN);
         if is_stuck && download.seek.stuck > 0 && !self.stuck_seeks.allow(cx.now, ()) {
-            return false;
+            return;
         }
         let of_content = b3.map(|b3| format!("b3={b3}").into_bytes().into());
         let of_name = (b3.is_none() || by_name).then(|| download.name.as_bytes().into());
         (download.seek.sought_at, download.seek.outgoing) = (Some(cx.now), Outgoing::Sought);
         let texts = of_content.into_iter().chain(of_name).collect();
         cx.out.then(Step::Seek { download: id, texts, is_stuck });
-        true
     }
 
     /// So many neighbours were asked for sources.
     pub(in crate::node) fn on_sought(&mut self, cx: &mut Cx, id: TransferId, asked: u32, is_stuck: bool) {
+        let lacks_sources = self.downloads.get(id).is_some_and(|row| self.lacks_sources(row));
         let Some(download) = self.downloads.get_mut(id) else { return };
         let seek = &mut download.seek;
         let is_last = std::mem::replace(&mut seek.outgoing, Outgoing::None) == Outgoing::Last;
@@ -190,7 +197,7 @@ impl DownloadMachine {
         // What was planned since for an earlier time stays.
         seek.next = Some(seek.next.filter(|planned| *planned != provisional).map_or(next, |planned| planned.min(next)));
         match download.life() {
-            Life::Queued { .. } | Life::Waiting { .. } if download.is_unsourced() => {
+            Life::Queued { .. } | Life::Waiting { .. } if lacks_sources => {
                 self.await_first_source(cx, id, asked);
             }
             Life::Waiting { .. } if is_last && asked == 0 => self.give_up(cx, id),
@@ -213,7 +220,7 @@ impl DownloadMachine {
         if !download.life().is_waiting() {
             return;
         }
-        if download.is_unsourced() {
+        if self.lacks_sources(download) {
             return self.search_first(cx, id);
         }
         // After a fault of the disk the sources need no rest.
@@ -245,7 +252,7 @@ impl DownloadMachine {
     /// Searches for the first source of a download if it is time for that, and waits.
     pub(super) fn search_first(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get(id) else { return };
-        if self.is_searched_in_turn(id) {
+        if self.is_searched_in_turn(download) {
             let why = download.life().problem().cloned().unwrap_or(Problem::SearchesSoon);
             return self.await_member_search(cx, id, why);
         }
@@ -278,7 +285,7 @@ impl DownloadMachine {
 
     fn retry_unsourced(&mut self, cx: &mut Cx, id: TransferId, why: Problem) {
         let Some(download) = self.downloads.get(id) else { return };
-        if self.is_searched_in_turn(id) {
+        if self.is_searched_in_turn(download) {
             return self.await_member_search(cx, id, why);
         }
         let until = download.seek.next.unwrap_or(cx.now + UNSOURCED_SEEK_MIN);

@@ -328,7 +328,7 @@ impl DownloadMachine {
         if let Some(why) = self.downloads.get(id).and_then(Download::not_there) {
             return self.fail_download(cx, id, why);
         }
-        if self.forget_refusing_sources(cx, id) {
+        if self.await_other_sources(cx, id) {
             return;
         }
         let hope = self.seek_while_stuck(cx, id).or_else(|| self.seek_before_the_end(cx, id));

@@ -368,6 +368,11 @@ impl Download {
         self.sources.is_empty()
     }
 
+    /// Whether it has no source, or each has said no to everything.
+    pub(super) fn has_nobody_to_ask(&self) -> bool {
+        self.sources.iter().all(|source| matches!(source.standing, Standing::Refused))
+    }
+
     /// Drops the sources that were only found.
     pub(super) fn keep_chosen(&mut self) {
         debug_assert!(self.busy().next().is_none(), "places change");

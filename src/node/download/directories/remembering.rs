@@ -26,7 +26,7 @@ impl DownloadMachine {
             name: directory.name.clone(),
             size: directory.described.map(|described| described.bytes),
             b3: directory.wanted.or(directory.described.map(|described| described.b3)),
-            // One that is from nobody is that of a link.
+            // One that is from nobody is that of a link, or was given by the user.
             learnt_from: directory.described.filter(|_| directory.wanted.is_none()).and(directory.peer),
             state,
             error,

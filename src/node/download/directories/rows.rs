@@ -38,7 +38,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, member: &Download, now: Instant) {
+    fn add(&mut self, directory: &Directory, member: &Download, now: Instant) {
         let (bytes, size) = member.progress();
         self.bytes = self.bytes.saturating_add(bytes);
         self.size = self.size.zip(size).map(|(sum, size)| sum.saturating_add(size));
@@ -52,8 +52,7 @@ impl Sum {
                 member.sources.iter().take(HIT_SOURCES_MAX).for_each(|source| self.add_share(source.row(now)));
             }
             Life::Waiting { until, why, .. } => {
-                // One that is searched for in its turn does not wait until then.
-                if !member.is_unsourced() {
+                if !directory.awaits_turn(member) {
                     self.retry_at = Some(self.retry_at.map_or(*until, |at| at.min(*until)));
                 }
                 self.waits.get_or_insert_with(|| why.clone());
@@ -127,15 +126,22 @@ impl DownloadMachine {
         let directory = self.directories.get(TransferId(id)).ok_or_else(no_such)?;
         let members: BTreeSet<TransferId> = directory.members.values().copied().filter(|id| id.0 > after).collect();
         let (now, cap) = (cx.now, self.downloads.rate_cap(cx));
-        let rows = members.iter().filter_map(|id| Some((id.0, self.downloads.get(*id)?.row(*id, now, cap))));
+        let rows = members.iter().filter_map(|id| Some((id.0, self.member_row(*id, now, cap)?)));
         let (downloads, next) = page(rows, download_bytes);
         Ok(DownloadsReply { downloads, next, ids: Vec::new() })
     }
 
     /// The row of a file of a directory.
     pub(in crate::node) fn row_of_member(&self, cx: &Cx, id: TransferId) -> Option<DownloadRow> {
+        self.member_row(id, cx.now, self.downloads.rate_cap(cx))
+    }
+
+    fn member_row(&self, id: TransferId, now: Instant, cap: RateCap) -> Option<DownloadRow> {
         let member = self.downloads.get(id).filter(|row| row.directory.is_some())?;
-        Some(member.row(id, cx.now, self.downloads.rate_cap(cx)))
+        let row = member.row(id, now, cap);
+        // Its timer does not say when its turn comes.
+        let retry_in_s = row.retry_in_s.filter(|_| !self.is_searched_in_turn(member));
+        Some(DownloadRow { retry_in_s, ..row })
     }
 
     /// The row of a download that is no member, or of a directory.
@@ -160,7 +166,7 @@ impl DownloadMachine {
     fn sum(&self, directory: &Directory, now: Instant) -> Sum {
         let mut sum = Sum { size: directory.is_listed.then_some(0), ..Sum::default() };
         let members = directory.members.values().filter_map(|id| self.downloads.get(*id));
-        members.for_each(|member| sum.add(member, now));
+        members.for_each(|member| sum.add(directory, member, now));
         let left_out = |name: &FileName| MissingRow {
             name: RawText::new(name.as_bytes()),
             error: Some(Problem::NameLeftOut.into()),

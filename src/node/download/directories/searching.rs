@@ -34,15 +34,27 @@ enum Next {
 }
 
 impl DownloadMachine {
-    /// Whether a download is a file of a directory without a peer.
-    pub(in crate::node::download) fn is_searched_in_turn(&self, member: TransferId) -> bool {
-        let directory = self.downloads.get(member).and_then(|row| row.directory);
-        directory.and_then(|id| self.directories.get(id)).is_some_and(|row| row.peer.is_none())
+    /// Whether a download is a file of a directory without a peer, and nobody can be asked for it: only its turn has it searched
+    /// for.
+    pub(in crate::node::download) fn is_searched_in_turn(&self, row: &Download) -> bool {
+        let directory = row.directory.and_then(|id| self.directories.get(id));
+        directory.is_some_and(|directory| directory.awaits_turn(row))
     }
 
-    /// Has a member without a source wait until it is searched for.
+    /// No source of a download is left. Where a search is to find others in its turn, has it wait for that. Says whether that is
+    /// so.
+    pub(in crate::node::download) fn await_other_sources(&mut self, cx: &mut Cx, member: TransferId) -> bool {
+        if !self.downloads.get(member).is_some_and(|row| self.is_searched_in_turn(row)) {
+            return false;
+        }
+        self.await_member_search(cx, member, Problem::NoSourceLeft);
+        self.start_downloads(cx);
+        true
+    }
+
+    /// Has a member that nobody can be asked for wait until it is searched for.
     pub(in crate::node::download) fn await_member_search(&mut self, cx: &mut Cx, member: TransferId, why: Problem) {
-        // A turn ends the wait; many of them are not to end at once.
+        // This timer only makes sure that the timer of the searches runs.
         let wait = MEMBER_WAIT_MAX + Duration::from_millis(cx.rng.number() % MEMBER_WAIT_SPREAD.as_millis() as u64);
         self.set_waiting(cx, member, cx.now + wait, why);
         self.plan_member_search(cx, cx.now);
@@ -70,9 +82,11 @@ impl DownloadMachine {
         loop {
             match self.next_member_search(cx.now) {
                 Next::Due(id, member) => {
-                    if !self.seek(cx, member) {
+                    // Its turn stays: the next call begins with it.
+                    if !self.member_searches.allow(cx.now, ()) {
                         break;
                     }
+                    self.send_search(cx, member);
                     self.directories.searches.last = Some(id);
                     let name = self.downloads.get(member).map(|row| row.name.clone());
                     if let Some(directory) = self.directories.get_mut(id) {
@@ -110,9 +124,9 @@ impl DownloadMachine {
         Next::At(first)
     }
 
-    /// When a member is to be searched for; `None` if it has a source, or does not wait.
+    /// When a member is to be searched for; `None` if somebody can be asked for it, or it does not wait.
     fn search_due(&self, row: &Download, now: Instant) -> Option<Instant> {
-        if !row.is_unsourced() || !row.life().is_waiting() {
+        if !row.has_nobody_to_ask() || !row.life().is_waiting() {
             return None;
         }
         let planned = row.seek.next.unwrap_or(now);
@@ -126,5 +140,5 @@ impl DownloadMachine {
 
 /// Whether files of a directory may be searched for.
 fn may_search(directory: &Directory) -> bool {
-    directory.peer.is_none() && !directory.is_over()
+    directory.is_searched_for() && !directory.is_over()
 }

@@ -8,7 +8,7 @@ use crate::control::{CallError, DownloadState, Problem};
 use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::name::FileName;
 use crate::node::contract::{PartSpec, RecordState, Target};
-use crate::node::download::state::{NamedPlace, Recorded};
+use crate::node::download::state::{Download, NamedPlace, Recorded};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
@@ -192,9 +192,19 @@ impl Directory {
         true
     }
 
+    /// Whether it has no peer, so that its files are searched for.
+    pub(super) fn is_searched_for(&self) -> bool {
+        self.peer.is_none()
+    }
+
+    /// Whether a member waits for its turn to be searched for, if it waits.
+    pub(super) fn awaits_turn(&self, member: &Download) -> bool {
+        self.is_searched_for() && member.has_nobody_to_ask()
+    }
+
     /// The hash of the manifest that is kept for it.
     pub(super) fn kept_manifest(&self) -> Option<ContentHash> {
-        self.wanted.filter(|_| self.peer.is_none())
+        self.wanted.filter(|_| self.is_searched_for())
     }
 
     pub(super) fn plan_mut(&mut self, of: ExchangeId) -> Option<&mut Plan> {

@@ -49,7 +49,7 @@ impl Directories {
         behind.chain(self.rows.range(..=after)).map(|(id, row)| (*id, row))
     }
 
-    /// The manifests that links want, but for directories that were cancelled.
+    /// The manifests that links name or that users have given, but for directories that were cancelled.
     pub(in crate::node::download) fn wanted(&self) -> impl Iterator<Item = ContentHash> {
         let rows = self.rows.values().filter(|row| !matches!(row.stage(), Stage::Cancelled(_)));
         rows.filter_map(|row| row.wanted)
@@ -88,7 +88,8 @@ impl Directories {
 
     /// The unfinished one that is the same.
     ///
-    /// `wanted`: its name, its peer, and the hash of the manifest by a link, which is the same whoever has it.
+    /// `wanted`: its name, its peer, and the hash of the manifest that a link names or that the user has given: with that it is the
+    /// same whoever has it.
     pub(super) fn same(
         &self,
         wanted: (&FileName, Option<SocketAddr>, Option<ContentHash>),

@@ -1,14 +1,12 @@
-//! Where peers have files of a directory without a peer: who has one of them under a path that ends as it does here probably has the
-//! others beside it, and is offered to them, so that not each has to be searched for.
+//! Trees: where peers have the files of a directory without a peer. A peer that has one of the files, under a path with the same
+//! end, probably has the files beside it. It becomes a source of these as well, so that not each file has to be searched for.
 //!
 //! A few are offered at first. Each that comes from there lets more be offered, so that a guess that is wrong costs few requests.
 
-use crate::control::Problem;
 use crate::id::TransferId;
 use crate::name::FileName;
-use crate::node::cx::Cx;
 use crate::node::download::DownloadMachine;
-use crate::node::download::source::{Origin, Source, Standing};
+use crate::node::download::source::{Origin, Source};
 use crate::node::download::state::{Download, Life};
 use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, TREE_OFFERS_FIRST, TREE_OFFERS_MORE, TREES_MAX};
 use crate::node::network::Net;
@@ -53,7 +51,7 @@ impl DownloadMachine {
     pub(in crate::node::download) fn note_tree(&mut self, member: TransferId, peer: SocketAddr, found: &FileName) {
         let Some(row) = self.downloads.get(member) else { return };
         let Some(id) = row.directory else { return };
-        let Some(directory) = self.directories.get_mut(id).filter(|row| row.peer.is_none()) else { return };
+        let Some(directory) = self.directories.get_mut(id).filter(|row| row.is_searched_for()) else { return };
         let Some(prefix) = prefix_of(found, &row.name, &directory.name) else { return };
         if let Some(tree) = directory.trees.iter_mut().find(|tree| tree.peer == peer && tree.prefix == prefix) {
             tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE);
@@ -98,21 +96,6 @@ impl DownloadMachine {
                 self.offer_source(net, member, source);
             }
         }
-        true
-    }
-
-    /// Every source of a member has said no. Where its directory has no peer, a search is to find others, as if it had had none.
-    /// Says whether that is so.
-    pub(in crate::node::download) fn forget_refusing_sources(&mut self, cx: &mut Cx, member: TransferId) -> bool {
-        let Some(row) = self.downloads.get(member) else { return false };
-        let is_searched_for = |id| self.directories.get(id).is_some_and(|row| row.peer.is_none());
-        let refuses = |source: &Source| matches!(source.standing, Standing::Refused);
-        if !row.directory.is_some_and(is_searched_for) || !row.sources.iter().all(refuses) {
-            return false;
-        }
-        self.downloads.change_sources(member, |row| row.sources.clear());
-        self.await_member_search(cx, member, Problem::NoSourceLeft);
-        self.start_downloads(cx);
         true
     }
 }

@@ -3,13 +3,13 @@
 use super::recalling::restarted;
 use super::*;
 use crate::content::{EntryKind, Manifest, ManifestText, ManifestWriter};
-use crate::control::ExitCode;
+use crate::control::{ExitCode, SourceState};
 use crate::fault::RefusalReason;
 use crate::node::contract::{ManifestOrder, PartSpec, RecordKind, RecordState};
 use std::collections::BTreeSet;
 
 /// One of files of these sizes, named after them; each has a hash of its own.
-fn manifest(sizes: &[u64]) -> ManifestText {
+pub(super) fn manifest(sizes: &[u64]) -> ManifestText {
     let mut names: Vec<(String, u64)> = sizes.iter().map(|size| (format!("in/{size}"), *size)).collect();
     names.sort();
     let mut writer = ManifestWriter::default();
@@ -20,11 +20,11 @@ fn manifest(sizes: &[u64]) -> ManifestText {
     ManifestText::check(writer.finish().text.to_vec()).unwrap()
 }
 
-fn content(size: u64) -> ContentHash {
+pub(super) fn content(size: u64) -> ContentHash {
     ContentHash(*blake3::hash(&size.to_le_bytes()).as_bytes())
 }
 
-fn give(rig: &mut Rig, manifest: &ManifestText) -> Selector {
+pub(super) fn give(rig: &mut Rig, manifest: &ManifestText) -> Selector {
     for (number, part) in manifest.text.chunks(100).enumerate() {
         let request = Request::GiveManifest { after: number as u64 * 100, text: RawText::new(part) };
         assert_eq!(rig.call(request), Ok(Reply::Done {}));
@@ -32,33 +32,33 @@ fn give(rig: &mut Rig, manifest: &ManifestText) -> Selector {
     Selector::Manifest { b3: manifest.b3.to_string(), name: RawText::new("d") }
 }
 
-fn order_directory(rig: &mut Rig, manifest: &ManifestText) {
+pub(super) fn order_directory(rig: &mut Rig, manifest: &ManifestText) {
     let what = vec![give(rig, manifest)];
     rig.begin_call(Request::Download { what, output: None });
 }
 
-fn kept(rig: &mut Rig) -> Vec<(TransferId, Vec<u8>)> {
+pub(super) fn kept(rig: &mut Rig) -> Vec<(TransferId, Vec<u8>)> {
     rig.take(|order| match order {
         Action::Manifest { order: ManifestOrder::Keep { download, text }, .. } => Some((*download, text.clone())),
         _ => None,
     })
 }
 
-fn read(rig: &mut Rig) -> Vec<(TransferId, ContentHash)> {
+pub(super) fn read(rig: &mut Rig) -> Vec<(TransferId, ContentHash)> {
     rig.take(|order| match order {
         Action::Manifest { b3, order: ManifestOrder::Read { download } } => Some((*download, *b3)),
         _ => None,
     })
 }
 
-fn manifests_dropped(rig: &mut Rig) -> Vec<ContentHash> {
+pub(super) fn manifests_dropped(rig: &mut Rig) -> Vec<ContentHash> {
     rig.take(|order| match order {
         Action::Manifest { b3, order: ManifestOrder::Drop } => Some(*b3),
         _ => None,
     })
 }
 
-fn answers(rig: &mut Rig) -> Vec<Result<DownloadsReply, i32>> {
+pub(super) fn answers(rig: &mut Rig) -> Vec<Result<DownloadsReply, i32>> {
     rig.take(|order| match order {
         Action::Reply { outcome: Ok(Reply::Downloads(reply)), .. } => Some(Ok(reply.clone())),
         Action::Reply { outcome: Err(error), .. } => Some(Err(error.code)),
@@ -67,7 +67,7 @@ fn answers(rig: &mut Rig) -> Vec<Result<DownloadsReply, i32>> {
 }
 
 /// The directory is ordered as download 1, and its files are members.
-fn begun_by(manifest: &ManifestText, peers: &[u8]) -> Rig {
+pub(super) fn begun_by(manifest: &ManifestText, peers: &[u8]) -> Rig {
     let mut rig = Rig::among(peers.iter().map(|n| peer(*n)).collect(), &[]);
     peers.iter().for_each(|n| hear_of(&mut rig, *n));
     rig.orders.clear();
@@ -80,7 +80,7 @@ fn begun_by(manifest: &ManifestText, peers: &[u8]) -> Rig {
 }
 
 /// The manifest is read from where it was kept.
-fn take_up(rig: &mut Rig, manifest: &ManifestText) {
+pub(super) fn take_up(rig: &mut Rig, manifest: &ManifestText) {
     assert_eq!(read(rig), [(TransferId(1), manifest.b3)]);
     let outcome = Ok(Box::new(Manifest::parse(&manifest.text).unwrap()));
     rig.handle(Event::ManifestRead { download: TransferId(1), outcome });
@@ -88,7 +88,7 @@ fn take_up(rig: &mut Rig, manifest: &ManifestText) {
 }
 
 /// The searches ordered: each with its text.
-fn searches(rig: &mut Rig) -> Vec<(QueryId, String)> {
+pub(super) fn searches(rig: &mut Rig) -> Vec<(QueryId, String)> {
     let mut found = Vec::new();
     for (exchange, _, messages) in rig.dials() {
         for message in messages {
@@ -100,7 +100,13 @@ fn searches(rig: &mut Rig) -> Vec<(QueryId, String)> {
     found
 }
 
-fn search_for(size: u64) -> String {
+/// The rows of the files of directory 1.
+pub(super) fn files(rig: &mut Rig) -> Vec<DownloadRow> {
+    let Ok(Reply::Downloads(reply)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else { panic!("files") };
+    reply.downloads
+}
+
+pub(super) fn search_for(size: u64) -> String {
     format!("b3={}", content(size))
 }
 
@@ -195,10 +201,8 @@ fn who_has_one_file_is_asked_for_those_beside_it() {
     rig.hit(&query, peer(2), of_content("x/y/in/1", 1, content(1)));
     rig.settle();
     let sourced = |rig: &mut Rig| {
-        let Ok(Reply::Downloads(reply)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else {
-            panic!("files")
-        };
-        reply.downloads.iter().filter(|row| row.sources == [peer(2)]).count()
+        let may_ask = |row: &DownloadRow| row.shares.iter().any(|share| share.state != SourceState::Refused);
+        files(rig).iter().filter(|row| row.sources == [peer(2)] && may_ask(row)).count()
     };
     assert_eq!(sourced(&mut rig), 9, "some at first");
     open(&mut rig);
@@ -208,7 +212,7 @@ fn who_has_one_file_is_asked_for_those_beside_it() {
     let (exchange, to, b3) = asked[0];
     assert_eq!(to, peer(2));
     rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
-    assert_eq!(sourced(&mut rig), 8, "{b3:?} is without a source");
+    assert_eq!(sourced(&mut rig), 8, "nobody can be asked for {b3:?}");
     assert_eq!(row(&mut rig, 1).state, DownloadState::Active);
 }
 
@@ -256,7 +260,7 @@ fn files_that_come_from_a_peer_let_it_be_asked_for_more() {
 }
 
 /// What the next run finds of a directory.
-fn record(manifest: &ManifestText, files: Option<u64>) -> DownloadRecord {
+pub(super) fn record(manifest: &ManifestText, files: Option<u64>) -> DownloadRecord {
     let target = Target::Within { directory: "/downloads".into(), path: name("d"), executable: false };
     let of_file = super::recalling::record(1, Some(manifest.b3), RecordState::Waiting);
     DownloadRecord {

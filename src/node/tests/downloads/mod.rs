@@ -17,6 +17,7 @@ mod events;
 mod forgetting;
 mod given_manifests;
 mod links;
+mod member_searches;
 mod moving;
 mod names;
 mod orders;

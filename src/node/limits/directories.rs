@@ -13,6 +13,8 @@ pub(in crate::node) const MEMBER_SEARCHES_PER_MINUTE: u32 = 60;
 pub(in crate::node) const MEMBER_SEARCHES_BURST: u32 = 8;
 /// Time between such searches, beyond those that go out at once.
 pub(in crate::node) const MEMBER_SEARCH_SPACING: Duration = Duration::from_secs(1);
+/// Files that are looked at for the next such search; beyond, the search goes on after [`MEMBER_SEARCH_SPACING`].
+pub(in crate::node) const MEMBERS_LOOKED_AT_MAX: usize = if cfg!(test) { 64 } else { 1_000 };
 /// The timer of such a file, which only makes sure that the timer of the searches runs. The searches follow their own order.
 pub(in crate::node) const MEMBER_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Up to so much is added by chance, so that thousands of these timers do not end in one turn.

@@ -28,7 +28,7 @@ impl DownloadMachine {
     pub(in crate::node::download) fn note_member_life(&mut self, member: TransferId, old: &Life) {
         let Some(row) = self.downloads.get(member) else { return };
         let Some(directory) = row.directory else { return };
-        self.directories.on_member_life(directory, old, row.life());
+        self.directories.on_member_life(directory, member, (old, row.life()));
         self.credit_trees(member);
     }
 

@@ -4,11 +4,12 @@
 use super::state::Directory;
 use crate::control::Problem;
 use crate::id::TransferId;
-use crate::name::FileName;
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::download::DownloadMachine;
 use crate::node::download::state::Download;
-use crate::node::limits::{MEMBER_SEARCH_SPACING, MEMBER_WAIT_MAX, MEMBER_WAIT_SPREAD, SEEK_NEWCOMERS_MIN};
+use crate::node::limits::{
+    MEMBER_SEARCH_SPACING, MEMBER_WAIT_MAX, MEMBER_WAIT_SPREAD, MEMBERS_LOOKED_AT_MAX, SEEK_NEWCOMERS_MIN,
+};
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::ops::Bound;
@@ -31,6 +32,8 @@ enum Next {
     Due(TransferId, TransferId),
     /// None is due before this; `None` if none waits for a search.
     At(Option<Instant>),
+    /// So many were looked at, up to this one of this directory, that the others are looked at later.
+    Later(TransferId, TransferId),
 }
 
 impl DownloadMachine {
@@ -87,11 +90,11 @@ impl DownloadMachine {
                         break;
                     }
                     self.send_search(cx, member);
-                    self.directories.searches.last = Some(id);
-                    let name = self.downloads.get(member).map(|row| row.name.clone());
-                    if let Some(directory) = self.directories.get_mut(id) {
-                        directory.searched = name;
-                    }
+                    self.note_looked_at(id, member);
+                }
+                Next::Later(id, member) => {
+                    self.note_looked_at(id, member);
+                    break;
                 }
                 Next::At(next) => {
                     return next.map_or((), |at| self.plan_member_search(cx, at.max(cx.now + MEMBER_SEARCH_SPACING)));
@@ -103,22 +106,30 @@ impl DownloadMachine {
         self.plan_member_search(cx, at);
     }
 
+    /// The next call begins with the directory after this one, and goes on behind this member of it.
+    fn note_looked_at(&mut self, id: TransferId, member: TransferId) {
+        self.directories.searches.last = Some(id);
+        if let Some(directory) = self.directories.get_mut(id) {
+            directory.looked_at = Some(member);
+        }
+    }
+
     fn next_member_search(&self, now: Instant) -> Next {
-        let (mut first, last) = (None::<Instant>, self.directories.searches.last);
-        for (id, directory) in
-            self.directories.iter_from(last.unwrap_or(TransferId(0))).filter(|(_, row)| may_search(row))
-        {
-            let from = directory.searched.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let to = directory.searched.as_ref().map_or(Bound::Unbounded, Bound::Included);
-            let behind = directory.members.range::<FileName, _>((from, Bound::Unbounded));
-            let before =
-                directory.members.range::<FileName, _>((Bound::Unbounded, to)).filter(|_| directory.searched.is_some());
-            for (_, &member) in behind.chain(before) {
-                let Some(at) = self.downloads.get(member).and_then(|row| self.search_due(row, now)) else { continue };
-                if at <= now {
+        let (mut first, mut left) = (None::<Instant>, MEMBERS_LOOKED_AT_MAX);
+        let last = self.directories.searches.last.unwrap_or(TransferId(0));
+        for (id, directory) in self.directories.iter_from(last).filter(|(_, row)| may_search(row)) {
+            let after = directory.looked_at.unwrap_or(TransferId(0));
+            let behind = directory.awaiting.range((Bound::Excluded(after), Bound::Unbounded));
+            for &member in behind.chain(directory.awaiting.range(..=after)) {
+                let due = self.downloads.get(member).and_then(|row| self.search_due(row, now));
+                if due.is_some_and(|at| at <= now) {
                     return Next::Due(id, member);
                 }
-                first = Some(first.map_or(at, |first| first.min(at)));
+                first = first.into_iter().chain(due).min();
+                left -= 1;
+                if left == 0 {
+                    return Next::Later(id, member);
+                }
             }
         }
         Next::At(first)

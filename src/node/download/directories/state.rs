@@ -11,7 +11,7 @@ use crate::node::contract::{PartSpec, RecordState, Target};
 use crate::node::download::state::{Download, NamedPlace, Recorded};
 use crate::time::Instant;
 use crate::timer::TimerId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -36,8 +36,10 @@ pub(in crate::node::download) struct Directory {
     pub(super) tally: Tally,
     /// Where peers have files of it.
     pub(super) trees: Vec<Tree>,
-    /// The member that was searched for last.
-    pub(super) searched: Option<FileName>,
+    /// Members that wait; those that nobody can be asked for are searched for.
+    pub(super) awaiting: BTreeSet<TransferId>,
+    /// The one of them that was looked at last.
+    pub(super) looked_at: Option<TransferId>,
     /// Of the last list.
     pub(super) left_out: LeftOut,
     /// `None` as long as the peer has sent no manifest, or if files of it have changed since they became members.
@@ -155,7 +157,8 @@ impl Directory {
             members: BTreeMap::new(),
             tally: Tally::default(),
             trees: Vec::new(),
-            searched: None,
+            awaiting: BTreeSet::new(),
+            looked_at: None,
             left_out: LeftOut::default(),
             described: None,
             to_make: Vec::new(),

@@ -120,8 +120,12 @@ impl Directories {
     }
 
     /// A member does something else than before.
-    pub(super) fn on_member_life(&mut self, id: TransferId, old: &Life, new: &Life) {
+    pub(super) fn on_member_life(&mut self, id: TransferId, member: TransferId, (old, new): (&Life, &Life)) {
         let Some(directory) = self.rows.get_mut(&id) else { return };
+        match new.is_waiting() {
+            true => directory.awaiting.insert(member),
+            false => directory.awaiting.remove(&member),
+        };
         directory.tally.remove(&Tally::of(old));
         directory.tally.add(&Tally::of(new));
         self.mark_dirty(id);
@@ -131,13 +135,15 @@ impl Directories {
         assert!(self.rows.len() <= DIRECTORIES_MAX, "the directories are bounded");
         let mut members = 0;
         for (id, directory) in &self.rows {
-            let mut tally = Tally::default();
+            let (mut tally, mut awaiting) = (Tally::default(), BTreeSet::new());
             for member in directory.members.values() {
                 let row = downloads.get(*member).filter(|row| row.directory == Some(*id));
                 assert!(row.is_some(), "{member:?} is a file of {id:?}");
                 row.into_iter().for_each(|row| tally.add(&Tally::of(row.life())));
+                awaiting.extend(row.filter(|row| row.life().is_waiting()).map(|_| *member));
             }
             assert_eq!(tally, directory.tally, "{id:?} counts what its files do");
+            assert_eq!(awaiting, directory.awaiting, "{id:?} knows which of its files wait");
             members += directory.members.len();
         }
         let marked = downloads.iter().filter(|(_, row)| row.directory.is_some()).count();

@@ -1,7 +1,7 @@
 //! Directories whose manifest the user has given: no peer is asked for it, and it is kept in the state directory, from where it is
 //! read when the members are made, also by the next run.
 
-use super::state::{Directory, Stage};
+use super::state::{Described, Directory, Stage};
 use crate::content::{Manifest, ManifestText};
 use crate::control::Problem;
 use crate::id::{ClientId, TransferId};
@@ -30,22 +30,30 @@ impl DownloadMachine {
         self.directories.given.forget(client);
     }
 
-    /// Has the manifest of a new directory kept. Its record follows: then the next run finds both.
+    /// Has the manifest of a directory kept. No record is written meanwhile: the next run finds both, or what it would have found
+    /// before.
     pub(super) fn keep_manifest(&mut self, cx: &mut Cx, id: TransferId, manifest: ManifestText) {
         // The order is answered when a record with a later revision is on the disk.
         let revision = self.next_revision();
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.recorded.revision = revision;
+        directory.is_keeping = true;
+        directory.described = Some(Described { b3: manifest.b3, files: manifest.files, bytes: manifest.bytes });
         let order = ManifestOrder::Keep { download: id, text: manifest.text };
         cx.out.act(Action::Manifest { b3: manifest.b3, order });
     }
 
     pub(in crate::node) fn on_manifest_kept(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<()>) {
-        let Some(directory) = self.directories.get(id) else { return };
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.is_keeping = false;
+        let revision = directory.recorded.revision;
         match outcome {
-            _ if directory.is_over() => self.drop_kept_manifest(cx, id),
-            Ok(()) => self.remember_directory(cx, id),
-            Err(fault) => self.refuse_unrecorded(cx, id, fault),
+            Ok(()) => {
+                self.remember_directory(cx, id);
+                // If it was cancelled meanwhile, record and manifest go now.
+                self.directories.mark_dirty(id);
+            }
+            Err(fault) => self.on_recorded(cx, id, revision, Err(fault)),
         }
     }
 
@@ -73,9 +81,7 @@ impl DownloadMachine {
     /// The next run needs the manifest of a directory no more, unless another directory has the same.
     pub(super) fn drop_kept_manifest(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(b3) = self.directories.get(id).and_then(Directory::kept_manifest) else { return };
-        let is_needed = |row: &Directory| {
-            row.kept_manifest() == Some(b3) && !matches!(row.stage(), Stage::Done(_) | Stage::Cancelled(_))
-        };
+        let is_needed = |row: &Directory| row.kept_manifest() == Some(b3) && row.needs_kept_manifest();
         if !self.directories.iter().any(|(other, row)| other != id && is_needed(row)) {
             cx.out.act(Action::Manifest { b3, order: ManifestOrder::Drop });
         }

@@ -1,6 +1,6 @@
 //! What users order of directories: each order is for all of it.
 
-use super::state::{Described, Directory, Stage, Summary};
+use super::state::{Directory, Stage, Summary};
 use super::tally::Doing;
 use crate::control::{EventKind, PeerSource, Problem, RawText};
 use crate::id::{ClientId, ContentHash, TransferId};
@@ -58,8 +58,6 @@ impl DownloadMachine {
         let id = self.downloads.next_id().ok_or(Problem::NoIdLeft)?;
         let mut directory = Directory::new(name, peer, base);
         (directory.others, directory.wanted) = (others, manifest);
-        let described = text.as_ref().map(|text| Described { b3: text.b3, files: text.files, bytes: text.bytes });
-        directory.described = described;
         // Its first notice follows the answer.
         directory.notified = Some((net.cx.now, directory.state()));
         self.directories.insert(id, directory);

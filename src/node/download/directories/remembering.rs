@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 impl DownloadMachine {
     pub(super) fn remember_directory(&mut self, cx: &mut Cx, id: TransferId) {
         let revision = self.next_revision();
-        let Some(directory) = self.directories.get_mut(id) else { return };
+        let Some(directory) = self.directories.get_mut(id).filter(|row| !row.is_keeping) else { return };
         let (state, error) = directory.state_to_record();
         directory.recorded.revision = revision;
         directory.recorded.state = Some((state, error.clone()));

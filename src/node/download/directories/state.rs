@@ -54,6 +54,8 @@ pub(in crate::node::download) struct Directory {
     pub(super) waits: u32,
     pub(super) done_before: u64,
     pub(in crate::node::download) recorded: Recorded,
+    /// Its manifest is being written. A record that names this manifest is written after it.
+    pub(super) is_keeping: bool,
     /// When those who follow it were last told how it stands, and in which state it was.
     pub(super) notified: Option<(Instant, DownloadState)>,
 }
@@ -167,6 +169,7 @@ impl Directory {
             waits: 0,
             done_before: 0,
             recorded: Recorded::default(),
+            is_keeping: false,
             notified: None,
         }
     }
@@ -237,6 +240,11 @@ impl Directory {
 
     pub(super) fn files(&self) -> u64 {
         self.members.len() as u64
+    }
+
+    /// Whether the next run is to find the manifest that is kept for it.
+    pub(super) fn needs_kept_manifest(&self) -> bool {
+        !matches!(self.stage, Stage::Done(_) | Stage::Cancelled(_))
     }
 
     /// How it stands, as users see it.

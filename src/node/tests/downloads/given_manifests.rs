@@ -71,12 +71,17 @@ pub(super) fn begun_by(manifest: &ManifestText, peers: &[u8]) -> Rig {
     let mut rig = Rig::among(peers.iter().map(|n| peer(*n)).collect(), &[]);
     peers.iter().for_each(|n| hear_of(&mut rig, *n));
     rig.orders.clear();
-    order_directory(&mut rig, manifest);
-    assert_eq!(kept(&mut rig), [(TransferId(1), manifest.text.clone())]);
-    rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Ok(()) });
-    assert_eq!(answers(&mut rig).len(), 1);
+    begin_by(&mut rig, manifest);
     take_up(&mut rig, manifest);
     rig
+}
+
+/// The directory is ordered as download 1, and its manifest is kept.
+pub(super) fn begin_by(rig: &mut Rig, manifest: &ManifestText) {
+    order_directory(rig, manifest);
+    assert_eq!(kept(rig), [(TransferId(1), manifest.text.clone())]);
+    rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Ok(()) });
+    assert_eq!(answers(rig).len(), 1);
 }
 
 /// The manifest is read from where it was kept.
@@ -154,6 +159,45 @@ fn a_manifest_that_cannot_be_kept_begins_nothing() {
     let what = vec![Selector::Manifest { b3: manifest.b3.to_string(), name: RawText::new("d") }];
     let error = rig.call(Request::Download { what, output: None }).unwrap_err();
     assert!(error.message.contains("has given no such manifest"), "{error}");
+}
+
+#[test]
+fn no_record_is_written_while_a_manifest_is() {
+    let ids = || "1".to_owned();
+    for (request, expected) in
+        [(Request::Pause { ids: ids() }, RecordState::Paused), (Request::Cancel { ids: ids() }, RecordState::Dropped)]
+    {
+        let (mut rig, manifest) = (Rig::among(vec![peer(1)], &[]), manifest(&[5]));
+        order_directory(&mut rig, &manifest);
+        rig.begin_call(request.clone());
+        assert!(remembered(&mut rig).is_empty() && answers(&mut rig).is_empty(), "{request:?}");
+        rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Ok(()) });
+        let states: Vec<RecordState> = remembered(&mut rig).into_iter().map(|record| record.state).collect();
+        assert_eq!((states, answers(&mut rig).len()), (vec![expected], 2));
+        let is_dropped = !manifests_dropped(&mut rig).is_empty() && !forgotten(&mut rig).is_empty();
+        assert_eq!(is_dropped, expected == RecordState::Dropped);
+
+        let mut rig = Rig::among(vec![peer(1)], &[]);
+        order_directory(&mut rig, &manifest);
+        rig.begin_call(request);
+        rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Err(DiskFault::Full) });
+        assert!(remembered(&mut rig).is_empty());
+        assert_eq!(answers(&mut rig).len(), 2);
+    }
+}
+
+#[test]
+fn a_manifest_is_kept_as_long_as_a_directory_needs_it() {
+    let (mut rig, manifest) = (begun_by(&manifest(&[5]), &[1]), manifest(&[5]));
+    let what = vec![give(&mut rig, &manifest)];
+    rig.begin_call(Request::Download { what, output: Some(RawText::new("/elsewhere")) });
+    let other = kept(&mut rig)[0].0;
+    rig.handle(Event::ManifestKept { download: other, outcome: Ok(()) });
+    answers(&mut rig);
+    rig.call(Request::Cancel { ids: "1".into() }).unwrap();
+    assert_eq!(manifests_dropped(&mut rig), [], "the other directory has the same");
+    rig.call(Request::Cancel { ids: other.0.to_string() }).unwrap();
+    assert!(manifests_dropped(&mut rig).contains(&manifest.b3));
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl DownloadMachine {
         } else if has_news {
             self.remember_directory(cx, id);
         }
+        self.directories.resume_offers(id);
         self.directories.mark_dirty(id);
         self.log_directory(id);
         self.tell_directory(cx, id);

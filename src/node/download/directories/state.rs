@@ -2,7 +2,7 @@
 
 use super::plan::{LeftOut, Plan, Planned};
 use super::tally::{Doing, Tally};
-use super::trees::Tree;
+use super::trees::Trees;
 use crate::content::ManifestEntry;
 use crate::control::{CallError, DownloadState, Problem};
 use crate::id::{ContentHash, ExchangeId, TransferId};
@@ -35,7 +35,7 @@ pub(in crate::node::download) struct Directory {
     pub(super) members: BTreeMap<FileName, TransferId>,
     pub(super) tally: Tally,
     /// Where peers have files of it.
-    pub(super) trees: Vec<Tree>,
+    pub(super) trees: Trees,
     /// Members that wait; those that nobody can be asked for are searched for.
     pub(super) awaiting: BTreeSet<TransferId>,
     /// The one of them that was looked at last.
@@ -158,7 +158,7 @@ impl Directory {
             stage: Stage::Queued,
             members: BTreeMap::new(),
             tally: Tally::default(),
-            trees: Vec::new(),
+            trees: Trees::default(),
             awaiting: BTreeSet::new(),
             looked_at: None,
             left_out: LeftOut::default(),

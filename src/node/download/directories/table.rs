@@ -119,6 +119,14 @@ impl Directories {
         !self.at_work.is_empty()
     }
 
+    /// Has trees offered to members, if there is any to be offered.
+    pub(super) fn resume_offers(&mut self, id: TransferId) {
+        let may_offer = |row: &Directory| matches!(row.stage(), Stage::Fetching) && row.trees.may_offer();
+        if self.get(id).is_some_and(may_offer) {
+            self.at_work.insert(id);
+        }
+    }
+
     /// A member does something else than before.
     pub(super) fn on_member_life(&mut self, id: TransferId, member: TransferId, (old, new): (&Life, &Life)) {
         let Some(directory) = self.rows.get_mut(&id) else { return };

@@ -16,18 +16,24 @@ use std::rc::Rc;
 
 /// Where a peer may have the files of a directory.
 #[derive(Debug)]
-pub(super) struct Tree {
+struct Tree {
     peer: SocketAddr,
     /// In place of the name of the directory; empty, or ends in `/`.
     prefix: Vec<u8>,
     /// Members to which the peer may still be offered.
     offers: u32,
+    /// A member has come from there.
+    has_sent: bool,
     /// The member that was looked at last.
     after: Option<FileName>,
     is_through: bool,
 }
 
 impl Tree {
+    fn new(peer: SocketAddr, prefix: Vec<u8>) -> Self {
+        Self { peer, prefix, offers: TREE_OFFERS_FIRST, has_sent: false, after: None, is_through: false }
+    }
+
     fn may_offer(&self) -> bool {
         self.offers > 0 && !self.is_through
     }
@@ -46,6 +52,38 @@ fn prefix_of(found: &FileName, member: &FileName, directory: &FileName) -> Optio
     (prefix.is_empty() || prefix.ends_with(b"/")).then(|| prefix.to_vec())
 }
 
+/// Those of one directory, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Trees(Vec<Tree>);
+
+impl Trees {
+    pub(super) fn may_offer(&self) -> bool {
+        self.0.iter().any(Tree::may_offer)
+    }
+
+    /// Members were added.
+    pub(super) fn begin_again(&mut self) {
+        self.0.iter_mut().for_each(|tree| (tree.after, tree.is_through) = (None, false));
+    }
+
+    fn of(&mut self, peer: SocketAddr, prefix: &[u8]) -> Option<&mut Tree> {
+        self.0.iter_mut().find(|tree| tree.peer == peer && tree.prefix == prefix)
+    }
+
+    fn next_to_offer(&mut self) -> Option<&mut Tree> {
+        self.0.iter_mut().find(|tree| tree.may_offer())
+    }
+
+    /// Adds a tree, if need be in place of the first from which nothing has come: whoever answers a search can name trees.
+    fn add(&mut self, tree: Tree) {
+        if self.0.len() >= TREES_MAX {
+            let Some(at) = self.0.iter().position(|tree| !tree.has_sent) else { return };
+            self.0.remove(at);
+        }
+        self.0.push(tree);
+    }
+}
+
 impl DownloadMachine {
     /// A search has found a member of a directory under this name.
     pub(in crate::node::download) fn note_tree(&mut self, member: TransferId, peer: SocketAddr, found: &FileName) {
@@ -53,12 +91,11 @@ impl DownloadMachine {
         let Some(id) = row.directory else { return };
         let Some(directory) = self.directories.get_mut(id).filter(|row| row.is_searched_for()) else { return };
         let Some(prefix) = prefix_of(found, &row.name, &directory.name) else { return };
-        if let Some(tree) = directory.trees.iter_mut().find(|tree| tree.peer == peer && tree.prefix == prefix) {
-            tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE);
-        } else if directory.trees.len() < TREES_MAX {
-            directory.trees.push(Tree { peer, prefix, offers: TREE_OFFERS_FIRST, after: None, is_through: false });
+        match directory.trees.of(peer, &prefix) {
+            Some(tree) => tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE),
+            None => directory.trees.add(Tree::new(peer, prefix)),
         }
-        self.directories.at_work.insert(id);
+        self.directories.resume_offers(id);
     }
 
     /// A member of a directory is done: who has sent of it may have more.
@@ -67,21 +104,27 @@ impl DownloadMachine {
             return;
         };
         let Some(id) = row.directory else { return };
-        let Some(directory) = self.directories.get_mut(id) else { return };
-        let has_sent = |tree: &&mut Tree| row.sources.iter().any(|source| source.addr == tree.peer && source.bytes > 0);
-        for tree in directory.trees.iter_mut().filter(has_sent) {
-            tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE);
+        let Some(directory) = self.directories.get_mut(id).filter(|row| row.is_searched_for()) else { return };
+        for source in row.sources.iter().filter(|source| source.bytes > 0) {
+            let prefix = source.names.iter().find_map(|name| prefix_of(name, &row.name, &directory.name));
+            let Some(prefix) = prefix else { continue };
+            match directory.trees.of(source.addr, &prefix) {
+                Some(tree) => (tree.has_sent, tree.offers) = (true, tree.offers.saturating_add(TREE_OFFERS_MORE)),
+                // It has given way to others before anything came from there.
+                None => {
+                    let tree = Tree::new(source.addr, prefix);
+                    directory.trees.add(Tree { has_sent: true, offers: TREE_OFFERS_MORE, ..tree });
+                }
+            }
         }
-        if directory.trees.iter().any(Tree::may_offer) {
-            self.directories.at_work.insert(id);
-        }
+        self.directories.resume_offers(id);
     }
 
     /// One slice of offering peers to members. Says whether there is more.
     pub(super) fn offer_trees(&mut self, net: &mut Net, id: TransferId) -> bool {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             let Some(directory) = self.directories.get_mut(id) else { return false };
-            let Some(tree) = directory.trees.iter_mut().find(|tree| tree.may_offer()) else { return false };
+            let Some(tree) = directory.trees.next_to_offer() else { return false };
             let from = tree.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
             let Some((name, &member)) = directory.members.range::<FileName, _>((from, Bound::Unbounded)).next() else {
                 tree.is_through = true;
@@ -115,13 +158,23 @@ mod tests {
         assert_eq!(prefix("x/y/a/b.txt"), is("x/y/"));
         assert_eq!(prefix("a/b.txt"), is(""));
         assert_eq!([prefix("x/b.txt"), prefix("xa/b.txt"), prefix("b.txt")], [None, None, None]);
-        let tree = Tree {
-            peer: "192.0.2.1:9".parse().unwrap(),
-            prefix: b"x/".to_vec(),
-            offers: 1,
-            after: None,
-            is_through: false,
-        };
+        let tree = Tree::new("192.0.2.1:9".parse().unwrap(), b"x/".to_vec());
         assert_eq!(tree.name_of(&name("d/c"), &name("d/")), Some(name("x/c")));
+    }
+
+    #[test]
+    fn a_tree_from_which_something_has_come_stays() {
+        let mut trees = Trees::default();
+        let tree = |port: usize, has_sent| {
+            let peer = SocketAddr::from(([192, 0, 2, 1], port as u16));
+            Tree { has_sent, ..Tree::new(peer, Vec::new()) }
+        };
+        trees.add(tree(1, true));
+        (2..=2 * TREES_MAX).for_each(|port| trees.add(tree(port, false)));
+        let ports: Vec<usize> = trees.0.iter().map(|tree| usize::from(tree.peer.port())).collect();
+        assert_eq!(ports, [vec![1], (TREES_MAX + 2..=2 * TREES_MAX).collect()].concat());
+        trees.0.iter_mut().for_each(|tree| tree.has_sent = true);
+        trees.add(tree(100, false));
+        assert_eq!(trees.0.iter().filter(|tree| tree.peer.port() == 100).count(), 0);
     }
 }

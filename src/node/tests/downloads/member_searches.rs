@@ -1,8 +1,24 @@
 //! Files of directories without a peer: whose turn it is to be searched for, and who is asked for what was not searched for.
 
 use super::given_manifests::*;
+use super::recalling::restarted;
 use super::*;
+use crate::content::Manifest;
 use crate::fault::RefusalReason;
+use crate::node::contract::{PartSpec, RecordKind};
+use crate::node::tests::newcomers::settled;
+use std::collections::BTreeSet;
+
+/// Those files of which this peer is a source.
+fn offered(rig: &mut Rig, n: u8) -> usize {
+    files(rig).iter().filter(|row| row.sources.contains(&peer(n))).count()
+}
+
+/// A search has found the first file of the directory at this peer. What that has to be done for is not done yet.
+fn find_first(rig: &mut Rig, n: u8) {
+    let found = Answer { file: of_content("in/1", 1, content(1)), responder: peer(n), from: peer(n) };
+    rig.on_source_found(TransferId(2), &found);
+}
 
 /// The requests for files of this size, as their members have it.
 fn asked(rig: &mut Rig, size: u64) -> Vec<ExchangeId> {
@@ -77,4 +93,156 @@ fn what_nobody_gives_is_searched_for_in_its_turn_alone() {
     assert!(texts.iter().all(|text| *text == search_for(1)), "{texts:?}");
     assert_eq!(asked(&mut rig, 1), []);
     waits(&mut rig);
+}
+
+#[test]
+fn places_that_were_made_up_give_way() {
+    let sizes: Vec<u64> = (1..=40).collect();
+    let mut rig = begun_by(&manifest(&sizes), &[1]);
+    let (query, _) = searches(&mut rig).remove(0);
+    for n in 10..30 {
+        rig.hit(&query, peer(n), of_content("made/up/in/1", 1, content(1)));
+    }
+    rig.hit(&query, peer(2), of_content("x/in/1", 1, content(1)));
+    rig.settle();
+    assert_eq!(offered(&mut rig, 2), 9);
+}
+
+#[test]
+fn who_was_found_while_files_were_added_or_paused_is_offered_afterwards() {
+    let sizes: Vec<u64> = (1..=200).collect();
+    let manifest = manifest(&sizes);
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    begin_by(&mut rig, &manifest);
+    let outcome = Ok(Box::new(Manifest::parse(&manifest.text).unwrap()));
+    rig.node.handle(rig.now, Event::ManifestRead { download: TransferId(1), outcome });
+    let is_added = |rig: &Rig, id: u32| rig.node.download.row(&rig.node.cx, TransferId(id)).is_some();
+    while !is_added(&rig, 2) {
+        rig.node.work(rig.now);
+    }
+    assert!(!is_added(&rig, 201), "others are to be added");
+    find_first(&mut rig, 2);
+    rig.settle();
+    assert_eq!(offered(&mut rig, 2), 9);
+
+    find_first(&mut rig, 3);
+    rig.node.handle(
+        rig.now,
+        Event::Call {
+            client: CLIENT,
+            call: crate::control::CallId::Number(900),
+            request: Request::Pause { ids: "1".into() },
+        },
+    );
+    rig.settle();
+    answers(&mut rig);
+    assert_eq!(offered(&mut rig, 3), 1);
+    rig.call(Request::Resume { ids: "1".into() }).unwrap();
+    assert_eq!(offered(&mut rig, 3), 9);
+}
+
+#[test]
+fn searches_go_on_however_many_files_wait() {
+    let sizes: Vec<u64> = (1..=150).collect();
+    let mut rig = begun_by(&manifest(&sizes), &[1]);
+    let mut texts = Vec::new();
+    for second in 0..40 * 60 {
+        rig.pass(Duration::from_secs(1));
+        let sent = searches(&mut rig);
+        // Some at once after a pause; one after the other as long as there are more.
+        let most = if (1..100).contains(&second) { 1 } else { 8 };
+        assert!(sent.len() <= most, "{} in second {second}", sent.len());
+        texts.extend(sent.into_iter().map(|(_, text)| (second, text)));
+    }
+    let late: BTreeSet<&String> = texts.iter().filter(|(at, _)| *at >= 30 * 60).map(|(_, text)| text).collect();
+    assert_eq!(late.len(), 150, "each is searched for every few minutes");
+}
+
+#[test]
+fn newcomers_are_asked_for_what_nobody_had() {
+    let mut rig = settled(vec![peer(1)]);
+    let manifest = manifest(&[1]);
+    rig.orders.clear();
+    begin_by(&mut rig, &manifest);
+    take_up(&mut rig, &manifest);
+    let (mut searched, mut newcomers_at) = (Vec::new(), None);
+    for second in 0..30 * 60 {
+        rig.pass(Duration::from_secs(1));
+        for (exchange, _, messages) in rig.dials() {
+            match &messages[0] {
+                Message::Search(_) => {
+                    searched.push(second);
+                    rig.deliver(exchange);
+                }
+                Message::RequestPeerList { .. } => {
+                    let is_late = second > 15 * 60 && searched.last().is_some_and(|last| second - last > 20);
+                    let mut peers = vec![peer(1), us()];
+                    if is_late && newcomers_at.is_none() {
+                        newcomers_at = Some(second);
+                    }
+                    peers.extend(newcomers_at.map(|_| peer(7)));
+                    rig.succeed(exchange, plain_list(peers));
+                }
+                _ => rig.deliver(exchange),
+            }
+        }
+    }
+    let at = newcomers_at.unwrap();
+    let next = searched.iter().find(|second| **second >= at).unwrap();
+    assert!(next - at <= 2, "newcomers at {at}: {searched:?}");
+}
+
+#[test]
+fn further_sources_of_files_are_searched_for_so_many_times_a_minute() {
+    let sizes: Vec<u64> = (1..=300).collect();
+    let config = NodeConfig { bootstraps: Vec::new(), max_downloads: 300, ..config() };
+    let (mut rig, manifest) = (Rig::remembering(config, vec![peer(1)]), manifest(&sizes));
+    begin_by(&mut rig, &manifest);
+    take_up(&mut rig, &manifest);
+    searches(&mut rig);
+    // The files have their ids in the order of their paths.
+    let mut paths: Vec<String> = sizes.iter().map(|size| format!("in/{size}")).collect();
+    paths.sort();
+    for (id, path) in (2..).zip(paths) {
+        let size = path[3..].parse().unwrap();
+        let found = Answer { file: of_content(&path, size, content(size)), responder: peer(2), from: peer(2) };
+        rig.on_source_found(TransferId(id), &found);
+    }
+    rig.settle();
+    let mut sent = BTreeSet::new();
+    for minute in 1..=3 {
+        for _ in 0..60 {
+            rig.pass(Duration::from_secs(1));
+            open(&mut rig);
+            metadata(&mut rig).into_iter().for_each(|(exchange, ..)| rig.fail(exchange, DialFault::Refused));
+            sent.extend(searches(&mut rig).into_iter().map(|(id, _)| format!("{id:?}")));
+        }
+        assert!((16..=16 + 60 * minute).contains(&sent.len()), "{} in {minute} minutes", sent.len());
+    }
+}
+
+#[test]
+fn files_without_a_source_are_searched_for_after_a_restart() {
+    let (config, manifest) = (NodeConfig { bootstraps: Vec::new(), ..config() }, manifest(&[1, 2]));
+    let of_directory = record(&manifest, Some(2));
+    let member = |id: u32, size: u64| {
+        let path = name(&format!("d/in/{size}"));
+        let target = Target::Within { directory: "/downloads".into(), path: path.clone(), executable: false };
+        DownloadRecord {
+            id: TransferId(id),
+            spec: PartSpec { target, token: id, filesystem: None },
+            name: path,
+            size: Some(size),
+            b3: Some(content(size)),
+            kind: RecordKind::Member { of: TransferId(1) },
+            ..of_directory.clone()
+        }
+    };
+    let records = vec![member(2, 1), member(3, 2), of_directory.clone()];
+    let mut rig = restarted(config, records, 3);
+    rig.learn_peer(peer(1), crate::control::PeerSource::Bootstrap);
+    rig.pass(Duration::from_secs(15));
+    assert_eq!(read(&mut rig), [], "all files are members");
+    let texts: BTreeSet<String> = searches(&mut rig).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, BTreeSet::from([search_for(1), search_for(2)]));
 }

@@ -45,6 +45,9 @@ pub enum DiskFault {
     /// The directory is empty, and on another filesystem than before.
     #[error("it is empty and on another filesystem than before (is it mounted?)")]
     EmptyMountPoint,
+    /// It hangs: what was asked of it is not answered, and will not be waited for.
+    #[error("the disk does not answer")]
+    NoAnswer,
     /// Anything else the system reported, as its `errno` (0 if it gave none).
     #[error("{}", describe(*.0))]
     Other(i32),

@@ -40,7 +40,7 @@ impl Driver {
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(io_fault("eventfd"))?);
         let signals = settings.signals.then(|| Signals::register(registry, SIGNALS));
         let signals = signals.transpose().map_err(io_fault("signalfd"))?;
-        let share = open_share(&settings)?;
+        check_openat2(&settings)?;
         let (listeners, mut facts) = bind_all(&mut settings, registry)?;
         let control = match &settings.control_socket {
             Some(path) => Some(bind_control(path, settings.passed.kept_control(), registry)?),
@@ -55,7 +55,7 @@ impl Driver {
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref().filter(|_| settings.listen.is_some()))?;
         let (path, follow_symlinks) = (settings.share, settings.follow_symlinks);
-        let share = SharePlace { path, root: share, follow_symlinks, named: settings.node.shares.clone() };
+        let share = SharePlace { path, follow_symlinks, named: settings.node.shares.clone() };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         if let Some(directory) = settings.watch_directory {
             disk.watch(directory, registry, WATCH, now);
@@ -122,19 +122,14 @@ fn io_fault(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartFault {
     move |error| StartFault::Io { what: what.into(), error }
 }
 
-/// Opens the share if it is there. A directory on a filesystem that is not mounted may come later: each scan opens it again,
-/// and the first one reports that it cannot.
-fn open_share(settings: &Settings) -> Result<Option<ShareRoot>, StartFault> {
-    let path = &settings.share;
-    if !settings.node.peer {
-        return Ok(None);
-    }
-    match ShareRoot::open(path) {
-        Ok(share) => Ok(Some(share)),
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            Err(StartFault::Io { what: format!("cannot open the share {}", path.display()), error })
+/// Whether shares can be opened. No share is looked at here, where a signal would not be heard while one hangs: the first scan opens
+/// them, and reports that it cannot.
+fn check_openat2(settings: &Settings) -> Result<(), StartFault> {
+    match ShareRoot::open(Path::new("/")) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported && settings.node.peer => {
+            Err(StartFault::Io { what: format!("cannot open the share {}", settings.share.display()), error })
         }
-        Err(_) => Ok(None),
+        _ => Ok(()),
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) use hasher::FileHasher;
 pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
-pub(crate) use own::OwnFiles;
+pub(crate) use own::{OtherShare, OwnFiles};
 pub(crate) use part::{OutlineRefused, PartCheck, PartCopy, PartFile, PartOpened, PartRequest, SyncDue};
 pub(crate) use record_log::{RECORD_BYTES_MAX, RecordLog};
 pub(crate) use scan::{ScanStep, Scanner};

@@ -26,6 +26,27 @@ pub(crate) struct OwnFiles {
     logs: Vec<(Identity, Vec<u8>)>,
 }
 
+/// A share, as the scans of others recognise it.
+#[derive(Debug, Clone)]
+pub(crate) struct OtherShare {
+    /// Without links where that is known.
+    path: PathBuf,
+    identity: Option<Identity>,
+}
+
+impl OtherShare {
+    /// Looks at it. Waits for the disk.
+    pub(crate) fn at(path: &Path) -> Self {
+        let identity = stat(path).ok().map(|found| identity(&found));
+        Self { path: path.canonicalize().unwrap_or_else(|_| path.to_owned()), identity }
+    }
+
+    /// One that cannot be examined now.
+    pub(crate) fn unknown(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: None }
+    }
+}
+
 impl OwnFiles {
     /// Excludes a directory, if it exists.
     pub(crate) fn directory(&mut self, path: &Path) {
@@ -33,9 +54,9 @@ impl OwnFiles {
     }
 
     /// Excludes another share.
-    pub(crate) fn share(&mut self, path: &Path) {
-        self.share_paths.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-        self.shares.extend(stat(path).ok().map(|found| identity(&found)));
+    pub(crate) fn share(&mut self, other: &OtherShare) {
+        self.share_paths.push(other.path.clone());
+        self.shares.extend(other.identity);
     }
 
     /// Excludes what has a name at the top of the share that another share has.

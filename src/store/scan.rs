@@ -29,6 +29,9 @@ use std::sync::Arc;
 /// Directories waiting to be read; further ones are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
 
+/// Entries that a step examines, however long each takes, before it asks whether it is to end.
+const ENTRIES_BEFORE_ASKING: usize = 8;
+
 /// Paths that could not be read because of an error; with more of them the scan has failed.
 const HIDDEN_PLACES_MAX: usize = 64;
 
@@ -141,20 +144,39 @@ impl Scanner {
 
     /// Examines up to `entries_max` entries of directories. `wall_ns`: the wall clock, in nanoseconds since the epoch. After
     /// the end every step returns the report again.
+    #[cfg(test)]
     pub(crate) fn step(&mut self, entries_max: usize, wall_ns: i64) -> ScanStep {
+        self.step_while(entries_max, wall_ns, || true)
+    }
+
+    /// Examines entries as [`Scanner::step`], but no more after `goes_on` has said no, which is asked from time to time.
+    pub(crate) fn step_while(&mut self, entries_max: usize, wall_ns: i64, goes_on: impl Fn() -> bool) -> ScanStep {
         let mut step = ScanStep::default();
-        for _ in 0..entries_max.max(1) {
+        for entry in 0..entries_max.max(1) {
+            if entry % ENTRIES_BEFORE_ASKING == ENTRIES_BEFORE_ASKING - 1 && !goes_on() {
+                break;
+            }
             self.state = match std::mem::replace(&mut self.state, State::Ended) {
                 State::Between { root } => self.open_next(root, wall_ns, &mut step),
                 State::Reading { root, directory } => self.read_entry(root, directory, wall_ns, &mut step),
                 State::Ended => {
-                    self.report.empty.sort();
-                    step.ended = Some(self.report.clone());
+                    step.ended = Some(self.report());
                     return step;
                 }
             };
         }
         step
+    }
+
+    /// What was left out so far.
+    pub(crate) fn report(&mut self) -> ScanReport {
+        self.report.empty.sort();
+        self.report.clone()
+    }
+
+    /// Leaves out a file whose name is too long where it is shared.
+    pub(crate) fn refuse(&mut self, file: &FileName) {
+        self.note_refused(file.as_bytes().to_vec());
     }
 
     fn open_next(&mut self, root: OwnedFd, wall_ns: i64, step: &mut ScanStep) -> State {

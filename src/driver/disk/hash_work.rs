@@ -116,7 +116,7 @@ impl HashWork {
     /// Goes on until the hashes of all files are known, or its time is over. `others`: further files wait for the next job.
     pub(super) fn go_on(
         mut self: Box<Self>,
-        share: Option<&ShareRoot>,
+        share: &ShareRoot,
         (cache, volumes): (&SharedCache, &Arc<Volumes>),
         others: bool,
         clock: Clock,
@@ -138,12 +138,12 @@ impl HashWork {
         self
     }
 
-    fn find(&mut self, file: ScannedFile, share: Option<&ShareRoot>, (cache, volumes): (&SharedCache, &Arc<Volumes>)) {
+    fn find(&mut self, file: ScannedFile, share: &ShareRoot, (cache, volumes): (&SharedCache, &Arc<Volumes>)) {
         let known = cache.lock(volumes).get(&file.meta);
         if let Some(b3) = known {
             return self.done.push(HashedFile { file, outcome: Ok(b3) });
         }
-        match share.ok_or(DiskFault::Missing).and_then(|share| FileHasher::open(share, &file)) {
+        match FileHasher::open(share, &file) {
             Ok(hasher) => self.set_reading(file, Box::new(hasher)),
             Err(fault) => self.done.push(HashedFile { file, outcome: Err(fault) }),
         }

@@ -1,4 +1,4 @@
-//! The hashes of shared files, for one batch of the node at a time, and the writing of the cache.
+//! The hashes of shared files, for one batch of the node at a time, those of each share for themselves; and the writing of the cache.
 
 use super::hash_work::{FlushEnded, HashWork, SharedCache, is_of, lost, missing};
 use super::job::{Done, Key, Lane};
@@ -12,7 +12,8 @@ use crate::node::contract::HashedFile;
 use crate::store::{FLUSH_ENTRIES_USUAL, HashCache, ShareRoot, Volume, Volumes};
 use crate::time::Instant;
 use log::warn;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,21 +31,34 @@ pub(super) struct Hashing {
     at_end: AtEnd,
     /// The filesystems that scans have entered.
     volumes: Arc<Volumes>,
-    files: VecDeque<ScannedFile>,
-    work: Work,
+    /// Shares with files to be hashed, by their directories.
+    shares: BTreeMap<Arc<Path>, OfShare>,
     /// Entries of the cache to be written, as far as is known.
     pending: usize,
-    /// Shares that were replaced while a job had files of them.
-    replaced: Vec<FileName>,
     /// The last attempt to write the cache failed, and was logged.
     flush_failed: bool,
     pub(super) flush_at: Option<Instant>,
+}
+
+/// What is to be hashed in one share.
+#[derive(Default)]
+struct OfShare {
+    files: VecDeque<ScannedFile>,
+    work: Work,
+    /// Shares that were replaced while the job had files of them.
+    replaced: Vec<FileName>,
 }
 
 enum Work {
     Here(Box<HashWork>),
     /// With a job, which was given these files.
     Away(Vec<ScannedFile>),
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::Here(Box::default())
+    }
 }
 
 /// The cache, when the daemon leaves.
@@ -61,10 +75,8 @@ impl Hashing {
             cache: SharedCache::new(cache),
             at_end: AtEnd::Open,
             volumes: Arc::default(),
-            files: VecDeque::new(),
-            work: Work::Here(Box::default()),
+            shares: BTreeMap::new(),
             pending: 0,
-            replaced: Vec::new(),
             flush_failed: false,
             flush_at: None,
         }
@@ -109,64 +121,75 @@ impl Hashing {
         self.cache.clone()
     }
 
-    pub(super) fn take(&mut self, files: Vec<ScannedFile>, share: Option<&Arc<ShareRoot>>, jobs: &mut Jobs) {
-        self.files.extend(files);
-        self.go_on(share, jobs);
+    pub(super) fn take(&mut self, files: Vec<ScannedFile>, share: &Arc<ShareRoot>, jobs: &mut Jobs) {
+        let mut directories = BTreeSet::new();
+        for file in files {
+            let directory = share.directory_of(&file.name);
+            self.shares.entry(Arc::clone(directory)).or_default().files.push_back(file);
+            directories.insert(directory);
+        }
+        directories.into_iter().for_each(|directory| self.go_on(directory, share, jobs));
     }
 
     /// Other files than before have the names of these shares: what was ordered of them is not read any more, and reported as missing.
     pub(super) fn forget(&mut self, replaced: &[FileName], cx: &mut Cx) {
-        let files = std::mem::take(&mut self.files);
-        let (gone, kept): (VecDeque<_>, _) = files.into_iter().partition(|file| is_of(replaced, file));
-        self.files = kept;
-        if !gone.is_empty() {
-            cx.out.event(Event::Hashed { files: gone.into_iter().map(missing).collect() });
-        }
-        if let Work::Away(_) = self.work {
-            self.replaced.extend(replaced.iter().cloned());
+        for of in self.shares.values_mut() {
+            let files = std::mem::take(&mut of.files);
+            let (gone, kept): (VecDeque<_>, _) = files.into_iter().partition(|file| is_of(replaced, file));
+            of.files = kept;
+            if !gone.is_empty() {
+                cx.out.event(Event::Hashed { files: gone.into_iter().map(missing).collect() });
+            }
+            if let Work::Away(_) = of.work {
+                of.replaced.extend(replaced.iter().cloned());
+            }
         }
     }
 
-    fn go_on(&mut self, share: Option<&Arc<ShareRoot>>, jobs: &mut Jobs) {
-        let Work::Here(work) = &mut self.work else { return };
+    fn go_on(&mut self, directory: &Arc<Path>, share: &Arc<ShareRoot>, jobs: &mut Jobs) {
+        let Some(of) = self.shares.get_mut(directory) else { return };
+        let Work::Here(work) = &mut of.work else { return };
         while work.files.len() < FILES_PER_JOB
-            && let Some(file) = self.files.pop_front()
+            && let Some(file) = of.files.pop_front()
         {
             work.files.push_back(file);
         }
         if !work.has_work() {
+            self.shares.remove(directory);
             return;
         }
         let (unknown, work) = (work.unknown(), std::mem::take(work));
-        self.work = Work::Away(unknown);
-        let (cache, volumes, share) = (self.cache.clone(), Arc::clone(&self.volumes), share.cloned());
-        let (others, clock) = (!self.files.is_empty(), jobs.clock());
-        jobs.submit((Lane::Scan, Key::Hash), Done::HashStepped, None, move || {
-            Some(work.go_on(share.as_deref(), (&cache, &volumes), others, clock))
+        of.work = Work::Away(unknown);
+        let (cache, volumes, share) = (self.cache.clone(), Arc::clone(&self.volumes), Arc::clone(share));
+        let (others, clock, of_share) = (!of.files.is_empty(), jobs.clock(), Arc::clone(directory));
+        let key = (Lane::Scan, Key::Hash(Arc::clone(directory)));
+        let done = move |work| Done::HashStepped(Arc::clone(&of_share), work);
+        jobs.submit_on(Some(directory), key, done, None, move || {
+            Some(work.go_on(&share, (&cache, &volumes), others, clock))
         });
     }
 
-    /// `work`: `None` if the job was lost.
+    /// `work`: `None` if the job was lost, or given up.
     pub(super) fn on_stepped(
         &mut self,
-        work: Option<Box<HashWork>>,
-        share: Option<&Arc<ShareRoot>>,
+        (directory, work): (&Arc<Path>, Option<Box<HashWork>>),
+        share: &Arc<ShareRoot>,
         jobs: &mut Jobs,
         cx: &mut Cx,
     ) {
-        let away = std::mem::replace(&mut self.work, Work::Here(Box::default()));
+        let Some(of) = self.shares.get_mut(directory) else { return };
         // Also of a job that was lost: the next one has files of the shares that are there now.
-        let replaced = std::mem::take(&mut self.replaced);
-        let files = match (work, away) {
+        let replaced = std::mem::take(&mut of.replaced);
+        let files = match (work, std::mem::take(&mut of.work)) {
             (Some(mut work), _) => {
                 work.forget(&replaced);
                 let files = std::mem::take(&mut work.done);
                 self.pending = work.pending;
-                self.work = Work::Here(work);
+                of.work = Work::Here(work);
                 files
             }
             (None, Work::Away(files)) => {
-                let failed = |file| HashedFile { file, outcome: Err(DiskFault::Other(0)) };
+                let failed = |file| HashedFile { file, outcome: Err(DiskFault::NoAnswer) };
                 files.into_iter().map(failed).collect()
             }
             (None, Work::Here(_)) => Vec::new(),
@@ -180,7 +203,7 @@ impl Hashing {
                 self.flush(jobs);
             }
         }
-        self.go_on(share, jobs);
+        self.go_on(directory, share, jobs);
     }
 
     pub(super) fn flush(&mut self, jobs: &mut Jobs) {
@@ -232,9 +255,12 @@ mod tests {
         let mut hashing = Hashing::new(HashCache::open(None).unwrap().0);
         let name = |text: &[u8]| FileName::from_bytes(text).unwrap();
         let meta = FileMeta { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 };
-        hashing.take(vec![ScannedFile { name: name(b"music/a"), meta, executable: false }], None, &mut jobs);
+        let (share, at) = (Arc::new(ShareRoot::at(Path::new("/nowhere"))), Path::new("/nowhere").into());
+        let file = |text: &[u8]| ScannedFile { name: name(text), meta, executable: false };
+        hashing.take(vec![file(b"music/a")], &share, &mut jobs);
         hashing.forget(&[name(b"music")], &mut cx);
-        hashing.on_stepped(None, None, &mut jobs, &mut cx);
-        assert!(hashing.replaced.is_empty());
+        hashing.take(vec![file(b"music/b")], &share, &mut jobs);
+        hashing.on_stepped((&at, None), &share, &mut jobs, &mut cx);
+        assert!(hashing.shares[&at].replaced.is_empty());
     }
 }

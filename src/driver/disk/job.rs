@@ -2,18 +2,17 @@
 
 use super::hash_work::{FlushEnded, HashWork};
 use super::state_content::StateContent;
-use super::walk::Walk;
+use super::walk::{OfScan, Walk};
 use crate::content::Manifest;
 use crate::driver::open_parts::{View, Written};
 use crate::driver::shared_files::{Left, Ordered, ReadOutcome};
 use crate::fault::{DiskFault, ResolveFault};
 use crate::id::{ContentHash, ExchangeId, FilesystemId, TransferId};
-use crate::library::ScanReport;
 use crate::name::FileName;
 use crate::node::contract::{BootstrapAddr, LookedAt};
 use crate::part::{CheckedPart, CommittedPart};
 use crate::store::{
-    DirectoryMount, Looked, Orphan, OrphansFound, PartCheck, PartCopy, PartOpened, ShareRoot, SharedFile, Verdict,
+    DirectoryMount, Looked, Orphan, OrphansFound, OtherShare, PartCheck, PartCopy, PartOpened, SharedFile, Verdict,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,8 +27,6 @@ pub(super) struct Job {
     /// The share that it waits for.
     pub(super) on: Option<Device>,
     pub(super) work: Box<dyn FnOnce() -> Done + Send>,
-    /// The result if the work panics.
-    pub(super) lost: Done,
     /// When it was submitted, by [`Clock::fine`].
     pub(super) submitted: Duration,
 }
@@ -37,7 +34,8 @@ pub(super) struct Job {
 /// A job that has ended.
 pub(super) struct Ended {
     pub(super) key: Key,
-    pub(super) done: Done,
+    /// `None` if the work panicked.
+    pub(super) done: Option<Done>,
     /// How long it waited before it ran.
     pub(super) waited: Duration,
 }
@@ -64,8 +62,8 @@ pub(crate) enum Done {
     /// The records of downloads were written.
     RecordsWritten(RecordsWritten),
     HashesFlushed(FlushEnded),
-    /// Files were hashed; `None` if the job was lost.
-    HashStepped(Option<Box<HashWork>>),
+    /// Files of this share were hashed; `None` if the job was lost.
+    HashStepped(Arc<Path>, Option<Box<HashWork>>),
     /// The metadata of a content, if the cache has them.
     MetadataRead(ContentHash, Option<Vec<u8>>),
     ManifestKept(TransferId, Result<(), DiskFault>),
@@ -82,8 +80,10 @@ pub(crate) enum Done {
     SharedClosed(Arc<Path>),
     /// Files of one share were looked at, for this order.
     LookedAt(u64, Vec<LookedAt>),
-    ScanBegun(Result<(ShareRoot, Box<Walk>), Box<ScanReport>>),
-    ScanStepped(Option<Box<Walk>>),
+    /// A scan has opened a share.
+    ScanOpened(OfScan, OtherShare, Result<(), DiskFault>),
+    /// A scan has walked through some of a share; `None` if the job was lost.
+    ScanStepped(OfScan, Option<Box<Walk>>),
     /// The watched directory was looked at.
     WatchLooked(io::Result<Looked>),
     /// A file of it was renamed.
@@ -107,7 +107,8 @@ pub(super) enum Key {
     Manifests,
     Hashes,
     CloseHashes,
-    Hash,
+    /// Files of this share.
+    Hash(Arc<Path>),
     Metadata(ContentHash),
     Log,
     Orphans,
@@ -119,7 +120,8 @@ pub(super) enum Key {
     CloseShared(Arc<Path>),
     /// Files of this share.
     LookAt(Arc<Path>),
-    Scan,
+    /// This share.
+    Scan(Arc<Path>),
     Watch,
 }
 
@@ -130,6 +132,12 @@ impl Key {
             Self::Part(download) | Self::Write(download, _) => Some(*download),
             _ => None,
         }
+    }
+
+    /// Whether a job is given up that takes too long: its result is taken for lost then, and the real one is dropped. Something waits
+    /// for it that goes on without it.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_))
     }
 }
 
@@ -154,7 +162,7 @@ impl fmt::Display for Key {
             Self::DropManifest(_) | Self::Manifests => f.write_str("remove manifests"),
             Self::CloseHashes => f.write_str("close the hash cache"),
             Self::Hashes => f.write_str("write the hash cache"),
-            Self::Hash => f.write_str("hash shared files"),
+            Self::Hash(_) => f.write_str("hash shared files"),
             Self::Metadata(_) => f.write_str("read metadata from the hash cache"),
             Self::Log => f.write_str("write the records of downloads"),
             Self::Orphans => f.write_str("search for orphaned part files"),
@@ -165,7 +173,7 @@ impl fmt::Display for Key {
             Self::ReadShared(_) => f.write_str("read a shared file"),
             Self::LookAt(_) => f.write_str("look at shared files"),
             Self::Watch => f.write_str("look at the watched directory"),
-            Self::Scan => f.write_str("scan the share"),
+            Self::Scan(_) => f.write_str("scan the share"),
             Self::CloseShared(_) => f.write_str("close shared files"),
         }
     }
@@ -218,7 +226,7 @@ impl Lane {
 
     /// Whether each device has one worker at a time.
     pub(super) fn is_by_device(self) -> bool {
-        matches!(self, Self::Share | Self::Parts | Self::Open | Self::Sync)
+        matches!(self, Self::Share | Self::Scan | Self::Parts | Self::Open | Self::Sync)
     }
 
     pub(super) fn thread_name(self) -> &'static str {

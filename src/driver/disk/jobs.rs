@@ -3,6 +3,7 @@
 //! key, and the loop gives each thread the next job when the last one has ended.
 
 use super::job::{Device, Done, Ended, Job, Key, Lane};
+use super::workers::{Tools, Workers};
 use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
@@ -10,32 +11,37 @@ use crate::driver::interface::Interface;
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
-use log::error;
+use crate::time::Instant;
 use mio::Waker;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
-/// Workers that read shares for peers. Each waiting thread takes some KiB.
+/// Workers that read shares for peers, and those that scan and hash them. Each waiting thread takes some KiB.
 const SHARE_WORKERS_MAX: usize = 8;
+
+/// After this long without an answer something hangs. A disk that stood still has spun up by then, and all jobs that are given up give
+/// way after some calls.
+const ANSWER_MAX: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(20) };
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files, those of the share by the connections and descriptors.
 pub(super) struct Jobs {
-    running: BTreeMap<Key, (Lane, Option<Device>)>,
-    /// Waiting jobs, those of each lane in order of submission.
-    waiting: BTreeMap<(Lane, u64), Job>,
+    running: BTreeMap<Key, Running>,
+    /// Waiting jobs, those of each lane in order of submission, and their results if they are lost.
+    waiting: BTreeMap<(Lane, u64), (Job, Done)>,
     /// The place of the waiting job of a key.
     places: BTreeMap<Key, (Lane, u64)>,
     submitted: u64,
     /// What the part files of downloads are on.
     devices: BTreeMap<TransferId, Device>,
     workers: BTreeMap<Lane, Workers>,
+    /// The results of jobs that were given up.
+    given_up: VecDeque<Done>,
     ended: Receiver<Ended>,
     /// What each worker has.
     tools: Tools,
@@ -43,16 +49,25 @@ pub(super) struct Jobs {
     waits: Histogram,
 }
 
+struct Running {
+    lane: Lane,
+    on: Option<Device>,
+    /// By [`Clock::fine`].
+    since: Duration,
+    /// The result if the job is lost; `None` if it was given up.
+    lost: Option<Done>,
+}
+
 impl Jobs {
     /// Starts the threads, for so many shares.
     /// Errors: as the system reports that a thread cannot be created, with its name.
     pub(super) fn start(waker: &Arc<Waker>, clock: Clock, shares: usize) -> Result<Self, StartFault> {
-        let (running, waiting, places, devices) = Default::default();
+        let (running, waiting, places, devices, given_up) = Default::default();
         let (report, ended) = mpsc::channel();
         let tools = Tools { report, waker: Arc::clone(waker), clock };
         let (workers, waits) =
             (Lane::ALL.into_iter().map(|lane| (lane, Workers::default())).collect(), Histogram::default());
-        let mut jobs = Self { running, waiting, places, submitted: 0, devices, workers, ended, tools, waits };
+        let mut jobs = Self { running, waiting, places, submitted: 0, devices, workers, given_up, ended, tools, waits };
         Lane::ALL.into_iter().try_for_each(|lane| jobs.hire(lane, lane.workers()))?;
         jobs.hire_for_shares(shares)?;
         Ok(jobs)
@@ -62,8 +77,10 @@ impl Jobs {
     /// only if as many hang at once as there are workers. Errors: as [`Jobs::start`].
     pub(super) fn hire_for_shares(&mut self, shares: usize) -> Result<(), StartFault> {
         // What is running may be for a share that was replaced.
-        let held = self.running.values().filter(|(lane, _)| *lane == Lane::Share).count();
-        self.hire(Lane::Share, (shares + held).min(SHARE_WORKERS_MAX))
+        let held = |lane| self.running.values().filter(|running| running.lane == lane).count();
+        let [read, scanned] = [Lane::Share, Lane::Scan].map(held);
+        self.hire(Lane::Share, (shares + read).min(SHARE_WORKERS_MAX))?;
+        self.hire(Lane::Scan, (shares + scanned).min(SHARE_WORKERS_MAX))
     }
 
     /// Starts threads of a lane, until there are so many.
@@ -78,7 +95,7 @@ impl Jobs {
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
-    /// `lost` if it panics.
+    /// `lost` if it panics, or is given up.
     pub(super) fn submit<T>(
         &mut self,
         (lane, key): (Lane, Key),
@@ -101,11 +118,12 @@ impl Jobs {
         let lost = done(lost);
         let work = Box::new(move || done(work()));
         let on = share.map(|share| Device::Directory(Arc::clone(share)));
-        let job = Job { key: key.clone(), on, lost, work, submitted: self.tools.clock.fine() };
+        let job = Job { key: key.clone(), on, work, submitted: self.tools.clock.fine() };
         self.submitted += 1;
         let place = *self.places.entry(key).or_insert((lane, self.submitted));
-        self.waiting.insert(place, job);
+        self.waiting.insert(place, (job, lost));
         self.start_waiting(place.0);
+        self.give_up_waiting(lane);
     }
 
     /// Takes a waiting job back, which then has no [`Done`]. Returns whether there was one; one that runs goes on.
@@ -114,12 +132,58 @@ impl Jobs {
     }
 
     pub(super) fn poll(&mut self) -> Option<Done> {
-        let Ended { key, done, waited } = self.ended.try_recv().ok()?;
-        self.waits.record(waited);
-        let ran = self.running.remove(&key).map(|(lane, _)| lane);
-        let lanes = [ran, self.places.get(&key).map(|(lane, _)| *lane)];
-        lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
-        Some(done)
+        if let Some(done) = self.given_up.pop_front() {
+            return Some(done);
+        }
+        loop {
+            let Ended { key, done, waited } = self.ended.try_recv().ok()?;
+            self.waits.record(waited);
+            let ran = self.running.remove(&key);
+            let lanes = [ran.as_ref().map(|ran| ran.lane), self.places.get(&key).map(|(lane, _)| *lane)];
+            lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
+            // One that was given up has had its result.
+            if let Some(lost) = ran.and_then(|ran| ran.lost) {
+                return Some(done.unwrap_or(lost));
+            }
+        }
+    }
+
+    /// When the next job is given up, unless it ends before.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let clock = self.tools.clock;
+        let since =
+            self.running.iter().filter(|(key, job)| key.is_given_up() && job.lost.is_some()).map(|(_, job)| job.since);
+        since.min().map(|since| clock.now() + (since + ANSWER_MAX).saturating_sub(clock.fine()))
+    }
+
+    /// Gives up the jobs that have run for so long that something hangs, and those that wait for the same.
+    pub(super) fn give_up_overdue(&mut self) {
+        let now = self.tools.clock.fine();
+        for (_, job) in self.running.iter_mut().filter(|(key, job)| key.is_given_up() && job.since + ANSWER_MAX <= now)
+        {
+            self.given_up.extend(job.lost.take());
+        }
+        [Lane::Share, Lane::Scan].into_iter().for_each(|lane| self.give_up_waiting(lane));
+    }
+
+    /// Gives up the jobs that wait for one that was given up.
+    fn give_up_waiting(&mut self, lane: Lane) {
+        let held = |on: Option<&Device>| {
+            on.is_some()
+                && self.running.values().any(|job| job.lane == lane && job.lost.is_none() && job.on.as_ref() == on)
+        };
+        let waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
+        let waiting = waiting.filter(|(_, (job, _))| job.key.is_given_up() && held(job.on.as_ref()));
+        let given_up: Vec<_> = waiting.map(|(place, _)| *place).collect();
+        for place in given_up {
+            let Some((job, lost)) = self.waiting.remove(&place) else { continue };
+            self.places.remove(&job.key);
+            self.given_up.push_back(lost);
+        }
+        if !self.given_up.is_empty() {
+            // They are polled as the others.
+            let _ = self.tools.waker.wake();
+        }
     }
 
     /// Notes what the part file of a download is on, while no job works on it; or forgets that.
@@ -149,21 +213,21 @@ impl Jobs {
 
     /// Whether there are jobs that a stop waits for.
     pub(super) fn is_syncing(&self) -> bool {
-        let running = self.running.values().map(|(lane, _)| lane);
-        let mut lanes = running.chain(self.waiting.keys().map(|(lane, _)| lane));
+        let running = self.running.values().map(|job| job.lane);
+        let mut lanes = running.chain(self.waiting.keys().map(|(lane, _)| *lane));
         lanes.any(|lane| lane.is_awaited())
     }
 
     fn start_waiting(&mut self, lane: Lane) {
-        while self.running.values().filter(|(running, _)| *running == lane).count() < self.workers[&lane].count {
+        while self.running.values().filter(|job| job.lane == lane).count() < self.workers[&lane].count {
             let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
-            let Some(place) = waiting.find(|(_, job)| self.may_run(lane, job)).map(|(place, _)| *place) else {
+            let Some(place) = waiting.find(|(_, (job, _))| self.may_run(lane, job)).map(|(place, _)| *place) else {
                 return;
             };
-            let Some(job) = self.waiting.remove(&place) else { return };
+            let Some((job, lost)) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
-            let device = self.device_of(&job).cloned();
-            self.running.insert(job.key.clone(), (lane, device));
+            let (on, since) = (self.device_of(&job).cloned(), self.tools.clock.fine());
+            self.running.insert(job.key.clone(), Running { lane, on, since, lost: Some(lost) });
             self.workers[&lane].give(job);
         }
     }
@@ -171,77 +235,13 @@ impl Jobs {
     /// Whether no job of its key runs, nor one of the lane on the same device.
     fn may_run(&self, lane: Lane, job: &Job) -> bool {
         let device = self.device_of(job);
-        let is_same = |(running, on): &(Lane, Option<Device>)| *running == lane && on.as_ref() == device;
+        let is_same = |running: &Running| running.lane == lane && running.on.as_ref() == device;
         let is_busy = lane.is_by_device() && self.running.values().any(is_same);
         !is_busy && !self.running.contains_key(&job.key)
     }
 
     fn device_of<'j>(&'j self, job: &'j Job) -> Option<&'j Device> {
         job.on.as_ref().or_else(|| self.devices.get(&job.key.download()?))
-    }
-}
-
-/// The threads of a lane.
-struct Workers {
-    /// They take their jobs from here. They end when it is dropped, each after the jobs that it was given.
-    queue: Sender<Job>,
-    jobs: Arc<Mutex<Receiver<Job>>>,
-    count: usize,
-}
-
-impl Default for Workers {
-    fn default() -> Self {
-        let (queue, jobs) = mpsc::channel();
-        Self { queue, jobs: Arc::new(Mutex::new(jobs)), count: 0 }
-    }
-}
-
-impl Workers {
-    fn add(&mut self, lane: Lane, tools: &Tools) -> Result<(), StartFault> {
-        let name = lane.thread_name();
-        let worker = Worker { jobs: Arc::clone(&self.jobs), tools: tools.clone() };
-        let thread = thread::Builder::new().name(name.into()).spawn(move || worker.run());
-        thread.map_err(|error| StartFault::Io { what: format!("cannot create the thread {name}"), error })?;
-        self.count += 1;
-        Ok(())
-    }
-
-    fn give(&self, job: Job) {
-        // Fails only if no thread is left, and these outlive the sender.
-        let _ = self.queue.send(job);
-    }
-}
-
-#[derive(Clone)]
-struct Tools {
-    report: Sender<Ended>,
-    waker: Arc<Waker>,
-    clock: Clock,
-}
-
-struct Worker {
-    jobs: Arc<Mutex<Receiver<Job>>>,
-    tools: Tools,
-}
-
-impl Worker {
-    fn run(self) {
-        let Tools { report, waker, clock } = &self.tools;
-        while let Some(job) = self.next() {
-            let Job { key, work, lost, submitted, .. } = job;
-            let waited = clock.fine().saturating_sub(submitted);
-            let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                error!("internal error: the job '{key}' panicked; what it was to do has failed");
-                lost
-            });
-            // Fail only if the loop has ended.
-            let _ = report.send(Ended { key, done, waited });
-            let _ = waker.wake();
-        }
-    }
-
-    fn next(&self) -> Option<Job> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
     }
 }
 
@@ -261,164 +261,4 @@ pub(super) fn resolve(host: &BootstrapAddr, interface: &Interface) -> Result<Vec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::state_content::StateContent;
-    use super::*;
-    use crate::fault::DiskFault;
-    use crate::id::ExchangeId;
-    use mio::{Events, Poll, Token};
-    use std::sync::mpsc;
-
-    struct Loop {
-        poll: Poll,
-        jobs: Jobs,
-    }
-
-    impl Loop {
-        fn new() -> Self {
-            let poll = Poll::new().unwrap();
-            let jobs =
-                Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), 1).unwrap();
-            Self { poll, jobs }
-        }
-
-        fn wait(&mut self) -> Done {
-            let mut events = Events::with_capacity(4);
-            loop {
-                if let Some(done) = self.jobs.poll() {
-                    return done;
-                }
-                self.poll.poll(&mut events, None).unwrap();
-            }
-        }
-
-        /// Submits a job that writes a state file; its bytes identify it in the result.
-        fn write(
-            &mut self,
-            lane: Lane,
-            file: &'static str,
-            bytes: &'static [u8],
-            work: impl FnOnce() + Send + 'static,
-        ) {
-            let done = move |outcome| Done::Written(file, Arc::new(StateContent::Text(bytes.into())), outcome);
-            let work = move || {
-                work();
-                Ok(())
-            };
-            self.jobs.submit((lane, Key::File(file)), done, Err(DiskFault::Other(0)), work);
-        }
-    }
-
-    #[test]
-    fn a_lookup_wakes_the_loop() {
-        let mut rig = Loop::new();
-        let host = BootstrapAddr { host: "localhost".into(), port: 1 };
-        let (asked, looked_up) = (host.clone(), host.clone());
-        let done = move |outcome| Done::Resolved(asked.clone(), outcome);
-        let lost = Err(ResolveFault::Lost);
-        rig.jobs.submit((Lane::Names, Key::Host(host.clone())), done, lost, move || {
-            resolve(&looked_up, &Interface::default())
-        });
-        let Done::Resolved(asked, Ok(addresses)) = rig.wait() else { panic!("localhost was not found") };
-        assert_eq!(asked, host);
-        assert!(addresses.iter().all(IpAddr::is_loopback));
-    }
-
-    #[test]
-    fn one_job_of_a_key_runs_at_a_time_and_the_newest_waiting_one_next() {
-        let mut rig = Loop::new();
-        let (go, waits) = mpsc::channel();
-        rig.write(Lane::State, "peers", b"1", move || waits.recv().unwrap());
-        rig.write(Lane::State, "peers", b"2", || unreachable!("a newer one replaces it"));
-        rig.write(Lane::Sync, "places", b"3", || {});
-        rig.write(Lane::State, "peers", b"4", || {});
-        let mut written = Vec::new();
-        for _ in 0..3 {
-            let Done::Written(_, content, Ok(())) = rig.wait() else { panic!("it was written") };
-            written.extend_from_slice(&content.encoded());
-            if written.ends_with(b"3") {
-                go.send(()).unwrap();
-            }
-        }
-        assert_eq!(written, *b"314");
-        assert!(!rig.jobs.is_syncing() && rig.jobs.poll().is_none());
-        assert_eq!(rig.jobs.waits().reply().count, 3, "of those that ran");
-    }
-
-    /// A directory of downloads that hangs holds up no other, and its own part files are written in order.
-    #[test]
-    fn each_device_with_part_files_has_one_worker_of_a_lane() {
-        let mut rig = Loop::new();
-        for (download, directory) in [(1, "/hangs"), (2, "/hangs"), (3, "/works")] {
-            rig.jobs.set_device(TransferId(download), Some(Device::Directory(Path::new(directory).into())));
-        }
-        let (go, waits) = mpsc::channel::<()>();
-        let mut write = |download, number, work: Box<dyn FnOnce() + Send>| {
-            let done = move |()| Done::PartClosed(TransferId(10 * download + number as u32));
-            rig.jobs.submit((Lane::Parts, Key::Write(TransferId(download), number)), done, (), work);
-        };
-        write(1, 1, Box::new(move || waits.recv().unwrap()));
-        write(1, 2, Box::new(|| {}));
-        write(2, 1, Box::new(|| {}));
-        write(3, 1, Box::new(|| {}));
-        write(3, 2, Box::new(|| {}));
-        let mut ended = Vec::new();
-        for _ in 0..5 {
-            let Done::PartClosed(TransferId(which)) = rig.wait() else { panic!("it was submitted") };
-            ended.push(which);
-            if which == 32 {
-                go.send(()).unwrap();
-            }
-        }
-        assert_eq!(ended, [31, 32, 11, 12, 21]);
-    }
-
-    /// Shares that hang hold up no other, as long as there is a worker for each.
-    #[test]
-    fn each_share_has_one_worker_and_further_ones_come_with_further_shares() {
-        let mut rig = Loop::new();
-        let (go, waits) = mpsc::channel::<()>();
-        let waits = Arc::new(Mutex::new(waits));
-        let mut submitted = 0;
-        let mut read = |jobs: &mut Jobs, share: &str, hangs: bool| {
-            submitted += 1;
-            let (share, waits, which) = (Path::new(share).into(), hangs.then(|| Arc::clone(&waits)), submitted);
-            let done = move |()| Done::PartClosed(TransferId(which));
-            let place = (Lane::Share, Key::ReadShared(ExchangeId::Inbound(which.into())));
-            jobs.submit_on(Some(&share), place, done, (), move || {
-                waits.into_iter().for_each(|waits| waits.lock().unwrap().recv().unwrap());
-            });
-        };
-        let ended = |rig: &mut Loop| {
-            let Done::PartClosed(TransferId(which)) = rig.wait() else { panic!("it was submitted") };
-            which
-        };
-        rig.jobs.hire_for_shares(3).unwrap();
-        read(&mut rig.jobs, "/hangs", true);
-        read(&mut rig.jobs, "/hangs", false);
-        read(&mut rig.jobs, "/hangs too", true);
-        read(&mut rig.jobs, "/works", false);
-        assert_eq!(ended(&mut rig), 4);
-        rig.jobs.hire_for_shares(1).unwrap();
-        assert_eq!(rig.jobs.workers[&Lane::Share].count, 3, "both that run may be of shares that were replaced");
-        rig.jobs.hire_for_shares(usize::MAX / 2).unwrap();
-        assert_eq!(rig.jobs.workers[&Lane::Share].count, SHARE_WORKERS_MAX);
-        go.send(()).unwrap();
-        go.send(()).unwrap();
-        let mut rest = [ended(&mut rig), ended(&mut rig), ended(&mut rig)];
-        rest.sort_unstable();
-        assert_eq!(rest, [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_job_that_panics_is_reported_as_lost_and_the_next_one_runs() {
-        let mut rig = Loop::new();
-        rig.write(Lane::State, "peers", b"1", || panic!("on purpose"));
-        rig.write(Lane::State, "peers", b"2", || {});
-        assert!(
-            matches!(rig.wait(), Done::Written(_, content, Err(DiskFault::Other(0))) if *content.encoded() == *b"1")
-        );
-        assert!(matches!(rig.wait(), Done::Written(_, content, Ok(())) if *content.encoded() == *b"2"));
-        assert!(!rig.jobs.is_syncing());
-    }
-}
+mod tests;

@@ -26,18 +26,19 @@ impl Looking {
     pub(super) fn begin(
         &mut self,
         names: Vec<FileName>,
-        share: Option<&Arc<ShareRoot>>,
+        share: &Arc<ShareRoot>,
         volumes: &Arc<Volumes>,
         jobs: &mut Jobs,
     ) {
         let mut by_share: BTreeMap<Arc<Path>, Vec<FileName>> = BTreeMap::new();
         for name in names {
-            by_share.entry(directory_of(share, &name)).or_default().push(name);
+            by_share.entry(Arc::clone(share.directory_of(&name))).or_default().push(name);
         }
         *self = Self { order: self.order + 1, jobs: by_share.len(), found: Vec::new() };
         for (directory, names) in by_share {
-            let lost = names.iter().cloned().map(unknown).collect();
-            let (order, share, volumes) = (self.order, share.cloned(), Arc::clone(volumes));
+            let unknown = |name: &FileName| LookedAt { name: name.clone(), found: Err(DiskFault::NoAnswer) };
+            let lost = names.iter().map(unknown).collect();
+            let (order, share, volumes) = (self.order, Arc::clone(share), Arc::clone(volumes));
             let place = (Lane::Share, Key::LookAt(Arc::clone(&directory)));
             jobs.submit_on(
                 Some(&directory),
@@ -46,10 +47,7 @@ impl Looking {
                 lost,
                 move || {
                     let wall_ns = wall_ns();
-                    let look = |name: FileName| {
-                        let Some(share) = &share else { return unknown(name) };
-                        LookedAt { found: share.look(&name, &volumes, wall_ns), name }
-                    };
+                    let look = |name: FileName| LookedAt { found: share.look(&name, &volumes, wall_ns), name };
                     names.into_iter().map(look).collect()
                 },
             );
@@ -65,13 +63,4 @@ impl Looking {
         self.jobs = self.jobs.saturating_sub(1);
         (self.jobs == 0).then(|| std::mem::take(&mut self.found))
     }
-}
-
-/// Without a share nothing is known of a file.
-fn unknown(name: FileName) -> LookedAt {
-    LookedAt { name, found: Err(DiskFault::Other(0)) }
-}
-
-fn directory_of(share: Option<&Arc<ShareRoot>>, name: &FileName) -> Arc<Path> {
-    share.map_or_else(|| Path::new("").into(), |share| Arc::clone(share.directory_of(name)))
 }

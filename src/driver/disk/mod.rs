@@ -10,7 +10,7 @@
 //! | `kept_manifests` | manifests that users have given, in the state directory |
 //! | `upkeep` | deadlines, and the results of jobs |
 //!
-//! Each calls only those above it. Beneath them are `job` and `jobs` (threads), `state_files` with `state_content`, `records` with
+//! Each calls only those above it. Beneath them are `job`, `jobs` and `workers` (threads), `state_files` with `state_content`, `records` with
 //! `record_form`, `registry_file`, and `places` (state across restarts), `opened`, `looking`, `walk`, `hashing` with `hash_work`, and `metadata` (the
 //! share), `part_files`, `removals` and `orphans` (part files).
 
@@ -40,6 +40,7 @@ mod upkeep;
 mod walk;
 mod watching;
 mod wish_form;
+mod workers;
 
 pub(crate) use metadata::{Metadata, Unsent};
 pub(crate) use part_files::PartOrder;
@@ -77,7 +78,7 @@ use registry_file::RegistryFile;
 use scanning::Scan;
 use state_content::StateContent;
 use state_files::StateFiles;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use watching::Watch;
@@ -89,8 +90,8 @@ pub(crate) struct Disk {
     state: StateFiles,
     records: Records,
     places: Places,
-    share_path: PathBuf,
-    share: Option<Arc<ShareRoot>>,
+    share_path: Arc<Path>,
+    share: Arc<ShareRoot>,
     /// The links of the share, if they are followed.
     links: Option<Arc<FollowedLinks>>,
     named: Arc<[Named]>,
@@ -111,8 +112,6 @@ pub(crate) struct Disk {
 /// Where the share is.
 pub(crate) struct SharePlace {
     pub(crate) path: PathBuf,
-    /// If it is there.
-    pub(crate) root: Option<ShareRoot>,
     pub(crate) follow_symlinks: bool,
     pub(crate) named: Vec<ShareNamed>,
 }
@@ -131,7 +130,7 @@ impl Disk {
         let opened = records::open(state.as_ref());
         let what = || "the state file of downloads".to_owned();
         let (records, remembered) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
-        let SharePlace { path: share_path, root: share, follow_symlinks, named } = share;
+        let SharePlace { path, follow_symlinks, named } = share;
         let named: Arc<[_]> = named.into_iter().map(Named::new).collect();
         let links = follow_symlinks.then(Arc::default);
         let mut disk = Self {
@@ -139,8 +138,8 @@ impl Disk {
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
-            share_path,
-            share: share.map(|share| Arc::new(share.following(links.clone()).with(Named::roots(&named)))),
+            share: Arc::new(ShareRoot::at(&path).following(links.clone()).with(Named::roots(&named))),
+            share_path: path.into(),
             links,
             named,
             opened: OpenedFiles::default(),
@@ -191,7 +190,7 @@ impl Disk {
     }
 
     pub(crate) fn hash_files(&mut self, files: Vec<ScannedFile>) {
-        self.hashing.take(files, self.share.as_ref(), &mut self.jobs);
+        self.hashing.take(files, &self.share, &mut self.jobs);
     }
 
     pub(crate) fn remember_download(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {

@@ -189,7 +189,7 @@ impl Disk {
             };
             return self.parts.submit((Lane::Sync, download, None), &mut self.jobs, Done::PartChecked, work);
         };
-        let Some(share) = self.share.clone() else { return refuse(DiskFault::Missing) };
+        let share = Arc::clone(&self.share);
         let Some(permit) = net.take_own(1, cx) else {
             return cx.out.event(Event::PartChecked { download, outcome: Err(DiskFault::NoDescriptor) });
         };

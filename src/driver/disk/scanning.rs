@@ -1,107 +1,199 @@
-//! A scan of the share: jobs walk it, the loop reports what they find in slices.
+//! A scan of the shares: jobs walk through each of them, the loop reports what they find in slices. A share that hangs ends for this
+//! scan when its job has been given up (`jobs`), as one that is not there.
 
 use super::Disk;
 use super::job::{Done, Key, Lane};
-use super::walk::{OwnPaths, Walk};
+use super::walk::{self, OfScan, OwnPaths, Walk, WalkPlace};
 use crate::driver::cx::Cx;
 use crate::fault::DiskFault;
 use crate::library::ScanReport;
 use crate::node::Event;
-use crate::store::{ScanStep, ShareRoot};
+use crate::store::{OtherShare, ScanStep};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Default)]
-pub(super) enum Scan {
-    #[default]
-    Idle,
-    /// A job walks the share. `again`: the log files of a scan that was ordered meanwhile. `is_over`: the shares have
-    /// changed since it began, so that its result is dropped.
-    Walking { again: Option<Vec<PathBuf>>, is_over: bool },
+pub(super) struct Scan {
+    /// Scans so far. What a job of an earlier one brings is dropped.
+    number: u64,
+    running: Option<Running>,
+}
+
+struct Running {
+    own: Arc<OwnPaths>,
+    /// The one without a name is the first.
+    shares: Vec<ShareScan>,
+    /// Of the first shares that have ended, as far as they are merged.
+    report: ScanReport,
+    merged: usize,
+    /// No share could be read, as is known when the first one is merged.
+    all_failed: bool,
+}
+
+struct ShareScan {
+    place: WalkPlace,
+    /// How other shares recognise it.
+    other: OtherShare,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A job opens it.
+    Opening,
+    /// It is walked through when all that can be opened are.
+    Opened,
+    /// A job walks through it.
+    Walking,
     /// What a job found is being reported.
-    Reporting { steps: VecDeque<ScanStep>, walk: Box<Walk>, again: Option<Vec<PathBuf>> },
+    Reporting(VecDeque<ScanStep>, Box<Walk>),
+    Ended(Box<ScanReport>),
+}
+
+impl ShareScan {
+    fn new(place: WalkPlace) -> Self {
+        let other = OtherShare::unknown(&place.path);
+        Self { place, other, stage: Stage::Opening }
+    }
+
+    fn fail(&mut self, fault: DiskFault) {
+        let shares = vec![(self.place.name.clone(), Err(fault))];
+        self.stage = Stage::Ended(Box::new(ScanReport { failed: Some(fault), shares, ..ScanReport::default() }));
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(&self.stage, Stage::Ended(report) if report.failed.is_some())
+    }
+}
+
+impl Running {
+    fn have_ended(&self) -> bool {
+        self.shares.iter().all(|share| matches!(share.stage, Stage::Ended(_)))
+    }
+
+    /// Merges the report of the next share. Returns that of the scan after the last one.
+    fn merge_next(&mut self) -> Option<ScanReport> {
+        if self.merged == 0 {
+            self.all_failed = self.shares.iter().all(ShareScan::has_failed);
+        }
+        let next = self.shares.get_mut(self.merged)?;
+        let Stage::Ended(report) = &mut next.stage else { return None };
+        let report = std::mem::take(&mut **report);
+        match &next.place.name {
+            None => self.report = report,
+            // Why the first one cannot be read says enough.
+            Some(_) if self.all_failed => self.report.shares.extend(report.shares),
+            Some(name) => self.report.add(name, report),
+        }
+        self.merged += 1;
+        (self.merged == self.shares.len()).then(|| std::mem::take(&mut self.report))
+    }
 }
 
 impl Disk {
-    /// Begins a scan, or has it wait for the end of one that is still going on.
+    /// Begins a scan. One that is still going on has no end any more.
     pub(crate) fn start_scan(&mut self, log_files: &[PathBuf]) {
-        match &mut self.scan {
-            Scan::Idle => {
-                let state = self.state.directory().map(|state| state.path().to_owned());
-                let own = OwnPaths { state, logs: log_files.to_vec() };
-                let (path, known, links) = (self.share_path.clone(), self.places.known(), self.links.clone());
-                let named = Arc::clone(&self.named);
-                self.scan = Scan::Walking { again: None, is_over: false };
-                self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanBegun, Err(Box::new(lost_scan())), move || {
-                    Walk::begin((path, links), &named, own, &known)
-                });
-            }
-            Scan::Walking { again, .. } | Scan::Reporting { again, .. } => *again = Some(log_files.to_vec()),
+        let state = self.state.directory().map(|state| state.path().to_owned());
+        let own = Arc::new(OwnPaths { state, logs: log_files.to_vec() });
+        let first = WalkPlace { name: None, path: Arc::clone(&self.share_path), links: self.links.clone() };
+        let mut shares = vec![ShareScan::new(first)];
+        // One without a path waits for the next start.
+        let named = self.named.iter().filter_map(|share| {
+            let (name, path) = (Some(share.name.clone()), share.path.as_deref()?.into());
+            Some(ShareScan::new(WalkPlace { name, path, links: share.links.clone() }))
+        });
+        shares.extend(named);
+        self.scan.number += 1;
+        let number = self.scan.number;
+        for (share, scan) in shares.iter().enumerate() {
+            let (path, known, of) = (Arc::clone(&scan.place.path), self.places.known(), OfScan { number, share });
+            let key = (Lane::Scan, Key::Scan(Arc::clone(&path)));
+            let done = move |(other, opened)| Done::ScanOpened(of, other, opened);
+            let work = move || walk::open(&path, &known);
+            let lost = (scan.other.clone(), Err(DiskFault::NoAnswer));
+            self.jobs.submit_on(Some(&scan.place.path), key, done, lost, work);
         }
+        self.scan.running = Some(Running { own, shares, report: ScanReport::default(), merged: 0, all_failed: false });
     }
 
-    pub(super) fn on_scan_begun(&mut self, outcome: Result<(ShareRoot, Box<Walk>), Box<ScanReport>>, cx: &mut Cx) {
-        if self.is_walk_over() {
-            return;
-        }
-        match outcome {
-            Ok((root, walk)) => {
-                self.share = Some(Arc::new(root));
-                self.walk_on(walk);
-            }
-            Err(report) => {
-                self.share = None;
-                self.end_scan(*report, cx);
-            }
-        }
-    }
-
-    /// Ends a scan without a report, at the latest when its job has come back. One that is ordered from now on follows.
+    /// Ends a scan without a report.
     pub(super) fn end_walk(&mut self) {
-        match &mut self.scan {
-            Scan::Idle => {}
-            Scan::Walking { again, is_over } => (*again, *is_over) = (None, true),
-            Scan::Reporting { .. } => self.scan = Scan::Idle,
+        self.scan.running = None;
+    }
+
+    /// The share that a job was for, unless its scan is over.
+    fn share_scan(&mut self, of: OfScan) -> Option<&mut ShareScan> {
+        let running = self.scan.running.as_mut().filter(|_| of.number == self.scan.number)?;
+        running.shares.get_mut(of.share)
+    }
+
+    pub(super) fn on_scan_opened(&mut self, of: OfScan, other: OtherShare, opened: Result<(), DiskFault>) {
+        let Some(scan) = self.share_scan(of) else { return };
+        scan.other = other;
+        match opened {
+            Ok(()) => scan.stage = Stage::Opened,
+            Err(fault) => scan.fail(fault),
         }
+        self.walk_if_all_opened();
     }
 
-    /// Whether the job that has come back is that of a scan that is over. Then another one begins, if it was ordered.
-    fn is_walk_over(&mut self) -> bool {
-        let Scan::Walking { again, is_over: true } = &mut self.scan else { return false };
-        let again = again.take();
-        self.scan = Scan::Idle;
-        again.iter().for_each(|logs| self.start_scan(logs));
-        true
-    }
-
-    fn walk_on(&mut self, walk: Box<Walk>) {
-        let clock = self.jobs.clock();
-        self.jobs.submit((Lane::Scan, Key::Scan), Done::ScanStepped, None, move || Some(walk.go_on(clock)));
-    }
-
-    /// `walk`: `None` if the job was lost.
-    pub(super) fn on_scan_stepped(&mut self, walk: Option<Box<Walk>>, cx: &mut Cx) {
-        if self.is_walk_over() {
+    /// Nothing is shared twice: a walk leaves out what the other shares are.
+    fn walk_if_all_opened(&mut self) {
+        let Some(running) = &mut self.scan.running else { return };
+        if running.shares.iter().any(|scan| matches!(scan.stage, Stage::Opening)) {
             return;
         }
-        let Some(mut walk) = walk else {
-            return self.end_scan(lost_scan(), cx);
-        };
-        let Scan::Walking { again, .. } = &mut self.scan else { return };
-        let (again, steps) = (again.take(), walk.take_steps());
-        self.scan = Scan::Reporting { steps, walk, again };
+        let all: Arc<[OtherShare]> = running.shares.iter().map(|scan| scan.other.clone()).collect();
+        for (share, scan) in running.shares.iter_mut().enumerate() {
+            if !matches!(scan.stage, Stage::Opened) {
+                continue;
+            }
+            scan.stage = Stage::Walking;
+            let (own, place, all) = (Arc::clone(&running.own), scan.place.clone(), Arc::clone(&all));
+            let (named, clock) = (Arc::clone(&self.named), self.jobs.clock());
+            let of = OfScan { number: self.scan.number, share };
+            let key = (Lane::Scan, Key::Scan(Arc::clone(&place.path)));
+            let done = move |walk| Done::ScanStepped(of, walk);
+            self.jobs.submit_on(Some(&scan.place.path), key, done, None, move || {
+                let others = all.iter().enumerate().filter(|(other, _)| *other != share).map(|(_, other)| other);
+                let names = if place.name.is_none() { &*named } else { &[] };
+                let own = own.find(others, names);
+                Some(Walk::begin(place, own).go_on(clock))
+            });
+        }
+    }
+
+    /// `walk`: `None` if the job was lost, or given up.
+    pub(super) fn on_scan_stepped(&mut self, of: OfScan, walk: Option<Box<Walk>>) {
+        let Some(scan) = self.share_scan(of) else { return };
+        match walk {
+            Some(mut walk) => scan.stage = Stage::Reporting(walk.take_steps(), walk),
+            None => scan.fail(DiskFault::NoAnswer),
+        }
     }
 
     /// Whether something that a scan found is to be reported.
     pub(super) fn has_scanned(&self) -> bool {
-        matches!(self.scan, Scan::Reporting { .. })
+        let is_reporting = |scan: &ShareScan| matches!(scan.stage, Stage::Reporting(..));
+        let running = self.scan.running.as_ref();
+        running.is_some_and(|running| running.have_ended() || running.shares.iter().any(is_reporting))
     }
 
-    /// Reports what one step of a scan has found.
+    /// Reports what one step of a scan has found, or merges the report of one share.
     pub(crate) fn scan_slice(&mut self, cx: &mut Cx) {
-        let Scan::Reporting { steps, .. } = &mut self.scan else { return };
-        let step = steps.pop_front().unwrap_or_default();
+        let Some(running) = &mut self.scan.running else { return };
+        if running.have_ended() {
+            if let Some(report) = running.merge_next() {
+                self.scan.running = None;
+                cx.out.event(Event::ScanEnded { report });
+            }
+            return;
+        }
+        let reporting = running.shares.iter_mut().enumerate().find_map(|(share, scan)| match &mut scan.stage {
+            Stage::Reporting(steps, _) => Some((share, steps.pop_front().unwrap_or_default(), steps.is_empty())),
+            _ => None,
+        });
+        let Some((share, step, is_last)) = reporting else { return };
         for (device, volume) in step.volumes {
             self.hashing.note_volume(device, volume);
         }
@@ -111,31 +203,24 @@ impl Disk {
         if !step.files.is_empty() {
             cx.out.event(Event::Scanned { files: step.files });
         }
-        let Scan::Reporting { steps, walk, .. } = &mut self.scan else { return };
-        if let Some(report) = step.ended {
-            for (path, mount) in walk.take_mounts() {
-                self.places.note(&path, mount, &mut self.state, &mut self.jobs);
-            }
-            self.end_scan(report, cx);
-        } else if steps.is_empty()
-            && let Scan::Reporting { walk, again, .. } = std::mem::take(&mut self.scan)
-        {
-            self.scan = Scan::Walking { again, is_over: false };
-            self.walk_on(walk);
+        if is_last {
+            self.walk_on(share, step.ended);
         }
     }
 
-    fn end_scan(&mut self, report: ScanReport, cx: &mut Cx) {
-        cx.out.event(Event::ScanEnded { report });
-        if let Scan::Walking { again: Some(logs), .. } | Scan::Reporting { again: Some(logs), .. } =
-            std::mem::take(&mut self.scan)
-        {
-            self.start_scan(&logs);
+    /// All that the last job has found in a share is reported. `ended`: that was all.
+    fn walk_on(&mut self, share: usize, ended: Option<ScanReport>) {
+        let Some(scan) = self.scan.running.as_mut().and_then(|running| running.shares.get_mut(share)) else { return };
+        let Stage::Reporting(_, mut walk) = std::mem::replace(&mut scan.stage, Stage::Walking) else { return };
+        if let Some(report) = ended {
+            scan.stage = Stage::Ended(Box::new(report));
+            let mount = walk.take_mount().into_iter();
+            mount.for_each(|mount| self.places.note(&scan.place.path, mount, &mut self.state, &mut self.jobs));
+            return;
         }
+        let (of, clock) = (OfScan { number: self.scan.number, share }, self.jobs.clock());
+        let key = (Lane::Scan, Key::Scan(Arc::clone(&scan.place.path)));
+        let done = move |walk| Done::ScanStepped(of, walk);
+        self.jobs.submit_on(Some(&scan.place.path), key, done, None, move || Some(walk.go_on(clock)));
     }
-}
-
-/// The report of a scan whose job was lost.
-fn lost_scan() -> ScanReport {
-    ScanReport { failed: Some(DiskFault::Other(0)), ..ScanReport::default() }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 impl Disk {
     /// Looks at files that may have changed, of which the node hears in one event.
     pub(crate) fn look_at(&mut self, names: Vec<FileName>) {
-        self.looking.begin(names, self.share.as_ref(), self.hashing.volumes(), &mut self.jobs);
+        self.looking.begin(names, &self.share, self.hashing.volumes(), &mut self.jobs);
     }
 
     /// Shares other directories beside the one without a name from now on. A scan that is running is over: the node orders another
@@ -34,10 +34,8 @@ impl Disk {
         if let Err(fault) = self.jobs.hire_for_shares(1 + self.named.len()) {
             warn!("shares wait for each other: {fault}");
         }
-        if self.share.is_some() {
-            let root = ShareRoot::at(&self.share_path).following(self.links.clone());
-            self.share = Some(Arc::new(root.with(Named::roots(&self.named))));
-        }
+        let root = ShareRoot::at(&self.share_path).following(self.links.clone());
+        self.share = Arc::new(root.with(Named::roots(&self.named)));
         self.end_walk();
         self.opened.forget(|name| changes.replace(name.as_bytes()), cx.now);
         self.hashing.forget(&changes.replaced, cx);
@@ -45,7 +43,6 @@ impl Disk {
 
     /// An open file of this name and identity that has not changed, for an exchange.
     pub(crate) fn opened_file(&mut self, name: &FileName, expected: &FileMeta, exchange: ExchangeId) -> Option<Reader> {
-        self.share.as_ref()?;
         self.opened.get(name, expected, exchange)
     }
 
@@ -54,10 +51,8 @@ impl Disk {
     }
 
     /// Opens a file, which [`Output::SharedOpened`] reports.
-    pub(crate) fn open_shared(&mut self, name: &FileName, permit: Permit) -> Result<(), DiskFault> {
-        let share = Arc::clone(self.share.as_ref().ok_or(DiskFault::Missing)?);
-        self.opened.open(name.clone(), share, permit, &mut self.jobs);
-        Ok(())
+    pub(crate) fn open_shared(&mut self, name: &FileName, permit: Permit) {
+        self.opened.open(name.clone(), Arc::clone(&self.share), permit, &mut self.jobs);
     }
 
     /// Nobody waits any more for the opening of a file. Returns whether its descriptor is free now: not if a job has begun.

@@ -18,7 +18,7 @@ impl Disk {
         let look_at = self.watch.as_ref().and_then(|watch| watch.look_at);
         let others =
             [look_at, self.sync_at, self.hashing.flush_at, self.orphans.again_at, self.registry.save_at, closes_at];
-        retries.into_iter().chain(others).flatten().min()
+        retries.into_iter().chain(others).chain([self.jobs.next_deadline()]).flatten().min()
     }
 
     /// Syncs, and tries again what failed, as far as it is due.
@@ -33,6 +33,7 @@ impl Disk {
         if is_due(self.sync_at) {
             self.sync();
         }
+        self.jobs.give_up_overdue();
         self.records.retry(&mut self.jobs, cx);
         self.parts.retry_removals(cx.phase == Phase::Running, cx.now, &mut self.jobs);
         self.look_if_due(cx);
@@ -78,7 +79,7 @@ impl Disk {
     pub(crate) fn look_at_directories(&mut self, config: &NodeConfig, cx: &Cx) {
         if config.peer {
             let named = self.named.iter().filter_map(|share| share.path.clone());
-            let paths = [&self.share_path, &config.download_directory].map(Clone::clone);
+            let paths = [self.share_path.to_path_buf(), config.download_directory.clone()];
             self.places.look_for_new(paths.into_iter().chain(named), &mut self.jobs);
             self.search_orphans(config, cx);
         }
@@ -93,7 +94,7 @@ impl Disk {
         directories.insert(config.download_directory.clone());
         let known = self.places.known();
         let is_share = |path: &PathBuf| {
-            *path == self.share_path || self.named.iter().any(|share| share.path.as_ref() == Some(path))
+            **path == *self.share_path || self.named.iter().any(|share| share.path.as_ref() == Some(path))
         };
         directories.extend(known.keys().filter(|path| !is_share(path)).cloned());
         self.orphans.search(directories, tokens, &mut self.jobs);
@@ -134,7 +135,9 @@ impl Disk {
                     let mounts = mount.into_iter();
                     mounts.for_each(|mount| self.places.note(&path, mount, &mut self.state, &mut self.jobs));
                 }
-                Done::HashStepped(work) => self.hashing.on_stepped(work, self.share.as_ref(), &mut self.jobs, cx),
+                Done::HashStepped(share, work) => {
+                    self.hashing.on_stepped((&share, work), &self.share, &mut self.jobs, cx)
+                }
                 Done::MetadataRead(b3, bytes) => {
                     let body = self.metadata.on_read(b3, bytes);
                     cx.out.push(Output::MetadataRead(b3, body));
@@ -154,8 +157,8 @@ impl Disk {
                     let all = self.looking.on_looked_at(order, found).into_iter();
                     all.for_each(|files| cx.out.event(Event::LookedAt { files }));
                 }
-                Done::ScanBegun(outcome) => self.on_scan_begun(outcome, cx),
-                Done::ScanStepped(walk) => self.on_scan_stepped(walk, cx),
+                Done::ScanOpened(of, other, opened) => self.on_scan_opened(of, other, opened),
+                Done::ScanStepped(of, walk) => self.on_scan_stepped(of, walk),
                 Done::SharedClosed(share) => {
                     self.opened.on_closed(&share);
                     net.on_files_closed();

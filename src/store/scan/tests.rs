@@ -3,6 +3,7 @@
 use super::*;
 use crate::library::{FileMeta, LeftOut};
 use crate::name::Escaped;
+use crate::store::OtherShare;
 use crate::store::not_tested::not_tested;
 use std::collections::BTreeMap;
 use std::fs;
@@ -131,7 +132,7 @@ fn what_has_the_name_of_another_share_is_left_out_at_the_top_alone() {
         own.name(&FileName::from_bytes(b"m").unwrap());
         own.name(&FileName::from_bytes(b"f").unwrap());
         // The same directory, as by a bind mount.
-        own.share(scratch.path());
+        own.share(&OtherShare::at(scratch.path()));
         Scanner::start(scratch.path()).without(own)
     };
     let (found, report) = run(scanner(), 3);

@@ -1,11 +1,11 @@
 //! What a share that hangs may not delay: peers that want nothing of it.
 
 use crate::harness::{
-    Daemon, Delaying, FIRST_CONTACT, LIMIT, Setup, ask_from, connect_from, fetch, free_port, reset, start_hashed, until,
+    Daemon, Delaying, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port, reset,
+    start_hashed, until,
 };
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any test.
@@ -54,9 +54,10 @@ fn start_with_shares(setup: Setup, names: &[&str]) -> Daemon {
     start_hashed(setup.set("share", &format!("[{}]", tables.join(", "))))
 }
 
-/// Has one share hang.
-fn hang(peer: &Daemon, share: &Path) -> Option<Delaying> {
-    Delaying::calls_on(peer, "openat,openat2,statx,newfstatat,getdents64", HANGS, Some(share))
+/// Has shares hang.
+fn hang(peer: &Daemon, shares: &[&str]) -> Option<Delaying> {
+    let paths = shares.iter().map(|name| peer.home().join("data").join(name));
+    Delaying::calls_on(peer, "openat,openat2,statx,newfstatat,getdents64", HANGS, paths)
 }
 
 fn request(peer: &Daemon, from: u8, name: &str) -> TcpStream {
@@ -68,10 +69,29 @@ fn request(peer: &Daemon, from: u8, name: &str) -> TcpStream {
 #[test]
 fn a_share_that_hangs_delays_no_file_of_another() {
     let peer = start_with_shares(Setup::peer().shares("b", "main").shares("c", "main"), &["hangs", "works"]);
-    let Some(_delaying) = hang(&peer, &peer.home().join("data/hangs")) else { return };
+    let Some(_delaying) = hang(&peer, &["hangs"]) else { return };
     let _waits = request(&peer, 1, "hangs/a");
     until("it is known", LIMIT, || peer.status()["uploads_active"] == 1);
     assert_eq!(fetch(peer.listen(), b"works/a"), b"works");
     assert_eq!(fetch(peer.listen(), b"b"), b"main");
     assert_eq!(peer.status()["uploads_active"], 1, "the first one still waits");
+}
+
+/// What a scan waits for is given up after 20 seconds.
+#[test]
+fn a_share_that_hangs_keeps_no_new_file_of_another_from_being_shared() {
+    let peer = start_with_shares(Setup::peer().shares("b", "main"), &["hangs", "hangs too", "works"]);
+    let Some(_delaying) = hang(&peer, &["hangs", "hangs too"]) else { return };
+    std::fs::write(peer.home().join("data/works/new"), "new").expect("it can be written");
+    peer.add_file("new", "new, too");
+    let is_shared = |name: &str| {
+        let rows = peer.pages("files", "files");
+        rows.iter().any(|row| row["name"] == name && row["b3"].is_string())
+    };
+    let watch = Stopwatch::start();
+    peer.control().call("rescan", serde_json::Value::Null).expect("it can be asked for");
+    until("the new files are shared", 2 * LIMIT, || is_shared("works/new") && is_shared("new"));
+    println!("shared after {:?}", watch.elapsed());
+    assert!(is_shared("hangs/a") && is_shared("hangs too/a"), "what is known of a share stays");
+    assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
 }

@@ -15,11 +15,16 @@ pub(crate) struct Delaying(Child);
 impl Delaying {
     /// `None` where there is no strace; that is said aloud.
     pub(crate) fn calls(of: &Daemon, calls: &str, delay: Duration) -> Option<Self> {
-        Self::calls_on(of, calls, delay, None)
+        Self::calls_on(of, calls, delay, None::<&Path>)
     }
 
-    /// Only those that concern a file.
-    pub(crate) fn calls_on(of: &Daemon, calls: &str, delay: Duration, file: Option<&Path>) -> Option<Self> {
+    /// Only those that concern one of these files.
+    pub(crate) fn calls_on(
+        of: &Daemon,
+        calls: &str,
+        delay: Duration,
+        files: impl IntoIterator<Item: AsRef<OsStr>>,
+    ) -> Option<Self> {
         let tasks = || fs::read_dir(format!("/proc/{}/task", of.pid())).expect("it runs").count();
         let is_traced = |task: &fs::DirEntry| {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
@@ -32,7 +37,9 @@ impl Delaying {
         let mut strace = clean_command("strace", of.home());
         let inject = format!("inject={calls}:delay_enter={}ms", delay.as_millis());
         strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &of.pid().to_string(), "-e", &format!("trace={calls}")]);
-        strace.args(file.iter().flat_map(|file| [OsStr::new("-P"), file.as_os_str()]));
+        for file in files {
+            strace.arg("-P").arg(file);
+        }
         let Ok(mut child) = strace.args(["-e", &inject]).stderr(Stdio::null()).spawn() else {
             not_tested("a disk that is slow", "strace(1) does not run here");
             return None;

@@ -39,6 +39,7 @@ list!(disk_faults: DiskFault as &'static str {
     TooLarge => "the file is larger than `ulimit -f` or the filesystem allows";
     NotMounted => "the filesystem that holds the part file is not mounted";
     EmptyMountPoint => "it is empty and on another filesystem than before (is it mounted?)";
+    NoAnswer => "the disk does not answer";
     Other(0) => "input/output error";
     Other(5) => "I/O error (EIO)";
     Other(9_999) => "input/output error (errno 9999)";

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fault::DiskFault;
 use crate::name::Escaped;
-use crate::store::{OwnFiles, ShareRoot};
+use crate::store::{OtherShare, OwnFiles, ShareRoot};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -263,7 +263,7 @@ fn what_another_share_has_is_left_out_though_that_share_could_not_be_examined() 
     let disk =
         Disk::new(&[], &[("share/all", "../later"), ("share/deep", "../later/a"), ("share/file", "../later/a/x")]);
     let mut own = OwnFiles::default();
-    own.share(&disk.path("later"));
+    own.share(&OtherShare::at(&disk.path("later")));
     disk.add("later/a/x");
     let expected = ["all: SharedAlready", "deep: SharedAlready", "file: SharedAlready"];
     assert_eq!(disk.scan_without(own), (vec![], expected.map(str::to_owned).to_vec()));

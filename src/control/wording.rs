@@ -5,7 +5,7 @@
 
 use super::ExitCode::{Checksum, Exists, FileIo, Network, NoDaemon, NoSource, NotFound, Other, Unfinished, Usage};
 use super::{CallError, DownloadState, ExitCode, RawText};
-use crate::content::ManifestFault;
+use crate::content::{MANIFEST_BYTES_MAX, ManifestFault};
 use crate::fault::{DialFault, DiskFault, RefusalReason};
 use crate::link::LinkFault;
 use crate::name::{Escaped, FILE_NAME_BYTES_MAX, FileName};
@@ -190,7 +190,8 @@ problems! {
     NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
 
     NotShared { name: RawText }: NotFound,
-        ("no file \"{}\" is shared; `pyratectl files` shows those that are", Escaped(.name.as_bytes()));
+        ("no {} \"{}\" is shared; `pyratectl files` shows {}", if is_directory(.name) { "directory" } else { "file" },
+            Escaped(.name.as_bytes()), if is_directory(.name) { "what is" } else { "those that are" });
     IsDirectory { name: FileName }: NotFound,
         ("\"{name}\" is a directory; name it \"{name}/\" for a link to all that is in it");
     StillWritten { name: FileName }: Other,
@@ -208,6 +209,9 @@ problems! {
         ("no link to \"{name}\" of {peer}: {fault}; try again later");
     ManifestTooLarge { name: FileName }: Other,
         ("\"{name}\" has too many files for one manifest, and so for one link; name directories beneath it");
+    ManifestOfPeerTooLarge { peer: SocketAddr, name: FileName, bytes: u64 }: Other,
+        ("the manifest of \"{name}\" of {peer} has {bytes} bytes, more than the {MANIFEST_BYTES_MAX} that are taken; name directories \
+            beneath it: {peer}/{name}DIR/");
     NoManifestNow { peer: SocketAddr, name: FileName, fault: DialFault }: fault.into(),
         ("no manifest of \"{name}\" of {peer}: {fault}; try again later");
     HasNoManifest { peer: SocketAddr, name: FileName, fault: Option<DialFault> }: NotFound,
@@ -289,6 +293,10 @@ fn of_source(blamed: &Option<Blamed>) -> String {
 }
 
 /// What a peer said or did, in parentheses.
+fn is_directory(name: &RawText) -> bool {
+    name.as_bytes().ends_with(b"/")
+}
+
 fn of_fault(fault: &Option<DialFault>) -> String {
     fault.map_or_else(String::new, |fault| format!(" ({fault})"))
 }

@@ -275,6 +275,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
     OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
 
     NotShared { name: text(b"a\n") } => (NotFound, r#"no file "a\n" is shared; `pyratectl files` shows those that are"#);
+    NotShared { name: text(b"a/") } => (NotFound, r#"no directory "a/" is shared; `pyratectl files` shows what is"#);
     IsDirectory { name: file_name(b"a") } => (
         NotFound, r#""a" is a directory; name it "a/" for a link to all that is in it"#
     );
@@ -302,6 +303,11 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     ManifestTooLarge { name: file_name(b"a/") } => (
         Other, "\"a/\" has too many files for one manifest, and so for one link; name directories beneath it"
+    );
+    ManifestOfPeerTooLarge { peer: peer(), name: file_name(b"a/"), bytes: 5_000_000 } => (
+        Other,
+        "the manifest of \"a/\" of [2001:db8::1]:9 has 5000000 bytes, more than the 4194304 that are taken; name directories \
+            beneath it: [2001:db8::1]:9/a/DIR/"
     );
     NoManifestNow { peer: peer(), name: file_name(b"a/"), fault: DialFault::TimedOut } => (
         TimedOut, "no manifest of \"a/\" of [2001:db8::1]:9: timed out; try again later"

@@ -288,6 +288,9 @@ impl DirectoryLinks {
                 }
                 return reply(net.cx, caller, Ok(Reply::Link(row_of(link_to(b3, size, name, vec![peer])))));
             }
+            (Step::Hash, Ok(Dialled { response: Response::FileInfo { size, .. }, .. })) if wants == Wants::Text => {
+                return reply(net.cx, caller, Err(Problem::ManifestOfPeerTooLarge { peer, name, bytes: size }));
+            }
             (Step::Manifest, Ok(Dialled { response: Response::Manifest(manifest), .. })) => {
                 let page = self.pages.begin(caller.client, manifest.b3, Rc::new(manifest.text()));
                 return reply(net.cx, caller, Ok(Reply::Manifest(page)));

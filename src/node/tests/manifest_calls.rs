@@ -144,3 +144,23 @@ fn a_peer_that_gives_none_is_told_with_the_reason() {
     let error = answered(&mut rig).unwrap_err();
     assert!(error.message.contains("try again later"), "{}", error.message);
 }
+
+#[test]
+fn one_that_is_too_large_is_not_asked_for() {
+    let mut rig = knowing_a_peer();
+    rig.begin_call(asks(Some(peer(1)), "x/d/", None, 0));
+    let (exchange, ..) = rig.dial();
+    let size = crate::content::MANIFEST_BYTES_MAX as u64 + 1;
+    rig.succeed(exchange, Response::FileInfo { b3: ContentHash([7; 32]), size });
+    let error = answered(&mut rig).unwrap_err();
+    assert!(error.message.contains(&format!("has {size} bytes, more than")), "{}", error.message);
+    assert_eq!((error.code, rig.dials().len()), (ExitCode::Other as i32, 0));
+}
+
+#[test]
+fn what_is_no_directory_is_called_none() {
+    let mut rig = sharing(tree(), &["d/z"]);
+    hash_all(&mut rig);
+    let error = rig.call(asks(None, "a/", None, 0)).unwrap_err();
+    assert!(error.message.starts_with("no directory \"a/\" is shared"), "{}", error.message);
+}

@@ -1,24 +1,54 @@
-//! `manifest`: the manifest of a directory, of the own share or of a peer, as it is.
+//! `manifest`: the manifest of a directory, of the own share, of a peer or that a hit is, as it is.
 
 use super::Session;
 use super::args;
 use super::named::own_or_of_peer;
+use super::query::all_hits;
 use super::text;
+use super::values::is_ids;
 use super::wording::Failure;
 use crate::content::{MANIFEST_BYTES_MAX, Manifest};
-use crate::control::{CallError, ExitCode, ManifestReply, RawText, Request};
+use crate::control::{CallError, ExitCode, ManifestReply, Problem, RawText, Request};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
+/// Peers of a hit that are asked one after the other: each may take as long as a connection may.
+const PEERS_ASKED_MAX: usize = 4;
+
 pub(super) fn manifest(session: &mut Session, wanted: &args::Manifest) -> Result<ExitCode, CallError> {
-    let bytes = own_or_of_peer(session, (&wanted.directory.0, "DIR"), fetch)?;
+    let what = &wanted.directory.0;
+    let bytes = match std::str::from_utf8(what).ok().filter(|what| is_ids(what)) {
+        Some(id) => fetch_of_hit(session, id)?,
+        None => own_or_of_peer(session, (what, "DIR"), fetch)?,
+    };
     match &wanted.output {
         Some(path) => save(&path.0, &bytes)?,
         None => drop(session.output.write_bytes(&bytes)?),
     }
     Ok(ExitCode::Done)
+}
+
+/// That of a hit, from the first of its peers that gives it.
+fn fetch_of_hit(session: &mut Session, text: &str) -> Result<Vec<u8>, CallError> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Failure::OneManifest.into());
+    }
+    let unknown = || CallError::from(Problem::NoSuchHit { part: text.to_owned() });
+    let id: u32 = text.parse().map_err(|_| unknown())?;
+    let hit = all_hits(session, None)?.0.into_iter().find(|hit| hit.id == id).ok_or_else(unknown)?;
+    if hit.directory.is_none() {
+        return Err(Failure::HitIsFile { id }.into());
+    }
+    let mut first = None;
+    for peer in hit.sources.iter().take(PEERS_ASKED_MAX) {
+        match fetch(session, Some(*peer), hit.name.as_bytes().to_vec()) {
+            Err(error) => drop(first.get_or_insert(error)),
+            given => return given,
+        }
+    }
+    Err(first.unwrap_or_else(unknown))
 }
 
 /// All pages, checked.

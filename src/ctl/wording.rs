@@ -49,6 +49,8 @@ problems! {
     NoText { command: &'static str }: Usage, ("{command} needs a TEXT");
     NoWishNamed: Usage, ("unwish needs an ID, all or the TEXT of a wish");
     NothingNamed: Usage, ("download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH, a link or --manifest FILE");
+    OneManifest: Usage, ("manifest takes the ID of one hit; a directory of such a name is ./NAME/");
+    HitIsFile { id: u32 }: Usage, ("hit {id} is a file, and has no manifest; `pyratectl download {id}` fetches it");
     NothingToLink: Usage, ("link needs a NAME, ID, PEER/NAME or b3=HASH");
     NoDownloads: NotFound, ("'all' selects nothing: no download is remembered");
     NotListed { peer: SocketAddr, name: String }: NotFound, ("{peer} shares no \"{name}\"; `pyratectl list {peer}` shows what it shares");

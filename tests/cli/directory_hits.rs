@@ -194,3 +194,67 @@ fn at_a_terminal_what_is_in_a_directory_is_told_when_the_peer_has_told() {
     let shown = screen.all();
     assert!(run.code == 0 && shown.matches("1: 3 files in live/, 2.0 KiB").count() == 1, "{shown:?}");
 }
+
+const MANIFEST: &str = "pyrate-manifest 1\nd empty\nend 1\n";
+
+fn gives_manifest(talk: &mut Talk, peer: &str) {
+    let asked = talk.expect("manifest");
+    assert_eq!(asked, json!({"peer": peer, "name": "music/live/", "b3": null, "after": 0}));
+    let b3 = blake3::hash(MANIFEST.as_bytes()).to_string();
+    talk.reply(json!({"b3": b3, "size": MANIFEST.len(), "text": MANIFEST, "next": null}));
+}
+
+#[test]
+fn the_manifest_of_one_is_that_of_its_first_peer_that_gives_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = scratch.path().join("live.manifest");
+    for form in [&[][..], &["--json"]] {
+        run(&[form, &["manifest", "3"]].concat(), |talk| {
+            page(talk);
+            gives_manifest(talk, PEER);
+        })
+        .gives(0, MANIFEST);
+    }
+    let second = |talk: &mut Talk| {
+        page(talk);
+        talk.expect("manifest");
+        talk.fail(6, "timed out");
+        gives_manifest(talk, "192.0.2.2:5");
+    };
+    run(&["manifest", "3", "-o", place.to_str().unwrap()], second).gives(0, "");
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), MANIFEST);
+    let neither = |talk: &mut Talk| {
+        page(talk);
+        for (code, why) in [(6, "the first"), (3, "the second")] {
+            talk.expect("manifest");
+            talk.fail(code, why);
+        }
+    };
+    run(&["manifest", "3"], neither).says(6, "the first");
+}
+
+#[test]
+fn only_one_hit_that_is_a_directory_has_a_manifest() {
+    run(&["manifest", "2"], page).says(28, "hit 2 is a file, and has no manifest; `pyratectl download 2` fetches it");
+    run(&["manifest", "9"], page).says(3, "no such id: 9;");
+    run(&["manifest", "99999999999"], |_| {}).says(3, "no such id: 99999999999;");
+    for ids in ["3,4", "3-4", "all"] {
+        run(&["manifest", ids], |_| {}).says(28, "manifest takes the ID of one hit");
+    }
+    // A directory of the own share.
+    run(&["manifest", "./3"], |talk| {
+        assert_eq!(talk.expect("manifest")["name"], "3/");
+        talk.fail(3, "not shared");
+    })
+    .says(3, "not shared");
+}
+
+#[test]
+fn the_ids_of_directories_are_completed_for_their_manifests() {
+    let fake = Fake::new();
+    fake.serve_all(json!({"hits": {"hits": hits(), "next": null}, "files": {"files": [], "next": null}, "peers": []}));
+    let offered = offered_in_zsh(&fake, &["manifest", ""]);
+    let mut ids: Vec<&str> = offered.iter().map(|line| line.split(['\t', ':']).next().unwrap()).collect();
+    ids.dedup();
+    assert_eq!(ids, ["3", "4"], "{offered:?}");
+}

@@ -10,11 +10,12 @@ use argh::{ArgsInfo, FromArgs};
     name = "manifest",
     help_triggers("-h", "--help"),
     note = "It is printed as it is, with --json and --terse too: its hash is that of these bytes.",
-    error_code(3, "no such directory, or the peer gives no manifest"),
+    error_code(3, "no such directory or id, or the peer gives no manifest"),
     error_code(13, "the file exists")
 )]
 pub(in crate::ctl) struct Manifest {
-    /// a directory of the own share, or of a peer: PEER/DIR/; ./DIR/ is always one of the own share
+    /// a directory of the own share, or of a peer: PEER/DIR/; or the id of a hit that is a directory; ./DIR/ is always one of the
+    /// own share
     #[argh(positional, arg_name = "DIR")]
     pub(in crate::ctl) directory: BytesArg,
 

@@ -26,6 +26,8 @@ const ROWS_MAX: usize = 1000;
 pub(super) enum Question {
     /// Ids of hits, of the last search or list before those of earlier ones.
     Hits,
+    /// Ids of hits that are directories.
+    FoundDirectories,
     /// Numbers of searches and lists.
     Searches,
     /// Ids of wishes.
@@ -72,12 +74,13 @@ impl Daemon {
 
     fn ask(&mut self, question: &Question, found: &Sender<Vec<Candidate>>) -> Result<(), CallError> {
         let candidates: Vec<Candidate> = match question {
-            Question::Hits => {
+            Question::Hits | Question::FoundDirectories => {
+                let fits = |hit: &&HitRow| *question == Question::Hits || hit.directory.is_some();
                 let of_hit = |hit: &HitRow| Candidate::new(hit.id.to_string(), about(hit));
                 let last = self.hits(Some(LAST_SEARCH))?;
                 // Nobody receives what comes too late; here and below.
-                let _ = found.send(last.iter().map(of_hit).collect());
-                self.hits(None)?.iter().map(of_hit).collect()
+                let _ = found.send(last.iter().filter(fits).map(of_hit).collect());
+                self.hits(None)?.iter().filter(fits).map(of_hit).collect()
             }
             Question::Searches => {
                 let page: SearchesReply = self.call(&Request::Searches { after: 0 })?;

@@ -280,12 +280,12 @@ impl<'a> Place<'a> {
 
 impl Place<'_> {
     fn offer_directories(&self, current: &str) -> Offer {
-        let of_peer = match current.split_once('/') {
-            Some((peer, _)) => Question::DirectoriesOf { peer: peer.into() },
-            None => Question::Peers { suffix: "/" },
+        let others = match current.split_once('/') {
+            Some((peer, _)) => vec![Question::DirectoriesOf { peer: peer.into() }],
+            None => vec![Question::Peers { suffix: "/" }, Question::FoundDirectories],
         };
         let shared = Question::SharedDirectories { beginning: current.into() };
-        Offer { questions: vec![shared, of_peer], ..Offer::default() }
+        Offer { questions: [vec![shared], others].concat(), ..Offer::default() }
     }
 
     /// What a link can be made for. `ids`: an offer of ids, without questions.

@@ -79,7 +79,10 @@ fn the_daemon_is_asked_for_what_a_command_takes() {
         ("link a/b", vec![shared("a/b"), directories("a/b"), Question::Names { peer: "a".into() }]),
         ("link b3", vec![shared("b3"), directories("b3"), Question::Contents]),
         ("link ./7,", vec![shared("./7,")]),
-        ("manifest ", vec![Question::SharedDirectories { beginning: String::new() }, peers("/")]),
+        (
+            "manifest ",
+            vec![Question::SharedDirectories { beginning: String::new() }, peers("/"), Question::FoundDirectories],
+        ),
         (
             "manifest a/b",
             vec![Question::SharedDirectories { beginning: "a/b".into() }, Question::DirectoriesOf { peer: "a".into() }],

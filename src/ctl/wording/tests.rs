@@ -25,6 +25,8 @@ list!(failures: Failure as (ExitCode, &'static str) {
     NoWishNamed => (Usage, "unwish needs an ID, all or the TEXT of a wish");
     NoDownloads => (NotFound, "'all' selects nothing: no download is remembered");
     NothingNamed => (Usage, "download needs an ID, PEER/NAME, PEER/DIR/, b3=HASH, a link or --manifest FILE");
+    OneManifest => (Usage, "manifest takes the ID of one hit; a directory of such a name is ./NAME/");
+    HitIsFile { id: 7 } => (Usage, "hit 7 is a file, and has no manifest; `pyratectl download 7` fetches it");
     NothingToLink => (Usage, "link needs a NAME, ID, PEER/NAME or b3=HASH");
     NotListed { peer: "192.0.2.7:5".parse().unwrap(), name: "a".into() } => (
         NotFound, "192.0.2.7:5 shares no \"a\"; `pyratectl list 192.0.2.7:5` shows what it shares"

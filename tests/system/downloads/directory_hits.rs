@@ -75,6 +75,26 @@ fn a_directory_that_was_found_is_one_download_over_kills() {
 }
 
 #[test]
+fn its_manifest_comes_from_its_peer() {
+    let ([_bootstrap, mut source, asker], _) = with_files(&mut Dice::new(), 3, 1000);
+    let rows = asker.search_until("live", |rows| directory_of(rows, 3).is_some());
+    let id = directory_of(&rows, 3).expect("it is there")["id"].to_string();
+    let place = asker.downloads_directory().join("live.manifest");
+    let place = place.to_str().expect("a path in UTF-8");
+    let own = pyratectl(&source, ["manifest", "music/Live 1999/"]);
+    let asked = pyratectl(&asker, ["manifest", &id, "-o", place]);
+    assert_eq!((own.code, asked.code), (0, 0), "{own:?} {asked:?}");
+    assert_eq!(std::fs::read_to_string(place).expect("it is there"), own.stdout);
+    let begun = pyratectl(&asker, ["--json", "download", "--manifest", place]).json();
+    assert_eq!((&begun[0]["state"], &begun[0]["directory"]["files"]), (&json!("done"), &json!(3)), "{begun}");
+    let file = rows.iter().find(|row| row["directory"].is_null()).expect("a file");
+    assert_eq!(pyratectl(&asker, ["manifest", &file["id"].to_string()]).code, 28);
+    source.end_by(Signal::SIGKILL);
+    let failed = pyratectl(&asker, ["manifest", &id]);
+    assert!(failed.code == 6 && failed.stderr.contains("connection refused"), "{failed:?}");
+}
+
+#[test]
 fn all_fetches_the_files_that_were_found_and_none_twice() {
     let ([_bootstrap, _source, asker], contents) = with_files(&mut Dice::new(), 4, 1000);
     asker.search_until("live", |rows| directory_of(rows, 4).is_some());

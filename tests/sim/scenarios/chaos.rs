@@ -6,7 +6,7 @@ use crate::content::{Content, fresh_content};
 use crate::host::{Host, HostId};
 use crate::rogue::{Breaker, Ear, OldPeer, Refuser, Tarpit, Vandal};
 use crate::world::World;
-use pyrate::control::{LinkState, Notice, RawText, Reply, Request, Selector};
+use pyrate::control::{DownloadState, LinkState, Notice, RawText, Reply, Request, Selector};
 use pyrate::fault::DiskFault;
 use pyrate::name::FileName;
 use pyrate::node::contract::Event;
@@ -34,6 +34,7 @@ impl Chaos {
             let max_peers = *world.random.pick(&[2, 4, 8]);
             let config = world.config(node);
             (config.max_workers, config.max_peers) = (max_workers, max_peers);
+            (0..4).for_each(|_| world.grow_tree(node));
             world.start(node);
         }
         let bootstrap = world.addr(bootstraps[0]);
@@ -85,6 +86,7 @@ impl Chaos {
                 world.net.lost_per_mille = *world.random.pick(&[0, 10, 100]);
                 world.net.torn_per_mille = *world.random.pick(&[0, 10, 100]);
             }
+            8 if world.random.chance(500) => world.grow_tree(node),
             8 | 9 => {
                 let name = format!("{}/{}", world.word(), world.word());
                 // Some contents are to be had from many, under several names.
@@ -120,22 +122,21 @@ impl Chaos {
             0..=3 => Request::Search { text: RawText::new(world.word()), max: None, ttl: None },
             4 => Request::List { peer },
             5 | 6 => match world.ask(node, Request::Hits { search: None, after: 0 }) {
-                Ok(Reply::Hits(page)) => {
-                    // The disks of this world have files alone.
-                    let files: Vec<u32> =
-                        page.hits.iter().filter(|hit| hit.directory.is_none()).map(|hit| hit.id).collect();
-                    match files.is_empty() {
-                        true => Request::Status,
-                        false => {
-                            let hit = world.random.pick(&files).to_string();
-                            Request::Download { what: vec![Selector::Hits(hit)], output: None }
-                        }
-                    }
+                Ok(Reply::Hits(page)) if page.hits.iter().next().is_some() => {
+                    let hits: Vec<u32> = page.hits.iter().map(|hit| hit.id).collect();
+                    let hit = world.random.pick(&hits).to_string();
+                    Request::Download { what: vec![Selector::Hits(hit)], output: None }
                 }
                 _ => Request::Status,
             },
             7 => {
-                let name = RawText::new(format!("{}/{}", world.word(), world.word()));
+                let directory = format!("{}/", world.word());
+                let name = match world.random.below(4) {
+                    0 => directory,
+                    1 => format!("{directory}set/"),
+                    _ => format!("{directory}{}", world.word()),
+                };
+                let name = RawText::new(name);
                 Request::Download { what: vec![Selector::File { peer, name }], output: None }
             }
             8 if world.random.chance(500) => Request::Cancel { ids: ids() },
@@ -184,6 +185,12 @@ impl Chaos {
         });
         for &node in nodes {
             let _ = world.ask(node, Request::Cancel { ids: "all".to_string() });
+            // What has failed keeps what it has until it is named.
+            let Ok(Reply::Downloads(page)) = world.ask(node, Request::Downloads { after: 0 }) else { continue };
+            for row in page.downloads.iter().filter(|row| row.state == DownloadState::Failed && row.directory.is_some())
+            {
+                let _ = world.ask(node, Request::Cancel { ids: row.id.to_string() });
+            }
         }
         // Without those that flood and those that never answer, whatever was begun ends.
         self.rogues.iter().for_each(|&rogue| world.crash(rogue));
@@ -195,9 +202,27 @@ impl Chaos {
 }
 
 impl World {
+    /// A tree in a share gets another file, perhaps one that can be executed, or an empty directory; or a file of it changes.
+    fn grow_tree(&mut self, node: HostId) {
+        let (word, part) = (self.word(), *self.random.pick(&["", "a/", "a/b/", "c/"]));
+        let (number, what) = (self.random.below(6), self.random.below(4));
+        let content = Content { id: 100 + self.random.below(20), size: 3_000_000 };
+        let disk = &mut self.hosts[node.0].disk;
+        match what {
+            0 => disk.share_directory(&format!("{word}/set/{part}empty {number}")),
+            1 => disk.share_executable(&format!("{word}/set/{part}run {number}"), content),
+            _ => disk.share(&format!("{word}/set/{part}track {number}"), content),
+        }
+    }
+
     fn word(&mut self) -> &'static str {
         WORDS[self.random.below(WORDS.len() as u64) as usize]
     }
+}
+
+fn is_done_directory(notice: &Notice) -> bool {
+    let Notice::Download { download } = notice else { return false };
+    download.directory.is_some() && download.state == DownloadState::Done
 }
 
 #[test]
@@ -215,8 +240,9 @@ fn hours_of_chaos_break_no_invariant_and_heal() {
         };
         let finished = of_all(|host| host.disk.finished.len());
         let hits = of_all(|host| host.notices.iter().filter(|notice| matches!(***notice, Notice::Hit { .. })).count());
-        println!("{finished} files travelled, {hits} hits came");
-        assert!(finished > 5 && hits > 100);
+        let directories = of_all(|host| host.notices.iter().filter(|notice| is_done_directory(notice)).count());
+        println!("{finished} files travelled, {directories} directories were done, {hits} hits came");
+        assert!(finished > 5 && directories > 5 && hits > 100);
         for &node in &chaos.nodes {
             assert!(chaos.world.ask(node, Request::Status).is_ok());
         }

@@ -80,6 +80,10 @@ impl DownloadMachine {
             let name = directory.name.clone();
             return self.set_stage(net.cx, id, Stage::Failed { why: Problem::NothingBeneath { name, peer } });
         }
+        if !directory.is_listed || plan.added() > 0 {
+            // A manifest that an earlier attempt was given says something else.
+            directory.described = None;
+        }
         if self.take_plan(net, id, plan) {
             self.directories.at_work.insert(id);
         }

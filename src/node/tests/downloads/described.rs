@@ -281,6 +281,26 @@ fn a_manifest_that_is_not_what_will_be_there_is_not_named() {
 }
 
 #[test]
+fn a_list_that_comes_instead_of_the_manifest_of_before_is_what_is_done() {
+    let before = [("a", entry(5, false)), ("b", entry(6, false)), ("e", EntryKind::EmptyDirectory)];
+    let of_list = |text: &str, size: u64| of_content(text, size, ContentHash([size as u8; 32]));
+    let mut rig = asked(true);
+    describe(&mut rig, manifest(&before));
+    all_there(&mut rig);
+    answer_made(&mut rig, Err(DiskFault::Full));
+    rig.orders.clear();
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Declined(RefusalReason::NotHashed));
+    let (exchange, ..) = rig.dial();
+    rig.handle(Event::ListBatch { exchange, files: vec![of_list("x/d/a", 5), of_list("x/d/b", 6)] });
+    rig.succeed(exchange, Response::FileList { truncated: false });
+    let done = row(&mut rig, 1);
+    let part = done.directory.unwrap();
+    assert_eq!((done.state, part.files_done, part.manifest), (DownloadState::Done, 2, None), "e is not made");
+}
+
+#[test]
 fn what_has_too_long_a_name_with_that_of_the_directory_is_told() {
     let long = [vec!["y".repeat(255); 14].join("/"), "z".repeat(214)].join("/");
     for kind in [entry(5, false), EntryKind::EmptyDirectory] {

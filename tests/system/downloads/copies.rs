@@ -57,8 +57,17 @@ fn a_file_of_the_share_that_has_changed_is_not_copied() {
 }
 
 #[test]
-fn a_copy_takes_no_blocks_where_files_can_share_them() {
-    let Some(disk) = Disk::btrfs("a copy that takes no blocks") else { return };
+fn a_copy_on_btrfs_takes_no_blocks() {
+    takes_no_blocks("btrfs");
+}
+
+#[test]
+fn a_copy_on_xfs_takes_no_blocks() {
+    takes_no_blocks("xfs");
+}
+
+fn takes_no_blocks(kind: &str) {
+    let Some(disk) = Disk::of_kind(kind, &format!("a copy on {kind} that takes no blocks")) else { return };
     let content = Dice::new().bytes(SIZE);
     let (share, downloads) = (disk.path().join("share"), disk.path().join("downloads"));
     std::fs::create_dir_all(share.join("own")).expect("a fresh filesystem");

@@ -44,17 +44,18 @@ impl Disk {
         None
     }
 
-    /// One of btrfs, on which files can share blocks. `None` also where there is no mkfs.btrfs, no loop device or no btrfs; that is
-    /// said aloud.
-    pub(crate) fn btrfs(what: &str) -> Option<Self> {
-        let disk = Self::of_kib(what, 256 << 10)?;
+    /// One on which files can share blocks: `btrfs` or `xfs`. `None` also where there is no mkfs for it, no loop device or no
+    /// such filesystem in the kernel; that is said aloud.
+    pub(crate) fn of_kind(kind: &str, what: &str) -> Option<Self> {
+        let disk = Self::of_kib(what, 400 << 10)?;
         let image = disk.path().join("image");
-        std::fs::File::create(&image).and_then(|file| file.set_len(200 << 20)).expect("a sparse file");
-        let is_made = run(Command::new("mkfs.btrfs").arg("-qf").arg(&image));
-        if is_made && run(Command::new("mount").args(["-t", "btrfs", "-o", "loop"]).arg(&image).arg(disk.path())) {
+        // The least that mkfs.xfs takes is 300 MiB.
+        std::fs::File::create(&image).and_then(|file| file.set_len(320 << 20)).expect("a sparse file");
+        let is_made = run(Command::new(format!("mkfs.{kind}")).arg("-qf").arg(&image));
+        if is_made && run(Command::new("mount").args(["-t", kind, "-o", "loop"]).arg(&image).arg(disk.path())) {
             return Some(disk);
         }
-        not_tested(what, "it takes mkfs.btrfs, a loop device and a kernel with btrfs");
+        not_tested(what, &format!("it takes mkfs.{kind}, a loop device and a kernel with {kind}"));
         None
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Both are built from a [`Config`], whose fields are the keys of the daemon's configuration. `spawn` runs the node on a thread
 //! of its own, and `start` on the thread that calls it. Its [`Handle`] asks for what `pyratectl` asks for: status, files of the
-//! share, searches, lists of peers, downloads. [`Hits`] and [`Download`] are iterators, and `channel` makes a channel of each. What
+//! share, links to these, searches, lists of peers, downloads of files and directories. [`Hits`] and [`Download`] are iterators, and `channel` makes a channel of each. What
 //! goes wrong is an [`Error`] that programs can tell apart. The node ends when its last handle is dropped.
 //!
 //! A node inside another program leaves signals alone and logs through the `log` crate. [`Config::control_socket`] lets
@@ -89,6 +89,31 @@
 //! }
 //! ```
 //!
+//! # Directories and links
+//!
+//! ```no_run
+//! use pyrate::{Error, Handle, What};
+//! use std::net::SocketAddr;
+//!
+//! fn fetch_album(node: &Handle, peer: SocketAddr) -> Result<(), Error> {
+//!     // One download, with all files beneath it.
+//!     let album = node.download(What::Directory(peer, "music/abbey road".into()), None)?.wait(None)?;
+//!     let files = album.directory.map_or(0, |directory| directory.files);
+//!     println!("{files} files in {:?}", album.path);
+//!     Ok(())
+//! }
+//!
+//! /// What one node shares another one downloads by a link, which is a text: it says what to fetch, and from whom.
+//! fn pass_on(from: &Handle, to: &Handle) -> Result<(), Error> {
+//!     let link = from.link("music/abbey road/")?;
+//!     match to.download(What::Link(link), None) {
+//!         Ok(mut download) => download.wait(None).map(drop),
+//!         Err(Error::Invalid(why)) => panic!("no link: {why}"),
+//!         Err(error) => Err(error),
+//!     }
+//! }
+//! ```
+//!
 //! # A configuration that cannot be used
 //!
 //! ```
@@ -144,7 +169,9 @@ pub mod wire;
 pub use audience::{Audience, RangeFault};
 pub use control::DownloadState;
 pub use daemon::{Bootstrap, Client, Config, ConfigFault, Fault, LogFormat, LogPlace, NamedShare, Place, TimedLimit};
-pub use daemon::{Channel, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What};
+pub use daemon::{
+    Channel, DirectoryFiles, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What,
+};
 pub use driver::{Facts, StartFault};
 pub use node::contract::BootstrapAddr;
 pub use store::StateFault;

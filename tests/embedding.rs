@@ -123,6 +123,50 @@ fn a_program_shares_searches_downloads_and_stops() {
 }
 
 #[test]
+fn directories_and_links_are_downloaded() {
+    let network = Network::new(b"high water at noon");
+    fs::create_dir_all(network.path("one/share/tides/north")).unwrap();
+    share(&network.path("one/share/tides/a"), b"one");
+    share(&network.path("one/share/tides/north/b"), b"two, longer");
+    until("they are shared", || network.one.rescan().unwrap() == 3);
+    until("their hashes are known", || network.one.files().unwrap().all(|file| file.unwrap().b3.is_some()));
+
+    for (what, place) in [("tides", "by name"), ("tides/", "by name with a slash")] {
+        fs::create_dir(network.path(place)).unwrap();
+        let what = What::Directory(network.addr_of_one(), what.into());
+        let changes: Vec<_> =
+            network.two.download(what, Some(&network.path(place))).unwrap().map(Result::unwrap).collect();
+        let last = changes.last().unwrap();
+        let files = last.directory.as_ref().unwrap();
+        assert_eq!((files.files, files.done, files.missing, &files.missing_first[..]), (2, 2, 0, &[][..]));
+        assert_eq!((last.state, last.bytes, last.verified), (DownloadState::Done, 14, true));
+        assert_eq!(last.name, "tides/");
+        let path = last.path.as_ref().unwrap();
+        assert_eq!(path, &network.path(place).join("tides"));
+        assert_eq!(fs::read(path.join("north/b")).unwrap(), b"two, longer");
+    }
+
+    for (name, size) in [("tide tables.bin", 18), ("tides/", 14)] {
+        let link = network.one.link(name).unwrap();
+        let to = network.path("by link");
+        fs::create_dir_all(&to).unwrap();
+        let done = network.two.download(What::Link(link), Some(&to)).unwrap().wait(Some(LONG)).unwrap();
+        assert_eq!((done.size, done.verified, done.directory.is_some()), (Some(size), true, name.ends_with('/')));
+    }
+    assert_eq!(fs::read(network.path("by link/tides/a")).unwrap(), b"one");
+
+    let missing = network.one.link("no such file");
+    assert!(matches!(missing, Err(Error::NotFound(_))), "{missing:?}");
+    for no_link in ["", "tides", "pyrate:b3=ab"] {
+        let invalid = network.two.download(What::Link(no_link.into()), None).err();
+        assert!(matches!(invalid, Some(Error::Invalid(_))), "{no_link}: {invalid:?}");
+    }
+    let gone = What::Directory(network.addr_of_one(), "no such directory".into());
+    let gone = network.two.download(gone, None).unwrap().wait(Some(LONG));
+    assert!(matches!(gone, Err(Error::Refused(_))), "{gone:?}");
+}
+
+#[test]
 fn what_goes_wrong_can_be_told_apart() {
     let network = Network::new(b"high water at noon");
     let two = &network.two;

@@ -32,7 +32,8 @@ mod value;
 
 pub use config::Config;
 pub use embed::{
-    Bootstrap, Channel, Client, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile, Status, What,
+    Bootstrap, Channel, Client, DirectoryFiles, Download, Error, Files, Handle, Hit, Hits, Progress, SharedFile,
+    Status, What,
 };
 pub use fault::{ConfigFault, Fault, Place};
 pub use keys::{InForceFrom, KEYS, Key};

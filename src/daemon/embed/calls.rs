@@ -5,8 +5,8 @@ use super::link::{ANSWER_MAX, Deadline, Heard, Link};
 use super::rows::{Hit, Progress, SharedFile, Status, What, raw};
 use super::{Handle, Shared};
 use crate::control::{
-    DownloadRow, DownloadsReply, FilesReply, HitRow, HitsReply, Notice, RawText, Request, ScanNotice, SearchStarted,
-    StatusReply,
+    ContentLinkRow, DownloadRow, DownloadsReply, FilesReply, HitRow, HitsReply, Linkable, Notice, RawText, Request,
+    ScanNotice, SearchStarted, StatusReply,
 };
 use serde::de::IgnoredAny;
 use std::collections::{BTreeSet, VecDeque};
@@ -31,7 +31,7 @@ impl Handle {
     ///
     /// [`Error::Stopped`], [`Error::Failed`] or [`Error::TimedOut`], as of each call.
     pub fn status(&self) -> Result<Status, Error> {
-        self.link()?.call::<StatusReply>(&Request::Status).map(Status::from)
+        self.connect()?.call::<StatusReply>(&Request::Status).map(Status::from)
     }
 
     /// The files that it shares, by name.
@@ -40,8 +40,20 @@ impl Handle {
     ///
     /// As of [`Handle::status`]; the iterator ends with [`Error::Disk`] if the share cannot be read.
     pub fn files(&self) -> Result<Files, Error> {
-        self.link()?;
+        self.connect()?;
         Ok(Files { shared: Arc::clone(self.shared()), after: Some(None), ready: VecDeque::new(), fault: None })
+    }
+
+    /// A link to a file of the share, or to a directory of it by a name that ends in `/`: a text for [`What::Link`] of other nodes and
+    /// for `pyratectl download`. It names the address at which others reach this node, if one is known.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Handle::status`]; [`Error::NotFound`] if nothing of this name is shared; [`Error::Other`] while the file is
+    /// written, or its hash is not known yet.
+    pub fn link(&self, name: impl AsRef<OsStr>) -> Result<String, Error> {
+        let what = Linkable::Shared { name: raw(name) };
+        Ok(self.connect()?.call::<ContentLinkRow>(&Request::Link { what })?.link)
     }
 
     /// Looks for new and changed files in the share. Returns how many are shared when that is done.
@@ -50,7 +62,7 @@ impl Handle {
     ///
     /// As of [`Handle::status`]; [`Error::Disk`] if the share cannot be read.
     pub fn rescan(&self) -> Result<u64, Error> {
-        let mut link = self.link()?;
+        let mut link = self.connect()?;
         link.call::<IgnoredAny>(&Request::Rescan)?;
         loop {
             match link.next(Deadline::after(Some(ANSWER_MAX)))? {
@@ -67,7 +79,7 @@ impl Handle {
 
     /// Searches for files whose names have these words, and gives each hit once, as soon as it comes, at most 150. Ends when
     /// the search is over, at the latest after `wait`. Hits are files: directories that `pyratectl search` shows are not among
-    /// them.
+    /// them; [`What::Directory`] is one that holds a hit.
     ///
     /// # Errors
     ///
@@ -87,17 +99,19 @@ impl Handle {
         self.begin_search(Request::List { peer }, None)
     }
 
-    /// Begins to download a file into the directory of the configuration, or to another file or directory. The download
-    /// belongs to the node: it goes on if [`Download`] is dropped, and after a restart if the node has a state directory.
+    /// Begins to download a file or a directory into the directory of the configuration, or to another path: a file to a file or
+    /// into a directory, and a directory into a directory. The download belongs to the node: it goes on if [`Download`] is dropped, and after a restart if the node has a state directory.
     ///
     /// # Errors
     ///
-    /// As of [`Handle::status`]; [`Error::NotFound`] if no such hit is remembered; [`Error::Exists`] if another download saves
+    /// As of [`Handle::status`]; [`Error::NotFound`] if no such hit is remembered; [`Error::Invalid`] for a link that is none;
+    /// [`Error::Exists`] if another download saves
     /// there; [`Error::Disk`] if it could not be written down.
     pub fn download(&self, what: impl Into<What>, to: Option<&Path>) -> Result<Download, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map(|path| raw(path.as_os_str()));
         let output = to.map(absolute).transpose().map_err(|error| Error::Invalid(format!("the path: {error}")))?;
-        let begun: DownloadsReply = self.link()?.call(&Request::Download { what: vec![what.into().into()], output })?;
+        let begun: DownloadsReply =
+            self.connect()?.call(&Request::Download { what: vec![what.into().into()], output })?;
         let row = begun.downloads.into_iter().next().ok_or_else(|| Error::Other("no download was begun".to_owned()))?;
         Ok(Download {
             shared: Arc::clone(self.shared()),
@@ -110,7 +124,7 @@ impl Handle {
     }
 
     fn begin_search(&self, request: Request, wait: Option<Duration>) -> Result<Hits, Error> {
-        let mut link = self.link()?;
+        let mut link = self.connect()?;
         let SearchStarted { search, .. } = link.call(&request)?;
         let until = Deadline::after(Some(wait.unwrap_or(ANSWER_MAX)));
         let (seen, ready) = Default::default();
@@ -118,7 +132,7 @@ impl Handle {
         Ok(Hits { shared, link, search, is_list: wait.is_none(), until, seen, ready, next: Next::Notice, fault: None })
     }
 
-    fn link(&self) -> Result<Link, Error> {
+    fn connect(&self) -> Result<Link, Error> {
         Link::open(self.shared())
     }
 }

@@ -14,7 +14,7 @@ mod rows;
 
 pub use calls::{Channel, Download, Files, Hits};
 pub use error::Error;
-pub use rows::{Hit, Progress, SharedFile, Status, What};
+pub use rows::{DirectoryFiles, Hit, Progress, SharedFile, Status, What};
 
 use super::compose::compose;
 use super::config::Config;

@@ -1,7 +1,9 @@
 //! What a handle tells, as a program in Rust takes it.
 
 use super::error::Error;
-use crate::control::{DownloadRow, DownloadState, FileRow, HitRow, LinkState, RawText, Selector, StatusReply};
+use crate::control::{
+    DirectoryPart, DownloadRow, DownloadState, FileRow, HitRow, LinkState, RawText, Selector, StatusReply,
+};
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -59,11 +61,17 @@ impl From<FileRow> for SharedFile {
 
 /// What to download.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum What {
     /// A hit of this node, by its id.
     Hit(u32),
     /// A file of a peer, by the name in the peer's share.
     File(SocketAddr, OsString),
+    /// A directory of a peer with all that is beneath it, by the path in the peer's share; a `/` at its end may be left out. It is one
+    /// download, saved as a directory of the last name of that path.
+    Directory(SocketAddr, OsString),
+    /// What a link stands for, which [`Handle::link`](super::Handle::link) or `pyratectl link` has given: a content, or a directory.
+    Link(String),
     /// A content, by the 64 hex digits of its BLAKE3.
     Content(String),
 }
@@ -79,6 +87,13 @@ impl From<What> for Selector {
         match what {
             What::Hit(id) => Self::Hits(id.to_string()),
             What::File(peer, name) => Self::File { peer, name: raw(&name) },
+            What::Directory(peer, mut name) => {
+                if !name.as_bytes().ends_with(b"/") {
+                    name.push("/");
+                }
+                Self::File { peer, name: raw(&name) }
+            }
+            What::Link(link) => Self::Link(link),
             What::Content(b3) => Self::Content(b3),
         }
     }
@@ -90,11 +105,11 @@ impl From<What> for Selector {
 pub struct Progress {
     /// The number of the download.
     pub id: u32,
-    /// The name in the source's share.
+    /// The name in the source's share; that of a directory ends in `/`.
     pub name: OsString,
     /// What it does.
     pub state: DownloadState,
-    /// Where the file is, or will be; `None` until it is known.
+    /// Where the file or directory is, or will be; `None` until it is known.
     pub path: Option<PathBuf>,
     /// Bytes that are there.
     pub bytes: u64,
@@ -108,6 +123,29 @@ pub struct Progress {
     pub sources: Vec<SocketAddr>,
     /// Why it failed or waits.
     pub error: Option<Error>,
+    /// Of a directory: its files. The fields above are then of all of them together.
+    pub directory: Option<DirectoryFiles>,
+}
+
+/// The files of a directory that is downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirectoryFiles {
+    /// All; 0 until the peer has said how many there are.
+    pub files: u64,
+    /// Those that are there.
+    pub done: u64,
+    /// How many could not be had until now. The download goes on without them, and tries them again.
+    pub missing: u64,
+    /// The first 100 of these: the name in the peer's share, and why.
+    pub missing_first: Vec<(OsString, Option<Error>)>,
+}
+
+impl From<DirectoryPart> for DirectoryFiles {
+    fn from(part: DirectoryPart) -> Self {
+        let missing = part.missing.into_iter().map(|row| (os(&row.name), row.error.map(Error::of_download)));
+        Self { files: part.files, done: part.files_done, missing: part.files_missing, missing_first: missing.collect() }
+    }
 }
 
 impl From<DownloadRow> for Progress {
@@ -123,6 +161,7 @@ impl From<DownloadRow> for Progress {
             verified: row.verified,
             sources: row.sources,
             error: row.error.map(|error| Error::of_download(*error)),
+            directory: row.directory.map(|part| DirectoryFiles::from(*part)),
         }
     }
 }

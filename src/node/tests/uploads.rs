@@ -140,3 +140,16 @@ fn many_uploads_come_in_pages_that_miss_none() {
     all.dedup();
     assert_eq!(all.len(), 40);
 }
+
+#[test]
+fn a_peer_that_fetches_is_shown_where_it_listens_if_one_alone_is_known_there() {
+    let mut rig = sharing(100, &["a"]);
+    ask_file(&mut rig, taker(1, 5));
+    let listens = |port| SocketAddr::new(taker(1, 5).ip(), port);
+    rig.call(Request::List { peer: listens(7) }).unwrap();
+    assert_eq!(rows(&mut rig)[0].peer, Some(listens(7)));
+    rig.call(Request::List { peer: listens(8) }).unwrap();
+    assert_eq!(rows(&mut rig)[0].peer, None, "it may be either");
+    rig.call(Request::List { peer: listens(5) }).unwrap();
+    assert_eq!(rows(&mut rig)[0].peer, Some(listens(5)));
+}

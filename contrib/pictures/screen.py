@@ -5,6 +5,7 @@
 """
 
 import re
+import signal
 import sys
 import unicodedata
 from html import escape
@@ -113,6 +114,8 @@ def draw(run, row):
 
 
 def main():
+    # As `head` ends what it reads from.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     columns = int(sys.argv[1])
     lines = sys.stdin.read().rstrip("\n").split("\n")
     width, height = columns * CELL_WIDTH + 2 * MARGIN, len(lines) * CELL_HEIGHT + 2 * MARGIN

@@ -125,7 +125,10 @@ impl Kind for Host {
             return Ok(ip.to_string());
         }
         if text.rsplit_once(':').is_some_and(|(host, port)| Host::word(host).is_ok() && Port::word(port).is_ok()) {
-            return Err("expected a host name or IP address alone; its port is a key of its own".to_owned());
+            return Err(format!(
+                "expected a host name or IP address alone, not {}; its port is bootstrap_port",
+                named(text)
+            ));
         }
         if ends_in_number(text) {
             return Err(format!("{IPV4_FORM}, and {} is none", named(text)));

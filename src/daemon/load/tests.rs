@@ -239,6 +239,13 @@ fn hosts_and_ports_are_told_apart() {
     assert_eq!(desk.config().listen_addr, Some(IpAddr::from([127, 0, 0, 1])));
     desk.options(&["--bootstrap-addr", "[2001:db8::1]"]);
     assert_eq!(desk.config().bootstrap_addr.as_deref(), Some("2001:db8::1"));
+    for word in ["b.example:7000", "192.0.2.1:7000", "[2001:db8::1]:7000"] {
+        desk.options(&["--bootstrap-addr", word]);
+        let expected = format!(
+            "option --bootstrap-addr: expected a host name or IP address alone, not \"{word}\"; its port is bootstrap_port"
+        );
+        assert_eq!(desk.faults(), [expected]);
+    }
 }
 
 #[test]

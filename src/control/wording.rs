@@ -144,8 +144,8 @@ problems! {
         ("its manifest cannot be read from the state directory: {fault}; give it again with `pyratectl download --manifest FILE`");
     NotAbsolute { path: RawText }: Usage, ("\"{}\" is not an absolute path", Escaped(.path.as_bytes()));
     TooManyDownloads { files: usize, max: usize, room: usize }: Other,
-        ("{files} files are too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` \
-            makes room");
+        ("{} too many: at most {max} downloads may be unfinished, {room} more than now; `pyratectl cancel` makes room",
+            if *.files == 1 { "1 file is".to_owned() } else { count(*.files as u64, "file") + " are" });
     NoIdLeft: Other, ("no id is left for another download");
     TooManyDirectories(usize): Other, ("{0} directories are unfinished; `pyratectl cancel` makes room");
     PlaceTaken { same_file: bool, id: u32, place: PathBuf }: Exists,
@@ -180,13 +180,14 @@ problems! {
     DirectoryNamesTooLarge { max_mib: usize }: Other,
         ("the names of its files take more than {max_mib} MiB; name directories beneath it");
     FilesMissing { missing: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
-        ("{missing} of {files} files cannot be had{}; the peer is asked again until cancelled", for_example(.name, .error));
-    FilesNotSaved { failed: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
-        ("{failed} of {files} files cannot be saved{}; the others are there; `pyratectl retry` tries again",
+        ("{missing} of {} cannot be had{}; the peer is asked again until cancelled", count(*.files, "file"),
             for_example(.name, .error));
+    FilesNotSaved { failed: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
+        ("{failed} of {} cannot be saved{}{}; `pyratectl retry` tries again", count(*.files, "file"), for_example(.name, .error),
+            if .files > .failed { "; the others are there" } else { "" });
     NamesLeftOut { files: u64, example: RawText }: FileIo,
-        ("{files} names of the peer cannot be those of files beneath a directory (\"{}\"); all others are there",
-            Escaped(.example.as_bytes()));
+        ("{} of the peer cannot be {} beneath a directory (\"{}\"); all others are there", count(*.files, "name"),
+            if *.files == 1 { "that of a file" } else { "those of files" }, Escaped(.example.as_bytes()));
     NameLeftOut: FileIo, ("this cannot be the name of a file beneath the directory");
 
     NotShared { name: RawText }: NotFound,
@@ -264,8 +265,8 @@ pub(crate) enum SourceFault {
     #[error("it refuses")] Refuses,
     #[error("sent nothing: refused, or the file is empty")] SentNothing,
     #[error("it sent no metadata")] NoMetadata,
-    #[error("it stopped {0} groups before the end of what it was asked for")] StoppedEarly(u64),
-    #[error("it sent {sent} bytes of {size}")] OtherSize { sent: u64, size: u64 },
+    #[error("it stopped {} before the end of what it was asked for", count(*.0, "group"))] StoppedEarly(u64),
+    #[error("it sent {sent} of {}", count(*size, "byte"))] OtherSize { sent: u64, size: u64 },
     #[error("it sent another content")] OtherContent,
     #[error("it has another content under this name")] NameOfAnother,
     #[error("it says each time that it has another content, and gives none")] GivesNone,
@@ -282,6 +283,10 @@ pub(crate) enum SourceFault {
 fn quoted(filter: &RawText) -> String {
     let words = filter.as_bytes().strip_prefix(b"-").unwrap_or(filter.as_bytes());
     format!("to search for these words, put double quotes around them, as '\"{}\"' in a shell", Escaped(words))
+}
+
+fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 fn join(ids: &[u32], between: &str) -> String {

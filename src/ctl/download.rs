@@ -355,7 +355,7 @@ fn standing(downloads: &BTreeMap<u32, DownloadRow>) -> Standing {
     let several = downloads.len() > 1;
     let (what, name) = match rows().next() {
         Some(only @ DownloadRow { directory: Some(part), state: DownloadState::Active, .. }) if !several => {
-            (format!("{} of {} files  ", part.files_done, part.files), name_of(only))
+            (format!("{} of {}  ", part.files_done, text::count(part.files, "file")), name_of(only))
         }
         Some(only) if !several && only.state == DownloadState::Active => (String::new(), name_of(only)),
         Some(only) if !several => (format!("{} ", text::word(&only.state)), name_of(only)),

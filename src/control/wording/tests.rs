@@ -198,6 +198,10 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Other,
         "9 files are too many: at most 10 downloads may be unfinished, 2 more than now; `pyratectl cancel` makes room"
     );
+    TooManyDownloads { files: 1, max: 10, room: 0 } => (
+        Other,
+        "1 file is too many: at most 10 downloads may be unfinished, 0 more than now; `pyratectl cancel` makes room"
+    );
     NoIdLeft => (Other, "no id is left for another download");
     PlaceTaken { same_file: true, id: 4, place: path() } => (
         Exists,
@@ -253,6 +257,15 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     FilesNotSaved { failed: 1, files: 9, name: Some(text(b"a")), error: None } => (
         NoSource, r#"1 of 9 files cannot be saved ("a"); the others are there; `pyratectl retry` tries again"#
+    );
+    FilesMissing { missing: 1, files: 1, name: None, error: None } => (
+        NoSource, "1 of 1 file cannot be had; the peer is asked again until cancelled"
+    );
+    FilesNotSaved { failed: 1, files: 1, name: None, error: None } => (
+        NoSource, "1 of 1 file cannot be saved; `pyratectl retry` tries again"
+    );
+    NamesLeftOut { files: 1, example: text(b"..") } => (
+        FileIo, r#"1 name of the peer cannot be that of a file beneath a directory (".."); all others are there"#
     );
     NamesLeftOut { files: 2, example: text(b"a/../\x1b") } => (
         FileIo,

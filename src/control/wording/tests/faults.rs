@@ -9,8 +9,10 @@ list!(source_faults: SourceFault as &'static str {
     Refuses => "it refuses";
     SentNothing => "sent nothing: refused, or the file is empty";
     NoMetadata => "it sent no metadata";
+    StoppedEarly(1) => "it stopped 1 group before the end of what it was asked for";
     StoppedEarly(3) => "it stopped 3 groups before the end of what it was asked for";
-    OtherSize { sent: 4, size: 5 } => "it sent 4 bytes of 5";
+    OtherSize { sent: 0, size: 1 } => "it sent 0 of 1 byte";
+    OtherSize { sent: 4, size: 5 } => "it sent 4 of 5 bytes";
     OtherContent => "it sent another content";
     NameOfAnother => "it has another content under this name";
     GivesNone => "it says each time that it has another content, and gives none";

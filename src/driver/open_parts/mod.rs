@@ -2,6 +2,7 @@
 //! files, and has workers write to them: no call here waits for a disk.
 
 mod buffers;
+mod on_way;
 mod partial;
 #[cfg(test)]
 mod tests;
@@ -11,20 +12,19 @@ pub(super) use partial::{PartialGroup, PartialGroups, Remains};
 
 use crate::content::{GroupHasher, Groups, Outline};
 use crate::fault::DiskFault;
-use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::id::{ContentHash, ExchangeId, FilesystemId, TransferId};
 use crate::store::{OutlineRefused, PartFile, SyncDue};
 use buffers::Buffers;
+use on_way::OnWay;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
-
-/// Above this no exchange begins with another group. More may be on its way: each has the rest of its group, and one more.
-const WRITING_BYTES_MAX: usize = 32 << 20;
 
 /// An open part file.
 pub(crate) struct OpenPart {
     /// Workers alone lock it.
     file: Arc<Mutex<PartFile>>,
+    filesystem: FilesystemId,
     outline: Option<Arc<Outline>>,
     verified: Groups,
     due: SyncDue,
@@ -37,7 +37,8 @@ pub(crate) struct OpenPart {
 impl OpenPart {
     pub(super) fn new(part: PartFile) -> Self {
         let (outline, verified, due) = (part.outline().cloned(), part.verified().clone(), part.sync_due());
-        Self { file: Arc::new(Mutex::new(part)), outline, verified, due, viewed: 0, writes: 0 }
+        let filesystem = part.filesystem;
+        Self { file: Arc::new(Mutex::new(part)), filesystem, outline, verified, due, viewed: 0, writes: 0 }
     }
 
     /// For workers.
@@ -102,8 +103,7 @@ pub(super) struct OpenParts {
     buffers: Buffers,
     /// What is to be written, and was not given to a worker yet.
     writes: Vec<Write>,
-    /// Bytes that are on their way to the disk.
-    writing_bytes: usize,
+    on_way: OnWay,
 }
 
 impl OpenParts {
@@ -122,7 +122,7 @@ impl OpenParts {
 
     /// Has something written after all that was to be written before. The exchange gets the result.
     pub(super) fn write(&mut self, write: Write) {
-        self.writing_bytes += write.kind().bytes();
+        self.on_way.add(write.download, self.filesystem_of(write.download), write.kind().bytes());
         if let Some(part) = self.files.get_mut(&write.download) {
             part.writes += 1;
         }
@@ -157,14 +157,18 @@ impl OpenParts {
         std::mem::take(&mut self.writes)
     }
 
-    /// Whether so much is on its way to the disk that exchanges must wait.
-    pub(super) fn is_behind(&self) -> bool {
-        self.writing_bytes > WRITING_BYTES_MAX
+    /// Whether so much is on its way to the disk of a download that its exchanges must wait.
+    pub(super) fn is_behind(&self, download: TransferId) -> bool {
+        self.on_way.is_behind(self.filesystem_of(download))
+    }
+
+    fn filesystem_of(&self, download: TransferId) -> Option<FilesystemId> {
+        self.files.get(&download).map(|part| part.filesystem)
     }
 
     /// Notes the result of a write. Returns whether it was the last one on its way to this part file.
     pub(super) fn on_written(&mut self, written: &mut Written) -> bool {
-        self.writing_bytes = self.writing_bytes.saturating_sub(written.kind.bytes());
+        self.on_way.remove(written.download, written.kind.bytes());
         self.buffers.give_back(std::mem::take(&mut written.buffer));
         let Some(part) = self.files.get_mut(&written.download) else { return false };
         part.writes = part.writes.saturating_sub(1);

@@ -31,12 +31,12 @@ impl Streamed {
         self.writes > 0
     }
 
-    /// Whether nothing is to be received until something is written, of this fetch or of others.
+    /// Whether nothing is to be received until something is written, of this fetch or of others to the same disk.
     /// Errors: What could not be written.
     pub(super) fn waits_for_disk(&self, parts: &OpenParts) -> Result<bool, DialFault> {
         match self.fault {
             Some(fault) => Err(fault),
-            None => Ok(self.writes >= WRITES_MAX || parts.is_behind()),
+            None => Ok(self.writes >= WRITES_MAX || parts.is_behind(self.download)),
         }
     }
 

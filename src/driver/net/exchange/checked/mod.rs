@@ -124,11 +124,12 @@ impl Checked {
         !self.whole.is_empty()
     }
 
-    /// Whether nothing is to be received until something is written: of this fetch or, while no group has begun, of others.
+    /// Whether nothing is to be received until something is written: of this fetch or, while no group has begun, of others to the
+    /// same disk.
     pub(super) fn waits_for_disk(&self, parts: &OpenParts) -> bool {
         let writing = self.whole.iter().filter(|whole| !whole.is_written).count();
         let needs_no_more = self.group >= self.end || self.fault.is_some();
-        writing > 0 && (needs_no_more || writing >= WRITES_MAX) || parts.is_behind() && !self.has_begun()
+        writing > 0 && (needs_no_more || writing >= WRITES_MAX) || parts.is_behind(self.download) && !self.has_begun()
     }
 
     /// Where the next bytes are to be read to: of the present group alone, unless nothing more is wanted. `scratch`: for those that

@@ -4,6 +4,7 @@ use crate::harness::{
     Daemon, Delaying, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port, reset,
     start_hashed, until,
 };
+use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -94,4 +95,23 @@ fn a_share_that_hangs_keeps_no_new_file_of_another_from_being_shared() {
     println!("shared after {:?}", watch.elapsed());
     assert!(is_shared("hangs/a") && is_shared("hangs too/a"), "what is known of a share stays");
     assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
+}
+
+/// A signal is not heard while something is waited for that comes before the first turn.
+#[test]
+fn a_daemon_whose_share_hangs_at_the_start_answers_and_ends_in_time() {
+    let setup = Setup::peer().shares("a", "a");
+    let share = setup.share();
+    let hangs = format!("delay_enter={}ms", HANGS.as_millis());
+    let faults = [format!("openat2:{hangs}"), format!("getdents64:{hangs}")];
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+    let Some(setup) = setup.injecting("a share that hangs at the start", Some(&share), &faults) else { return };
+    let mut peer = setup.start_scanning();
+    assert_eq!(peer.status()["scanning"], true);
+    let watch = Stopwatch::start();
+    peer.signal(Signal::SIGTERM);
+    peer.await_log("daemon: left");
+    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
+    peer.end_injection();
+    assert_eq!(peer.wait_end(watch).code, Some(0));
 }

@@ -4,7 +4,7 @@ use crate::content::Content;
 use crate::flows::Ending;
 use crate::random::Random;
 use crate::responses::Metadata;
-use crate::rogue::{Answer, Rogue, Sending};
+use crate::rogue::{Answer, Registering, Rogue, Sending};
 use crate::sources::{Source, Vice};
 use pyrate::content::{EntryKind, ManifestWriter};
 use pyrate::id::ContentHash;
@@ -12,10 +12,6 @@ use pyrate::name::FileName;
 use pyrate::time::Instant;
 use pyrate::wire::{Attributes, Listed, Message};
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// How often a source registers again.
-const KEEPALIVE: Duration = Duration::from_secs(240);
 
 /// What a source answers to those who ask for a manifest.
 #[derive(Debug, Clone)]
@@ -28,14 +24,13 @@ pub(crate) enum Described {
 
 /// A source of a directory that speaks `p1`.
 pub(crate) struct DirectorySource {
-    bootstrap: SocketAddr,
+    registering: Registering,
     /// Ends in `/`.
     directory: FileName,
     files: Vec<Source>,
     described: Described,
     /// Lines of its list.
     listed: Vec<Listed>,
-    next: Instant,
 }
 
 impl Described {
@@ -77,12 +72,11 @@ impl DirectorySource {
             attributes: Some(Attributes { size: Some(content.size), b3: Some(content.b3()), more: false }),
         };
         Self {
-            bootstrap,
+            registering: Registering::new(bootstrap, true),
             directory: FileName::from_bytes(directory.as_bytes()).unwrap(),
             files: files.iter().map(source).collect(),
             described,
             listed: files.iter().map(line).collect(),
-            next: Instant::from_ms(0),
         }
     }
 
@@ -117,11 +111,10 @@ impl Rogue for DirectorySource {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        Some(self.next)
+        self.registering.next_tick()
     }
 
     fn on_tick(&mut self, now: Instant, me: SocketAddr, _: &mut Random) -> Vec<Sending> {
-        self.next = now + KEEPALIVE;
-        vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: true }])]
+        self.registering.on_tick(now, me)
     }
 }

@@ -64,6 +64,30 @@ pub(crate) trait Rogue {
     }
 }
 
+/// Registers with a bootstrap node again and again, as a peer of this version does.
+pub(crate) struct Registering {
+    bootstrap: SocketAddr,
+    p1: bool,
+    next: Instant,
+}
+
+impl Registering {
+    const KEEPALIVE: Duration = Duration::from_secs(240);
+
+    pub(crate) fn new(bootstrap: SocketAddr, p1: bool) -> Self {
+        Self { bootstrap, p1, next: Instant::from_ms(0) }
+    }
+
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
+        Some(self.next)
+    }
+
+    pub(crate) fn on_tick(&mut self, now: Instant, me: SocketAddr) -> Vec<Sending> {
+        self.next = now + Self::KEEPALIVE;
+        vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: self.p1 }])]
+    }
+}
+
 /// Takes everything and answers nothing; the test reads what came.
 pub(crate) struct Ear;
 

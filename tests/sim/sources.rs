@@ -5,17 +5,13 @@ use crate::content::{Content, Spoils};
 use crate::flows::{Ending, Flow};
 use crate::random::Random;
 use crate::responses::Metadata;
-use crate::rogue::{Answer, Rogue, Sending};
+use crate::rogue::{Answer, Registering, Rogue, Sending};
 use pyrate::fault::DiskFault;
 use pyrate::id::ContentHash;
 use pyrate::name::FileName;
 use pyrate::time::Instant;
 use pyrate::wire::{Attributes, Listed, Message, Search, SearchResponse};
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// How often a source registers again.
-const KEEPALIVE: Duration = Duration::from_secs(240);
 
 /// What is wrong with a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,21 +55,21 @@ pub(crate) enum Vice {
 
 /// A source of one file.
 pub(crate) struct Source {
-    pub(crate) bootstrap: SocketAddr,
     pub(crate) name: FileName,
     /// What it has, but for its vice.
     pub(crate) content: Content,
     /// It speaks part 2. If not, it dies of it.
     pub(crate) p1: bool,
     pub(crate) vice: Vice,
-    pub(crate) next: Instant,
+    registering: Registering,
     asked: u64,
 }
 
 impl Source {
     pub(crate) fn new(bootstrap: SocketAddr, name: &FileName, content: Content, p1: bool, vice: Vice) -> Self {
-        let next = Instant::from_ms(0);
-        Self { bootstrap, name: name.clone(), content, p1, vice, next, asked: 0 }
+        // A mark of part 2 it leaves to what it is asked.
+        let registering = Registering::new(bootstrap, false);
+        Self { name: name.clone(), content, p1, vice, registering, asked: 0 }
     }
 
     /// What a hit says of the file.
@@ -174,11 +170,10 @@ impl Rogue for Source {
     }
 
     fn next_tick(&self) -> Option<Instant> {
-        Some(self.next)
+        self.registering.next_tick()
     }
 
     fn on_tick(&mut self, now: Instant, me: SocketAddr, _: &mut Random) -> Vec<Sending> {
-        self.next = now + KEEPALIVE;
-        vec![(self.bootstrap, vec![Message::Register { port: me.port(), p1: false }])]
+        self.registering.on_tick(now, me)
     }
 }

@@ -22,6 +22,7 @@ use super::state::{Download, NamedPlace, Want};
 use super::table::Downloads;
 use crate::control::{KnownIds, PeerSource, Problem, RawText, Selector, parse_ids_of_files};
 use crate::id::{ClientId, ContentHash, HitId, TransferId};
+use crate::link::LINK_PEERS_MAX;
 use crate::name::FileName;
 use crate::node::answer::Teller;
 use crate::node::contract::{Action, DiskOutcome, PartSpec, Target};
@@ -409,11 +410,12 @@ impl Download {
     }
 }
 
-/// A file, or a directory of the first peer that has it.
+/// A file, or a directory: the first of the peers that have it is asked what is beneath it.
 fn wanted_of_hit(search: &SearchMachine, id: HitId) -> Wanted {
     let Some((name, peers)) = search.hits().directory(id) else { return Wanted::Hit(id) };
-    let Some(&peer) = peers.first() else { return Wanted::Hit(id) };
-    let request = DirectoryRequest { name, peer: Some(peer), others: Vec::new(), manifest: None, text: None };
+    let Some((&peer, others)) = peers.split_first() else { return Wanted::Hit(id) };
+    let others = others.iter().copied().take(LINK_PEERS_MAX - 1).collect();
+    let request = DirectoryRequest { name, peer: Some(peer), others, manifest: None, text: None };
     Wanted::Directory(Box::new(request))
 }
 

@@ -12,7 +12,7 @@ pub(super) struct DirectoryRequest {
     pub(super) name: FileName,
     /// `None` where the user has given the manifest.
     pub(super) peer: Option<SocketAddr>,
-    /// Further peers that a link names.
+    /// Further peers that a link names, or that have what a search has found.
     pub(super) others: Vec<SocketAddr>,
     /// The hash of the manifest that a link names or that the user has given.
     pub(super) manifest: Option<ContentHash>,

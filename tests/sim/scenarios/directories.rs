@@ -139,6 +139,28 @@ fn a_hit_that_is_a_directory_arrives_as_a_whole() {
 }
 
 #[test]
+fn one_of_two_peers_of_a_hit_goes_for_good_and_the_directory_arrives_from_the_other() {
+    for seed in seeds(&[1, 2, 3, 4, 5, 6]) {
+        let (mut world, nodes) = sharing(seed, 2);
+        let asker = nodes[0];
+        let (hits, _) = world.search(asker, "album");
+        let hit = hits.iter().find(|hit| hit.directory.is_some()).expect("the directory is found");
+        let first = nodes.iter().copied().find(|node| world.addr(*node) == hit.sources[0]).unwrap();
+        let download = world.download_hit(asker, hit.id);
+        // At once, or in the middle.
+        let span = if seed % 3 == 1 { 0 } else { world.random.below(3_000) };
+        world.run_for(Duration::from_millis(span));
+        world.crash(first);
+        if world.random.chance(300) {
+            world.crash(asker);
+            world.start_watched(asker);
+        }
+        world.run_until("all is there", minutes(5), |world| world.hosts[asker.0].disk.downloads.is_empty());
+        assert_whole(&mut world, asker, download);
+    }
+}
+
+#[test]
 fn crashes_at_any_step_leave_a_directory_that_becomes_whole_and_is_done_once() {
     for seed in seeds(&[1, 2, 3, 4, 5, 6]) {
         let (mut world, nodes) = sharing(seed, 1);

@@ -75,6 +75,41 @@ fn a_directory_that_was_found_is_one_download_over_kills() {
 }
 
 #[test]
+fn a_peer_of_it_is_killed_and_the_other_sends_the_rest() {
+    let mut dice = Dice::replayed_by("PYRATE_CRASH_SEED");
+    let ([bootstrap, source, asker], contents) = with_files(&mut dice, 20, 1 << 20);
+    let mut other = Setup::peer().joins(&[bootstrap.bootstrap_addr()]);
+    for (name, content) in &contents {
+        other = other.shares(format!("music/{}", std::str::from_utf8(name).expect("our names are text")), content);
+    }
+    let other = other.start();
+    await_hashed(&other);
+    asker.await_neighbour(other.listen());
+    let both = |row: &Value| row["sources"].as_array().is_some_and(|sources| sources.len() == 2);
+    let rows = asker.search_until("live", |rows| directory_of(rows, 20).is_some_and(both));
+    let hit = directory_of(&rows, 20).expect("it is there");
+    let mut sources = [source, other];
+    for source in &mut sources {
+        source.reconfigure("upload_limit", &(4 << 20).to_string());
+        source.call("reload", Value::Null);
+    }
+    let first = sources.iter_mut().find(|source| hit["sources"][0] == json!(source.listen())).expect("one of them");
+    let begun = pyratectl(&asker, ["--json", "download", "--detach", &hit["id"].to_string()]).json();
+    let row = || asker.pages("downloads", "downloads").remove(0);
+    assert_eq!(begun[0]["id"], row()["id"]);
+    until("some of it is there", LIMIT, || row()["bytes_done"].as_u64() > Some(0));
+    pause(Duration::from_millis(dice.below(1500)));
+    first.end_by(Signal::SIGKILL);
+    until("it is done", LIMIT, || row()["state"] == "done");
+    assert_eq!((&row()["verified"], &row()["directory"]["files_done"]), (&json!(true), &json!(20)));
+    let root = asker.downloads_directory();
+    for (name, content) in contents {
+        let path = root.join(std::str::from_utf8(&name).expect("our names are text"));
+        assert!(std::fs::read(&path).expect("it is there") == content, "{}", path.display());
+    }
+}
+
+#[test]
 fn its_manifest_comes_from_its_peer() {
     let ([_bootstrap, mut source, asker], _) = with_files(&mut Dice::new(), 3, 1000);
     let rows = asker.search_until("live", |rows| directory_of(rows, 3).is_some());

@@ -63,7 +63,7 @@ impl DownloadMachine {
 
     /// The next of the peers that a link names is asked. After the last one, the download waits if one of them may give the
     /// manifest later, and fails if none will.
-    fn turn_to_next_peer(&mut self, net: &mut Net, id: TransferId, why: Problem, is_lasting: bool) {
+    pub(super) fn turn_to_next_peer(&mut self, net: &mut Net, id: TransferId, why: Problem, is_lasting: bool) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         if !is_lasting {
             directory.attempt.may_come = Some(why.clone());

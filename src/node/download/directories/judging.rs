@@ -37,7 +37,7 @@ impl DownloadMachine {
         match directory.stage() {
             Stage::Queued => {
                 let may = directory.recorded.accepted && directory.named_place == NamedPlace::Good;
-                if may && !directory.is_keeping && net.cx.is_running() {
+                if may && net.cx.is_running() {
                     self.begin_attempt(net, id);
                 }
             }

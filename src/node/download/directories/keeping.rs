@@ -9,6 +9,7 @@ use crate::node::contract::{Action, DiskOutcome, ManifestOrder};
 use crate::node::cx::Cx;
 use crate::node::download::DownloadMachine;
 use crate::node::network::Net;
+use std::net::SocketAddr;
 
 impl DownloadMachine {
     /// Takes a part of a manifest that an order of the same client is to name.
@@ -47,14 +48,47 @@ impl DownloadMachine {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_keeping = false;
         let revision = directory.recorded.revision;
+        self.directories.mark_dirty(id);
         match outcome {
-            Ok(()) => {
-                self.remember_directory(cx, id);
-                // If it was cancelled meanwhile, record and manifest go now.
-                self.directories.mark_dirty(id);
-            }
+            Ok(()) => self.use_kept_manifest(cx, id),
             Err(fault) => self.on_recorded(cx, id, revision, Err(fault)),
         }
+    }
+
+    fn use_kept_manifest(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.leave_peers();
+        let awaits_peer = matches!(directory.stage(), Stage::Describing { .. } | Stage::Waiting { .. });
+        let is_done = matches!(directory.stage(), Stage::Done(_));
+        self.remember_directory(cx, id);
+        if awaits_peer {
+            self.set_stage(cx, id, Stage::Queued);
+        }
+        if is_done {
+            cx.out.act(Action::ForgetDownload { download: id });
+            self.drop_kept_manifest(cx, id);
+        }
+    }
+
+    /// What else is known of a directory that was ordered again: further peers, or its manifest, which is used where the peers
+    /// have not given it.
+    pub(super) fn add_to_directory(
+        &mut self,
+        cx: &mut Cx,
+        id: TransferId,
+        peers: impl IntoIterator<Item = SocketAddr>,
+        text: Option<ManifestText>,
+    ) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        let others = directory.others.len();
+        directory.add_peers(peers);
+        let lacks_manifest = directory.peer.is_some() && !directory.is_listed && !directory.is_keeping;
+        match text.filter(|_| lacks_manifest) {
+            Some(text) => self.keep_manifest(cx, id, text),
+            None if directory.others.len() > others => self.remember_directory(cx, id),
+            None => {}
+        }
+        self.directories.resume_offers(id);
     }
 
     pub(super) fn read_kept_manifest(&mut self, net: &mut Net, id: TransferId) {

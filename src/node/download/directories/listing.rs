@@ -72,13 +72,13 @@ impl DownloadMachine {
         match outcome {
             Ok(Dialled { response: Response::FileList { truncated: false }, .. }) => {}
             Ok(_) => return self.fail_or_wait(net, id, Problem::ListCut { peer }),
-            Err(fault) => return self.wait_for_list(net, id, Problem::DirectoryNotListed { peer, fault }),
+            Err(fault) => return self.turn_to_next_peer(net, id, Problem::DirectoryNotListed { peer, fault }, false),
         }
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
         directory.to_make.clear();
         if plan.is_empty() {
             let name = directory.name.clone();
-            return self.set_stage(net.cx, id, Stage::Failed { why: Problem::NothingBeneath { name, peer } });
+            return self.turn_to_next_peer(net, id, Problem::NothingBeneath { name, peer }, true);
         }
         if !directory.is_listed || plan.added() > 0 {
             // A manifest that an earlier attempt was given says something else.

@@ -51,7 +51,8 @@ impl DownloadMachine {
     ) -> Result<TransferId, Problem> {
         let DirectoryRequest { name, peer, others, manifest, text } = request;
         let base = output.map_or_else(|| net.cx.config.download_directory.clone(), Path::to_path_buf);
-        if let Some(id) = self.directories.same((&name, peer, manifest), &base) {
+        if let Some(id) = self.directories.same((&name, peer, manifest), &others, &base) {
+            self.add_to_directory(net.cx, id, peer.into_iter().chain(others), text);
             return Ok(id);
         }
         self.make_room_for_directory(net.cx)?;

@@ -103,7 +103,11 @@ impl DownloadMachine {
             directory.is_listed = listed.is_some_and(|files| directory.files() >= files);
             let members: Vec<TransferId> = directory.members.values().copied().collect();
             match directory.stage() {
-                Stage::Queued if directory.is_listed => drop(directory.replace_stage(Stage::Fetching)),
+                Stage::Queued if directory.is_listed => {
+                    directory.replace_stage(Stage::Fetching);
+                    directory.name_others();
+                    self.directories.resume_offers(id);
+                }
                 Stage::Cancelled(_) => {
                     for member in members {
                         self.cancel_download(cx, member);

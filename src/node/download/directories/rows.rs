@@ -261,7 +261,9 @@ impl DownloadMachine {
     ) -> Option<(FileName, ContentHash, Vec<SocketAddr>)> {
         let directory = self.directories.get(id)?;
         let b3 = directory.wanted.or(directory.described.map(|described| described.b3))?;
-        let peers = directory.peer.into_iter().chain(directory.others.iter().copied());
+        // Without the hash that was wanted, only the peer that was asked is known to have it.
+        let others = directory.others.iter().copied().filter(|_| directory.wanted.is_some());
+        let peers = directory.peer.into_iter().chain(others);
         Some((directory.name.clone(), b3, peers.take(LINK_PEERS_MAX).collect()))
     }
 

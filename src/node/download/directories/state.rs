@@ -6,6 +6,7 @@ use super::trees::Trees;
 use crate::content::ManifestEntry;
 use crate::control::{CallError, DownloadState, Problem};
 use crate::id::{ContentHash, ExchangeId, TransferId};
+use crate::link::LINK_PEERS_MAX;
 use crate::name::FileName;
 use crate::node::contract::{PartSpec, RecordState, Target};
 use crate::node::download::state::{Download, NamedPlace, Recorded};
@@ -21,7 +22,7 @@ pub(in crate::node::download) struct Directory {
     pub(super) name: FileName,
     /// `None` where the user has given the manifest.
     pub(super) peer: Option<SocketAddr>,
-    /// Further peers that a link names.
+    /// Further peers that a link names, or that have the directory as a search has found. They may have its files.
     pub(super) others: Vec<SocketAddr>,
     pub(super) attempt: Attempt,
     /// The hash that its manifest must have: that of a link, or of the manifest that the user has given.
@@ -189,13 +190,39 @@ impl Directory {
 
     /// Has the next of its peers asked. Says whether one was left.
     pub(super) fn turn_to_next_peer(&mut self) -> bool {
-        if self.attempt.peers_left == 0 || self.others.is_empty() {
+        // Without a hash of the manifest, what one peer has is not completed by what another has.
+        let is_bound = self.wanted.is_none() && !self.members.is_empty();
+        if self.attempt.peers_left == 0 || self.others.is_empty() || is_bound {
             return false;
         }
         self.attempt.peers_left -= 1;
         let next = self.others.remove(0);
         self.others.extend(self.peer.replace(next));
         true
+    }
+
+    /// Takes peers that may have all of it under the same name, beside the one that is asked what is beneath it.
+    pub(super) fn add_peers(&mut self, peers: impl IntoIterator<Item = SocketAddr>) {
+        for peer in peers {
+            if self.peer.is_none() {
+                self.trees.add_named(peer, &self.name);
+            } else if self.peer != Some(peer) && !self.others.contains(&peer) && self.others.len() + 1 < LINK_PEERS_MAX
+            {
+                self.others.push(peer);
+            }
+        }
+        self.name_others();
+    }
+
+    /// Has the further peers offered as sources of the files.
+    pub(super) fn name_others(&mut self) {
+        self.others.iter().for_each(|peer| self.trees.add_named(*peer, &self.name));
+    }
+
+    /// The manifest that the user has given is kept: no peer is asked for it.
+    pub(super) fn leave_peers(&mut self) {
+        let peers: Vec<SocketAddr> = self.peer.take().into_iter().chain(std::mem::take(&mut self.others)).collect();
+        self.add_peers(peers);
     }
 
     /// Whether it has no peer, so that its files are searched for.

@@ -89,15 +89,19 @@ impl Directories {
     /// The unfinished one that is the same.
     ///
     /// `wanted`: its name, its peer, and the hash of the manifest that a link names or that the user has given: with that it is the
-    /// same whoever has it.
+    /// same whoever has it. `others`: the further peers that have what a search has found, of which another may have been the first.
     pub(super) fn same(
         &self,
         wanted: (&FileName, Option<SocketAddr>, Option<ContentHash>),
+        others: &[SocketAddr],
         base: &Path,
     ) -> Option<TransferId> {
         let (name, peer, manifest) = wanted;
         let is_same = |row: &Directory| {
-            let is_of_peer = row.peer == peer || manifest.is_some();
+            let are_same =
+                |ours: SocketAddr, theirs: SocketAddr| row.others.contains(&theirs) && others.contains(&ours);
+            let is_of_peers = row.peer.zip(peer).is_some_and(|(ours, theirs)| are_same(ours, theirs));
+            let is_of_peer = row.peer == peer || is_of_peers || manifest.is_some();
             row.name == *name && is_of_peer && row.wanted == manifest && row.base == base && !row.is_over()
         };
         self.rows.iter().find(|(_, row)| is_same(row)).map(|(id, _)| *id)

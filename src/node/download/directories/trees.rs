@@ -1,9 +1,11 @@
-//! Trees: where peers have the files of a directory without a peer. A peer that has one of the files, under a path with the same
-//! end, probably has the files beside it. It becomes a source of these as well, so that not each file has to be searched for.
+//! Trees: where peers have the files of a directory. A peer that has one of the files, under a path with the same end, probably
+//! has the files beside it. It becomes a source of these as well, so that not each file has to be searched for. So do further
+//! peers that a link to the directory names, or that have it as a search has found.
 //!
 //! A few are offered at first. Each that comes from there lets more be offered, so that a guess that is wrong costs few requests.
 
 use crate::id::TransferId;
+use crate::link::LINK_PEERS_MAX;
 use crate::name::FileName;
 use crate::node::download::DownloadMachine;
 use crate::node::download::source::{Origin, Source};
@@ -24,6 +26,8 @@ struct Tree {
     offers: u32,
     /// A member has come from there.
     has_sent: bool,
+    /// Whoever ordered the directory has named the peer: no other takes its place.
+    is_named: bool,
     /// The member that was looked at last.
     after: Option<FileName>,
     is_through: bool,
@@ -31,7 +35,15 @@ struct Tree {
 
 impl Tree {
     fn new(peer: SocketAddr, prefix: Vec<u8>) -> Self {
-        Self { peer, prefix, offers: TREE_OFFERS_FIRST, has_sent: false, after: None, is_through: false }
+        Self {
+            peer,
+            prefix,
+            offers: TREE_OFFERS_FIRST,
+            has_sent: false,
+            is_named: false,
+            after: None,
+            is_through: false,
+        }
     }
 
     fn may_offer(&self) -> bool {
@@ -76,20 +88,29 @@ impl Trees {
 
     /// Adds a tree, if need be in place of the first from which nothing has come: whoever answers a search can name trees.
     fn add(&mut self, tree: Tree) {
-        if self.0.len() >= TREES_MAX {
-            let Some(at) = self.0.iter().position(|tree| !tree.has_sent) else { return };
+        if self.0.iter().filter(|tree| !tree.is_named).count() >= TREES_MAX {
+            let Some(at) = self.0.iter().position(|tree| !tree.has_sent && !tree.is_named) else { return };
             self.0.remove(at);
         }
         self.0.push(tree);
+    }
+
+    /// Adds a peer that has the directory under the same name.
+    pub(super) fn add_named(&mut self, peer: SocketAddr, directory: &FileName) {
+        if let Some(tree) = self.of(peer, directory.as_bytes()) {
+            tree.is_named = true;
+        } else if self.0.iter().filter(|tree| tree.is_named).count() < LINK_PEERS_MAX {
+            self.0.push(Tree { is_named: true, ..Tree::new(peer, directory.as_bytes().to_vec()) });
+        }
     }
 }
 
 impl DownloadMachine {
     /// A search has found a member of a directory under this name.
     pub(in crate::node::download) fn note_tree(&mut self, member: TransferId, peer: SocketAddr, found: &FileName) {
-        let Some(row) = self.downloads.get(member) else { return };
+        let Some(row) = self.downloads.get(member).filter(|row| row.want.b3().is_some()) else { return };
         let Some(id) = row.directory else { return };
-        let Some(directory) = self.directories.get_mut(id).filter(|row| row.is_searched_for()) else { return };
+        let Some(directory) = self.directories.get_mut(id) else { return };
         let Some(prefix) = prefix_of(found, &row.name, &directory.name) else { return };
         match directory.trees.of(peer, &prefix) {
             Some(tree) => tree.offers = tree.offers.saturating_add(TREE_OFFERS_MORE),
@@ -104,11 +125,14 @@ impl DownloadMachine {
             return;
         };
         let Some(id) = row.directory else { return };
-        let Some(directory) = self.directories.get_mut(id).filter(|row| row.is_searched_for()) else { return };
-        for source in row.sources.iter().filter(|source| source.bytes > 0) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        for source in row.sources.iter().filter(|source| Some(source.addr) != directory.peer) {
             let prefix = source.names.iter().find_map(|name| prefix_of(name, &row.name, &directory.name));
             let Some(prefix) = prefix else { continue };
             match directory.trees.of(source.addr, &prefix) {
+                // Somebody else was sooner: it is offered to another member instead.
+                Some(tree) if source.bytes == 0 => tree.offers += u32::from(source.asked_at.is_none()),
+                None if source.bytes == 0 => {}
                 Some(tree) => (tree.has_sent, tree.offers) = (true, tree.offers.saturating_add(TREE_OFFERS_MORE)),
                 // It has given way to others before anything came from there.
                 None => {
@@ -132,7 +156,9 @@ impl DownloadMachine {
             };
             let (peer, there) = (tree.peer, tree.name_of(name, &directory.name));
             tree.after = Some(name.clone());
-            let is_new = |row: &Download| !row.life().is_over() && row.sources.iter().all(|source| source.addr != peer);
+            let is_new = |row: &Download| {
+                !row.life().is_over() && row.sources.iter().all(|source| source.addr != peer) && row.want.b3().is_some()
+            };
             if let Some(there) = there.filter(|_| self.downloads.get(member).is_some_and(is_new)) {
                 tree.offers -= 1;
                 let source = Source { origin: Origin::Content, ..Source::new(peer, Rc::new(there), None) };

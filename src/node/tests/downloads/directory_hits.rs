@@ -1,8 +1,11 @@
 //! Hits that are directories: downloads and links of them.
 
+use super::recalling::{record, restarted};
 use super::*;
+use crate::content::{EntryKind, Manifest, ManifestWriter};
 use crate::control::{HitDirectory, HitRow, Linkable, Notice};
 use crate::fault::RefusalReason;
+use crate::node::contract::{PartSpec, RecordKind, RecordState, SourceRecord};
 
 /// A search that has found two files in a directory of each of these peers, as the rows 1 and 2, and 3 for the directory.
 fn found(peers: &[u8]) -> Rig {
@@ -87,4 +90,208 @@ fn a_link_to_it_is_that_to_the_directory_of_its_first_peer() {
         });
         assert!(refused[0].contains("music/live/"), "{refused:?}");
     }
+}
+
+/// The manifest of so many files.
+fn tree(files: u8) -> (Manifest, u64) {
+    let mut writer = ManifestWriter::default();
+    for n in 0..files {
+        let kind = EntryKind::File { size: 5, b3: ContentHash([n; 32]), executable: false };
+        writer.push(format!("{n:03}").as_bytes(), kind).unwrap();
+    }
+    let text = writer.finish().text;
+    (Manifest::parse(&text).unwrap(), text.len() as u64)
+}
+
+/// Answers who is asked for the manifest; which peer that is.
+fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) -> SocketAddr {
+    let (exchange, to, message) = rig.dial();
+    assert_eq!(message, Message::MetadataRequest { name: name("music/live/") });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    let (exchange, ..) = rig.dial();
+    rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
+    to
+}
+
+/// How many of the files have this peer as a source.
+fn offered(rig: &mut Rig, n: u8) -> usize {
+    let Ok(Reply::Downloads(reply)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else { panic!("files") };
+    reply.downloads.iter().filter(|row| row.sources.contains(&peer(n))).count()
+}
+
+/// What is asked of this peer comes. The others cannot be reached, or do not answer yet.
+fn fetch_from(rig: &mut Rig, from: SocketAddr, others_fail: bool) {
+    open(rig);
+    for (exchange, to, b3) in metadata(rig) {
+        match b3 {
+            Some(b3) if to == from => rig.succeed(exchange, Response::Metadata { b3, size: 5 }),
+            _ if others_fail => rig.fail(exchange, DialFault::Refused),
+            _ => {}
+        }
+    }
+    for asked in fetches(rig) {
+        if asked.to == from {
+            group(rig, &asked, 0);
+            send(rig, &asked, 5);
+        } else if others_fail {
+            rig.fail(asked.exchange, DialFault::Refused);
+        }
+    }
+    let checked = rig.take(|order| match order {
+        Action::CheckPart { download, .. } => Some(*download),
+        _ => None,
+    });
+    for download in checked {
+        let row = rig.node.download.row(&rig.node.cx, download).unwrap();
+        let b3 = ContentHash::from_hex(row.b3.unwrap().as_bytes()).unwrap();
+        rig.handle(Event::PartChecked { download, outcome: Ok(CheckedPart { b3, size: 5, bad: Vec::new() }) });
+    }
+    let committed = rig.take(|order| match order {
+        Action::CommitPart { download } => Some(*download),
+        _ => None,
+    });
+    for download in committed {
+        let outcome = Ok(CommittedPart { path: "/downloads/live/x".into(), already: false });
+        rig.handle(Event::PartCommitted { download, outcome });
+    }
+}
+
+#[test]
+fn who_was_not_asked_for_a_file_is_offered_for_another() {
+    let mut rig = found(&[1, 2]);
+    shown(&mut rig, "3");
+    describe(&mut rig, tree(60));
+    for _ in 0..10 {
+        fetch_from(&mut rig, peer(1), false);
+    }
+    let Ok(Reply::Downloads(reply)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else { panic!("files") };
+    let of_second = reply.downloads.iter().filter(|row| row.sources.contains(&peer(2)));
+    let (done, left): (Vec<&DownloadRow>, Vec<_>) = of_second.partition(|row| row.state == DownloadState::Done);
+    assert!(!done.is_empty() && left.len() == 8, "{} are done, {} are left", done.len(), left.len());
+}
+
+#[test]
+fn who_is_found_for_one_file_is_offered_for_the_others() {
+    let mut rig = found(&[1]);
+    shown(&mut rig, "3");
+    describe(&mut rig, tree(60));
+    let found =
+        Answer { file: of_content("elsewhere/000", 5, ContentHash([0; 32])), responder: peer(2), from: peer(2) };
+    rig.on_source_found(TransferId(2), &found);
+    rig.settle();
+    assert_eq!(offered(&mut rig, 2), 9);
+}
+
+#[test]
+fn a_list_without_hashes_is_fetched_from_its_peer_alone() {
+    for hashed in [false, true] {
+        let mut rig = found(&[1, 2]);
+        shown(&mut rig, "3");
+        let (exchange, ..) = rig.dial();
+        rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
+        let (exchange, ..) = rig.dial();
+        let file = |n: u8| match hashed {
+            false => listed(&format!("music/live/{n}"), Some(5)),
+            true => of_content(&format!("music/live/{n}"), 5, ContentHash([n; 32])),
+        };
+        rig.handle(Event::ListBatch { exchange, files: vec![file(1), file(2)] });
+        rig.succeed(exchange, Response::FileList { truncated: false });
+        assert_eq!(offered(&mut rig, 2), if hashed { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn its_other_peers_are_offered_as_sources_of_its_files() {
+    let mut rig = found(&[1, 2, 3]);
+    shown(&mut rig, "3");
+    assert_eq!(describe(&mut rig, tree(60)), peer(1));
+    rig.settle();
+    assert_eq!([1, 2, 3].map(|n| offered(&mut rig, n)), [60, 8, 8], "a few at first");
+    // The first peer is gone: all come from the second.
+    for _ in 0..200 {
+        fetch_from(&mut rig, peer(2), true);
+        rig.pass(Duration::from_secs(5));
+        rig.dials().iter().for_each(|(exchange, ..)| rig.deliver(*exchange));
+    }
+    let row = row(&mut rig, 1);
+    assert_eq!((row.state, row.directory.unwrap().files_done), (DownloadState::Done, 60));
+}
+
+#[test]
+fn the_next_of_its_peers_is_asked_what_is_beneath_it_until_there_are_files() {
+    for list in [false, true] {
+        let mut rig = found(&[1, 2]);
+        shown(&mut rig, "3");
+        let (exchange, to, _) = rig.dial();
+        assert_eq!(to, peer(1));
+        match list {
+            false => rig.fail(exchange, DialFault::Refused),
+            // It has no manifest, and then it is gone.
+            true => {
+                rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
+                let (exchange, to, message) = rig.dial();
+                assert_eq!((to, message), (peer(1), Message::ListFiles { p1: true }));
+                rig.fail(exchange, DialFault::Refused);
+            }
+        }
+        assert_eq!(describe(&mut rig, tree(3)), peer(2));
+        // The hit may have its peers in another order by now.
+        assert_eq!(shown(&mut rig, "3").len(), 1);
+        let Ok(Reply::Downloads(reply)) = rig.call(Request::Downloads { after: 0 }) else { panic!("downloads") };
+        assert_eq!(reply.downloads.len(), 1);
+    }
+}
+
+#[test]
+fn a_link_to_it_names_the_peer_that_has_told_its_manifest() {
+    let mut rig = found(&[1, 2]);
+    shown(&mut rig, "3");
+    describe(&mut rig, tree(3));
+    let Ok(Reply::Link(link)) = rig.call(Request::Link { what: Linkable::Download { id: 1 } }) else { panic!("link") };
+    assert_eq!(link.peers, [peer(1)]);
+}
+
+/// What the next run finds of a directory of two peers with two files, of which it had so many.
+fn recalled(files: u64) -> Rig {
+    let of_file = record(1, Some(ContentHash([9; 32])), RecordState::Waiting);
+    let within = |path: &str| Target::Within { directory: "/downloads".into(), path: name(path), executable: false };
+    let spec = |path: &str| PartSpec { target: within(path), token: 1, filesystem: None };
+    let source = |n| SourceRecord { addr: peer(n), names: vec![name("music/live/")], p1: true, is_chosen: true };
+    let directory = DownloadRecord {
+        spec: spec("live"),
+        name: name("music/live/"),
+        learnt_from: Some(peer(1)),
+        sources: vec![source(1), source(2)],
+        kind: RecordKind::Directory { files: Some(files) },
+        ..of_file.clone()
+    };
+    let member = |n: u32| DownloadRecord {
+        id: TransferId(n + 1),
+        spec: spec(&format!("live/{n}")),
+        name: name(&format!("music/live/{n}")),
+        size: Some(5),
+        b3: Some(ContentHash([n as u8; 32])),
+        sources: vec![SourceRecord { names: vec![name(&format!("music/live/{n}"))], ..source(1) }],
+        kind: RecordKind::Member { of: TransferId(1) },
+        ..of_file.clone()
+    };
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let mut rig = restarted(config, vec![member(1), member(2), directory], 3);
+    [1, 2].iter().for_each(|n| hear_of(&mut rig, *n));
+    rig
+}
+
+#[test]
+fn its_other_peers_are_offered_after_a_restart_and_do_not_add_files_to_those_of_the_first() {
+    let mut rig = recalled(2);
+    rig.settle();
+    assert_eq!([1, 2].map(|n| offered(&mut rig, n)), [2, 2]);
+    // Not all files were there: the first peer alone is asked for the others.
+    let mut rig = recalled(3);
+    rig.pass(Duration::from_millis(10));
+    let asked = |rig: &mut Rig| rig.dials().into_iter().map(|(exchange, to, _)| (exchange, to)).collect::<Vec<_>>();
+    let first = asked(&mut rig);
+    assert!(first.iter().any(|(_, to)| *to == peer(1)), "{first:?}");
+    first.iter().for_each(|(exchange, _)| rig.fail(*exchange, DialFault::Refused));
+    assert!(asked(&mut rig).iter().all(|(_, to)| *to != peer(2)));
 }

@@ -246,3 +246,70 @@ fn files_without_a_source_are_searched_for_after_a_restart() {
     let texts: BTreeSet<String> = searches(&mut rig).into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, BTreeSet::from([search_for(1), search_for(2)]));
 }
+
+/// The link to the directory of a manifest that a client gives, at these peers.
+fn link(manifest: &crate::content::ManifestText, peers: &[u8]) -> Vec<Selector> {
+    let link = format!("pyrate:b3={}&name=d%2F", manifest.b3);
+    vec![Selector::Link(peers.iter().fold(link, |text, n| format!("{text}&peer={}", peer(*n))))]
+}
+
+#[test]
+fn a_manifest_that_is_given_takes_the_place_of_a_peer_that_does_not_give_it() {
+    let (mut rig, manifest) = (Rig::among(vec![peer(1)], &[]), manifest(&[5, 6]));
+    [1, 2].iter().for_each(|n| hear_of(&mut rig, *n));
+    rig.orders.clear();
+    download(&mut rig, link(&manifest, &[2]));
+    let (exchange, to, _) = rig.dial();
+    assert_eq!(to, peer(2));
+    rig.fail(exchange, DialFault::Refused);
+    assert_eq!(state(&mut rig, 1), DownloadState::Retrying);
+    order_directory(&mut rig, &manifest);
+    assert_eq!(kept(&mut rig), [(TransferId(1), manifest.text.clone())]);
+    assert_eq!(answers(&mut rig), [], "until it is kept");
+    remembered(&mut rig);
+    rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Ok(()) });
+    assert_eq!(answers(&mut rig).remove(0).unwrap().downloads[0].id, 1);
+    assert_eq!(remembered(&mut rig).pop().unwrap().sources, [], "the next run reads the manifest, too");
+    take_up(&mut rig, &manifest);
+    assert_eq!(row(&mut rig, 1).directory.unwrap().files, 2);
+    assert_eq!(offered(&mut rig, 2), 2, "the peer of the link may have the files");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_kept_leaves_the_directory_to_its_peers() {
+    let (mut rig, manifest) = (Rig::among(vec![peer(1)], &[]), manifest(&[5]));
+    hear_of(&mut rig, 2);
+    rig.orders.clear();
+    download(&mut rig, link(&manifest, &[2]));
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Refused);
+    order_directory(&mut rig, &manifest);
+    rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Err(DiskFault::Full) });
+    let answered = answers(&mut rig).remove(0).unwrap().downloads.remove(0);
+    assert!(answered.not_remembered.is_some(), "{answered:?}");
+    rig.pass(Duration::from_secs(20));
+    assert_eq!(rig.dial().1, peer(2), "it is asked again");
+}
+
+#[test]
+fn the_peers_of_a_link_are_taken_for_the_directory_of_a_manifest() {
+    let sizes: Vec<u64> = (1..=20).collect();
+    let manifest = manifest(&sizes);
+    let mut rig = begun_by(&manifest, &[1]);
+    assert_eq!(download(&mut rig, link(&manifest, &[2, 3])).downloads[0].id, 1);
+    rig.settle();
+    assert_eq!([2, 3].map(|n| offered(&mut rig, n)), [8, 8]);
+    // Those of another link to the same, for a directory of a link.
+    let mut rig = Rig::among(vec![peer(1)], &[]);
+    [1, 2].iter().for_each(|n| hear_of(&mut rig, *n));
+    rig.orders.clear();
+    download(&mut rig, link(&manifest, &[1]));
+    let (exchange, ..) = rig.dial();
+    remembered(&mut rig);
+    assert_eq!(download(&mut rig, link(&manifest, &[2])).downloads[0].id, 1);
+    assert_eq!(remembered(&mut rig).pop().unwrap().sources.len(), 2);
+    rig.fail(exchange, DialFault::Refused);
+    rig.pass(Duration::from_secs(20));
+    let asked: BTreeSet<SocketAddr> = rig.dials().into_iter().map(|(_, to, _)| to).collect();
+    assert!(asked.contains(&peer(1)), "{asked:?}");
+}

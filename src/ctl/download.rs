@@ -3,6 +3,7 @@
 
 use super::args::{Download, Move};
 use super::clock::Deadline;
+use super::compare::comparable;
 use super::connection::Heard;
 use super::output::{complain, remark};
 use super::place::{absolute, cannot_be_a_directory, no_directory};
@@ -49,6 +50,9 @@ pub(super) fn download(session: &mut Session, options: Download) -> Result<ExitC
     let mut what = options.what;
     if let Some(path) = &options.manifest {
         what.push(given::give(session, &path.0)?);
+    }
+    if let Some(path) = options.output.as_ref().filter(|_| !to_stdout) {
+        what = comparable(session, what, &path.0)?;
     }
     let begun: DownloadsReply = session.call(&Request::Download { what, output })?;
     session.connection.forget_waiting();

@@ -18,6 +18,7 @@
 //! | `queue` | the list of downloads, and forgetting those that are over |
 //! | `link`, `manifest` | links to contents; the manifests of directories |
 //! | `named`, `place` | what an argument names, of the own share or of a peer; where downloads are saved |
+//! | `compare` | a file of a peer for a place that has one already |
 //! | `wishes` | searches that repeat |
 //! | `content` | a downloaded file on the standard output |
 //! | `rows`, `table`, `text`, `wrap` | replies as people and programs read them |
@@ -30,6 +31,7 @@
 mod args;
 mod clock;
 mod command_line;
+mod compare;
 mod completion;
 mod connection;
 mod content;

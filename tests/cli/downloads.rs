@@ -1,7 +1,8 @@
 //! The queue: what is shown of it, orders to it, and how a download that is followed may end.
 
-use super::fake::{Fake, Talk, download, forms, run, run_alone, source, with};
+use super::fake::{Fake, Talk, download, forms, hit, run, run_alone, source, with};
 use serde_json::{Value, json};
+use std::fs;
 
 fn changed(row: Value) -> Value {
     json!({"event": "download", "download": row})
@@ -377,4 +378,39 @@ fn what_names_nothing_is_told_what_to_name() {
         .says(28, "no name follows the peer 192.0.2.1:5; `pyratectl list 192.0.2.1:5`");
     run_alone(&["download", "-"]).says(28, "no option \"-\" of download");
     run_alone(&["move"]).says(28, "move needs an ID");
+}
+
+#[test]
+fn a_file_of_a_peer_for_a_place_with_a_file_is_named_by_its_hash_if_the_peer_tells_one() {
+    const PEER: &str = "192.0.2.7:63339";
+    let b3 = "ab".repeat(32);
+    let listed = json!([
+        with(hit(8, "d/a", Some(4), &["192.0.2.8:63339"]), json!({"b3": b3})),
+        with(hit(9, "d/a", Some(5), &[PEER]), json!({"b3": b3})),
+    ]);
+    let unhashed = json!([hit(9, "d/a", Some(5), &[PEER])]);
+    let of_peer = json!([{"file": {"peer": PEER, "name": "d/a"}}]);
+    for (output, rows, what) in [
+        ("there", Some(&listed), json!([{"hits": "9"}])),
+        ("directory", Some(&listed), json!([{"hits": "9"}])),
+        ("there", Some(&unhashed), of_peer.clone()),
+        ("new", None, of_peer),
+    ] {
+        let fake = Fake::new();
+        fs::create_dir(fake.directory().join("directory")).unwrap();
+        ["there", "directory/a"].iter().for_each(|path| fs::write(fake.directory().join(path), "there").unwrap());
+        let rows = rows.cloned();
+        let run = fake.run(&["download", "--terse", "-o", output, &format!("{PEER}/d/a")], move |talk| {
+            if let Some(rows) = rows {
+                assert_eq!(talk.answer("list", json!({"search": 5})), json!({ "peer": PEER }));
+                let end = json!({"event": "search_done", "search": 5, "hits": 1, "truncated": false, "error": null});
+                talk.notice(end);
+                assert_eq!(talk.answer("hits", json!({"hits": rows, "next": null}))["search"], 5);
+            }
+            let done = with(download(1, "a", "done", 5), json!({"path": "/x/a", "already": true}));
+            assert_eq!(talk.answer("download", json!({"downloads": [done], "next": null}))["what"], what);
+            talk.until_hangup();
+        });
+        assert_eq!(run.code, 0, "{output}: {run:?}");
+    }
 }

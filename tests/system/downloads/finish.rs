@@ -115,13 +115,20 @@ fn an_exact_path_that_is_taken_is_an_error() {
 #[test]
 fn an_exact_path_that_has_the_content_already_is_a_success() {
     let content = Dice::new().bytes(MIB + 5);
-    let (_source, asker, hit) = found("report.tar", &content);
+    let (source, asker, hit) = found("report.tar", &content);
     let exact = asker.home().join("exact.tar");
     std::fs::write(&exact, &content).expect("it can be written");
-    let run = pyratectl(&asker, ["download", &hit, "-o", exact.to_str().expect("text")]);
-    assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.stderr.contains("already have it"), "{run:?}");
-    assert_holds(&exact, &content);
+    let of_peer = format!("{}/report.tar", source.listen());
+    for what in [&hit, &of_peer] {
+        let run = pyratectl(&asker, ["download", what, "-o", exact.to_str().expect("text")]);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.stderr.contains("already have it"), "{run:?}");
+        assert_holds(&exact, &content);
+    }
+    assert_eq!(source.status()["bytes_up"], 0, "nothing was fetched");
+    std::fs::write(&exact, vec![b'm'; content.len()]).expect("it can be written");
+    let run = pyratectl(&asker, ["download", &of_peer, "-o", exact.to_str().expect("text")]);
+    assert_eq!(run.code, 13, "{run:?}");
 }
 
 #[test]

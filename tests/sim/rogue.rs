@@ -64,7 +64,7 @@ pub(crate) trait Rogue {
     }
 }
 
-/// Registers with a bootstrap node again and again, as a peer of this version does.
+/// Registers with a bootstrap node again and again, as peers do.
 pub(crate) struct Registering {
     bootstrap: SocketAddr,
     p1: bool,

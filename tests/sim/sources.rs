@@ -67,7 +67,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(bootstrap: SocketAddr, name: &FileName, content: Content, p1: bool, vice: Vice) -> Self {
-        // A mark of part 2 it leaves to what it is asked.
+        // What it speaks shows when it is asked.
         let registering = Registering::new(bootstrap, false);
         Self { name: name.clone(), content, p1, vice, registering, asked: 0 }
     }

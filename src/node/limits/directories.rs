@@ -23,7 +23,7 @@ pub(in crate::node) const MEMBER_WAIT_SPREAD: Duration = Duration::from_secs(10 
 pub(in crate::node) const MEMBER_SEEKS_PER_MINUTE: u32 = 60;
 /// How many of these searches may go out at once.
 pub(in crate::node) const MEMBER_SEEKS_BURST: u32 = 16;
-/// Places at peers that may have the files of a directory without a peer.
+/// Places at peers that may have the files of a directory, as searches have found; peers that the user has named are not counted.
 pub(in crate::node) const TREES_MAX: usize = 8;
 /// Files to which such a peer is offered before one has come from it.
 pub(in crate::node) const TREE_OFFERS_FIRST: u32 = 8;

@@ -161,6 +161,24 @@ fn one_of_two_peers_of_a_hit_goes_for_good_and_the_directory_arrives_from_the_ot
 }
 
 #[test]
+fn a_directory_whose_peer_goes_for_good_arrives_from_another_that_has_its_contents() {
+    for seed in seeds(&[1, 2, 3]) {
+        let (mut world, nodes) = sharing(seed, 2);
+        let asker = nodes[0];
+        let download = world.download_from(asker, nodes[1], NAME);
+        world.run_until("it is described", minutes(1), |world| {
+            let row = world.download(asker, download);
+            row.and_then(|row| row.directory).is_some_and(|part| part.manifest.is_some() && part.files > 0)
+        });
+        let span = world.random.below(1_000);
+        world.run_for(Duration::from_millis(span));
+        world.crash(nodes[1]);
+        world.run_until("all is there", minutes(5), |world| world.hosts[asker.0].disk.downloads.is_empty());
+        assert_whole(&mut world, asker, download);
+    }
+}
+
+#[test]
 fn crashes_at_any_step_leave_a_directory_that_becomes_whole_and_is_done_once() {
     for seed in seeds(&[1, 2, 3, 4, 5, 6]) {
         let (mut world, nodes) = sharing(seed, 1);

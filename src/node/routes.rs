@@ -37,7 +37,7 @@ impl Node {
                 _ => search.on_list_batch(&mut Net { cx, network }, exchange, files),
             },
             Event::FetchResumed { exchange, bytes } => download.on_fetch_resumed(exchange, bytes),
-            Event::FetchHeld { exchange } => download.on_fetch_held(cx, exchange),
+            Event::FetchHeld { exchange, by_disk } => download.on_fetch_held(cx, exchange, by_disk),
             Event::FetchProgress { exchange, bytes } => download.on_fetch_progress(cx, exchange, bytes),
             Event::TargetProbed { download: id, outcome } => {
                 download.on_target_probed(cx, id, outcome);

@@ -93,6 +93,8 @@ pub enum Event {
     /// Our rate limit, or our disk, holds a fetch back: more bytes have arrived than could be read. Repeated several times a second.
     FetchHeld {
         exchange: ExchangeId,
+        /// By our disk.
+        by_disk: bool,
     },
     /// The progress of a fetch; at most a few times a second.
     ///

@@ -1,5 +1,6 @@
 //! Downloads that bring next to nothing must not keep others waiting: as long as one waits, they do not count among those
-//! that may be active.
+//! that may be active. It does not matter whether their sources are slow, or the disk that they are saved to: on one that hangs their
+//! part files are not even opened, or not finished.
 //!
 //! They go on, with nothing lost. There are never more of them than downloads that may be active: beyond, the one that has
 //! crawled for longest waits behind those that have not.
@@ -17,15 +18,22 @@ use crate::time::Instant;
 impl Download {
     /// Since when it brings next to nothing, if it does.
     pub(super) fn crawls_since(&self) -> Option<Instant> {
-        self.open()?.pace.crawls_since
+        self.open().map(|open| &open.pace).or(self.unanswered.as_ref())?.crawls_since
     }
 
     /// Looks at what has come. What our own limit holds back says nothing.
     fn measure_pace(&mut self, now: Instant) {
-        let (received, is_held) = (self.received, self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_held(now)));
+        let (received, is_limited) =
+            (self.received, self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_limited(now)));
+        if self.part().is_busy() {
+            let pace = self.unanswered.get_or_insert(Pace::begin(now, received));
+            if now.saturating_since(pace.since) >= PACE_SPAN {
+                pace.crawls_since.get_or_insert(now);
+            }
+        }
         let Some(open) = self.open_mut() else { return };
         let Pace { since, received: before, crawls_since } = open.pace;
-        if is_held {
+        if is_limited {
             open.pace = Pace::begin(now, received);
             return;
         }
@@ -46,7 +54,8 @@ impl Download {
 impl Downloads {
     /// Whether one more download may become active.
     pub(super) fn has_place(&self, cx: &Cx) -> bool {
-        self.active().saturating_sub(self.crawling().count()) < Self::active_max(cx)
+        let most = Self::active_max(cx);
+        self.active().saturating_sub(self.crawling().count().min(most)) < most
     }
 
     /// The active downloads that bring next to nothing.
@@ -81,9 +90,12 @@ impl DownloadMachine {
         crawling.sort_unstable();
         let surplus = crawling.len().saturating_sub(most);
         for (_, id) in crawling.into_iter().take(surplus) {
-            if let Some(download) = self.downloads.get_mut(id) {
-                download.stood_back = download.stood_back.saturating_add(1);
+            let Some(download) = self.downloads.get_mut(id) else { continue };
+            if download.is_verifying() {
+                // All of it is there: what its check has read would be read again.
+                continue;
             }
+            download.stood_back = download.stood_back.saturating_add(1);
             self.set_life(cx, id, Life::Queued { waited: None });
         }
         self.start_downloads(cx);

@@ -199,9 +199,9 @@ impl DownloadMachine {
         }
     }
 
-    pub(in crate::node) fn on_fetch_held(&mut self, cx: &Cx, exchange: ExchangeId) {
+    pub(in crate::node) fn on_fetch_held(&mut self, cx: &Cx, exchange: ExchangeId, by_disk: bool) {
         if let Some(fetch) = self.downloads.fetch_mut(exchange) {
-            fetch.hold(cx.now);
+            fetch.hold(cx.now, by_disk);
         }
     }
 

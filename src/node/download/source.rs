@@ -123,19 +123,25 @@ pub(super) struct Fetch {
     pub(super) counted: u64,
     /// Bytes of the first group that an earlier exchange has brought, until it is whole.
     pub(super) resumed: u64,
-    /// When our own limit held it back last.
+    /// When our own limit, or our disk, held it back last.
     pub(super) held_at: Option<Instant>,
+    /// When our limit did.
+    pub(super) limited_at: Option<Instant>,
 }
 
 impl Fetch {
     pub(super) fn new(now: Instant, exchange: ExchangeId, task: Task, twice: bool, name: Rc<FileName>) -> Self {
         let (began, progressed) = (now, now);
-        Self { exchange, task, twice, name, began, progressed, received: 0, counted: 0, resumed: 0, held_at: None }
+        let (received, counted, resumed, held_at, limited_at) = (0, 0, 0, None, None);
+        Self { exchange, task, twice, name, began, progressed, received, counted, resumed, held_at, limited_at }
     }
 
-    /// Our limit holds it back: what it brings says nothing about its source.
-    pub(super) fn hold(&mut self, now: Instant) {
+    /// Our limit or our disk holds it back: what it brings says nothing about its source.
+    pub(super) fn hold(&mut self, now: Instant, by_disk: bool) {
         self.held_at = Some(now);
+        if !by_disk {
+            self.limited_at = Some(now);
+        }
         self.progressed = now;
     }
 
@@ -145,9 +151,14 @@ impl Fetch {
         now.saturating_since(self.held_at.map_or(self.began, |at| at + HELD_AFTERMATH))
     }
 
-    /// Whether our limit holds it back, or did so a moment ago.
+    /// Whether our limit or our disk holds it back, or did so a moment ago.
     pub(super) fn is_held(&self, now: Instant) -> bool {
         self.held_at.is_some_and(|at| now < at + HELD_AFTERMATH)
+    }
+
+    /// The same of our limit alone.
+    pub(super) fn is_limited(&self, now: Instant) -> bool {
+        self.limited_at.is_some_and(|at| now < at + HELD_AFTERMATH)
     }
 
     /// Bytes of groups that are not whole yet.

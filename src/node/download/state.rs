@@ -7,7 +7,7 @@
 //! | cancelled | gone, or busy, and goes when its order is answered |
 //! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
-use super::part::{Content, Held, Known, Open, PartFile};
+use super::part::{Content, Held, Known, Open, Pace, PartFile};
 use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
 use crate::fault::DiskFault;
@@ -41,6 +41,8 @@ pub(super) struct Download {
     life: Life,
     part: PartFile,
     pub(super) recorded: Recorded,
+    /// While an order for its part file is to be answered, and others wait for a place.
+    pub(super) unanswered: Option<Pace>,
     /// Bytes that came from all sources.
     pub(super) received: u64,
     /// How often it has given its place to others because it came too slowly.
@@ -233,6 +235,7 @@ impl Download {
             path: None,
             life: Life::Queued { waited: None },
             part: PartFile::Absent,
+            unanswered: None,
             recorded: Recorded::default(),
             received: 0,
             stood_back: 0,
@@ -302,6 +305,7 @@ impl Download {
     pub(super) fn change_part(&mut self, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
         let before = self.state();
         self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
+        self.unanswered = None;
         self.log_state(id, before);
     }
 

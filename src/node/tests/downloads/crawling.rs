@@ -101,11 +101,47 @@ fn a_download_slowed_by_our_own_limit_keeps_its_place() {
     download(&mut rig, vec![file(peer(9), "small")]);
     for _ in 0..300 {
         for exchange in running.keys() {
-            rig.handle(Event::FetchHeld { exchange: *exchange });
+            rig.handle(Event::FetchHeld { exchange: *exchange, by_disk: false });
         }
         drip(&mut rig, &mut running, 1, DRIP);
     }
     assert_eq!(state(&mut rig, 3), DownloadState::Queued);
+}
+
+/// One whose disk takes nothing has a source that is held back all the time.
+#[test]
+fn a_download_to_a_disk_that_hangs_keeps_no_other_waiting_for_longer_than_a_minute() {
+    let (mut rig, running) = dripping(2, 2, 0);
+    download(&mut rig, vec![file(peer(9), "small")]);
+    for second in 0..65 {
+        for fetch in &running {
+            rig.handle(Event::FetchHeld { exchange: fetch.exchange, by_disk: true });
+        }
+        rig.pass(Duration::from_secs(1));
+        assert!(second < 55 || state(&mut rig, 1) == DownloadState::Active, "it goes on");
+    }
+    assert_eq!(state(&mut rig, 3), DownloadState::Active);
+    assert_eq!(rig.node.counters().limited.downloads_crawling, 2);
+}
+
+#[test]
+fn a_download_whose_part_file_is_not_opened_keeps_no_other_waiting_for_longer_than_a_minute() {
+    let config = NodeConfig { bootstraps: Vec::new(), max_downloads: 2, ..config() };
+    let mut rig = Rig::new(config);
+    download(&mut rig, (1..=6).map(|n| file(peer(n), "small")).collect());
+    let active = |rig: &mut Rig| (1..=6).filter(|id| state(rig, *id) == DownloadState::Active).collect::<Vec<_>>();
+    let all_opened = opened(&mut rig);
+    assert_eq!(all_opened.len(), 2, "and no answer comes");
+    assert!((0..50).all(|_| {
+        rig.pass(Duration::from_secs(1));
+        active(&mut rig) == [1, 2]
+    }));
+    rig.pass(Duration::from_secs(20));
+    assert_eq!(active(&mut rig), [1, 2, 3, 4]);
+    // Neither are these: the first two wait behind those that were never begun.
+    rig.pass(Duration::from_secs(70));
+    let now = active(&mut rig);
+    assert!(now.len() <= 4 && now.contains(&5), "{now:?}");
 }
 
 #[test]

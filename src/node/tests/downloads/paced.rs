@@ -91,7 +91,7 @@ impl Paced {
             self.read += coming.received - before;
             let (received, end) = (coming.received, coming.groups.end);
             self.rig.handle(Event::FetchProgress { exchange, bytes: received });
-            self.rig.handle(Event::FetchHeld { exchange });
+            self.rig.handle(Event::FetchHeld { exchange, by_disk: false });
             for group in coming.groups.clone() {
                 let whole = ((group + 1) * MIB).min(size) - first;
                 if (before + 1..=received).contains(&whole) {
@@ -155,7 +155,7 @@ fn no_source_is_blamed_for_a_limit_that_all_share_and_nothing_is_fetched_twice()
 }
 
 fn hold(rig: &mut Rig, fetch: &Fetch) {
-    rig.handle(Event::FetchHeld { exchange: fetch.exchange });
+    rig.handle(Event::FetchHeld { exchange: fetch.exchange, by_disk: false });
 }
 
 /// Two sources of the last missing group: one is slow, and the other has nothing to do.

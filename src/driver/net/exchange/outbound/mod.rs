@@ -258,7 +258,7 @@ impl Outbound {
         self.progress.restart_idle_timer(cx.now);
         self.disk_look = Some(cx.now + HELD_MIN);
         match self.held.on_spent(cx.now, 1) {
-            true => Step::Report(Report::Event(Event::FetchHeld { exchange: self.id })),
+            true => Step::Report(Report::Event(Event::FetchHeld { exchange: self.id, by_disk: true })),
             false => Step::Idle,
         }
     }
@@ -370,7 +370,7 @@ impl Outbound {
                 Taken::More if left == 0 && granted < step_max => {
                     self.progress.restart_idle_timer(cx.now);
                     if self.held.on_spent(cx.now, granted) {
-                        return Ok(Step::Report(Report::Event(Event::FetchHeld { exchange: id })));
+                        return Ok(Step::Report(Report::Event(Event::FetchHeld { exchange: id, by_disk: false })));
                     }
                     return Ok(Step::Paced(Direction::Down));
                 }

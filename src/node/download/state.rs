@@ -304,8 +304,7 @@ impl Download {
     /// Nothing else changes the part file.
     pub(super) fn change_part(&mut self, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
         let before = self.state();
-        self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
-        self.unanswered = None;
+        (self.part, self.unanswered) = (change(std::mem::replace(&mut self.part, PartFile::Absent)), None);
         self.log_state(id, before);
     }
 

@@ -9,6 +9,7 @@ mod disk;
 mod filesystems;
 mod finish;
 mod given_manifests;
+mod hung_disks;
 mod large;
 mod links;
 mod moves;

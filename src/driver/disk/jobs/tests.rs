@@ -194,3 +194,20 @@ fn a_job_that_panics_is_reported_as_lost_and_the_next_one_runs() {
     assert!(matches!(rig.wait(), Done::Written(_, content, Ok(())) if *content.encoded() == *b"2"));
     assert!(!rig.jobs.is_syncing());
 }
+
+/// A log that is rotated is opened again by a reload.
+#[test]
+fn a_reload_waits_for_no_name_server() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    for host in ["one.invalid", "another.invalid"] {
+        let (host, waits) = (BootstrapAddr { host: host.into(), port: 1 }, Arc::clone(&waits));
+        let done = |()| Done::HashesClosed;
+        rig.jobs.submit((Lane::Names, Key::Host(host)), done, (), move || waits.lock().unwrap().recv().unwrap());
+    }
+    rig.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), || {});
+    assert!(matches!(rig.wait(), Done::ConfigurationRead));
+    (0..2).for_each(|_| go.send(()).unwrap());
+    assert!(matches!((rig.wait(), rig.wait()), (Done::HashesClosed, Done::HashesClosed)));
+}

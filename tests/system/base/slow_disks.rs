@@ -19,6 +19,10 @@ const MIB: usize = 1 << 20;
 const CALLS: &str =
     "openat2,statx,pread64,getdents64,pwrite64,fsync,fdatasync,fallocate,ftruncate,unlink,unlinkat,rename,renameat2";
 
+/// How long 99 of 100 calls, lists and files take at most. A daemon that is not optimised, with eight other processes on two cores,
+/// took 7 to 12 ms.
+const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 } else { 20 });
+
 /// How long each call waits.
 const DELAY: Duration = Duration::from_millis(500);
 
@@ -78,7 +82,7 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     println!("{} calls, lists and files: p50 {p50:?}, p99 {p99:?}, longest {:?}", took.len(), took[took.len() - 1]);
     until("the download goes on", LIMIT, || peer.download(id)["bytes_done"].as_u64() > Some(MIB as u64));
     assert!(took.len() >= 60 && took[took.len() - 1] < DELAY, "none waits for the disk");
-    assert!(p50 < Duration::from_millis(20) && (cfg!(debug_assertions) || p99 < Duration::from_millis(20)), "{p99:?}");
+    assert!(p50 < Duration::from_millis(20) && p99 < P99_MAX, "{p99:?}");
     stop_at_once(&mut peer, delaying);
 }
 

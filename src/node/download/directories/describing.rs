@@ -61,8 +61,8 @@ impl DownloadMachine {
         self.turn_to_next_peer(net, id, why, is_lasting);
     }
 
-    /// The next of the peers that a link names is asked. After the last one, the download waits if one of them may give the
-    /// manifest later, and fails if none will.
+    /// The next of the peers of a directory is asked. After the last one, the download waits if one of them may tell later what is
+    /// beneath it, and fails if none will.
     pub(super) fn turn_to_next_peer(&mut self, net: &mut Net, id: TransferId, why: Problem, is_lasting: bool) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         if !is_lasting {

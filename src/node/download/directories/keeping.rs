@@ -55,6 +55,7 @@ impl DownloadMachine {
         }
     }
 
+    /// The manifest is on the disk: it is read in place of asking peers, unless the files are known already.
     fn use_kept_manifest(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.leave_peers();

@@ -6,7 +6,7 @@
 //! | reading | the manifest that the user has given is read from the state directory (`keeping`) | planning, failed |
 //! | describing | the peer is asked for the manifest, if it speaks `p1` (`describing`) | planning, listing, waiting |
 //! | planning | the manifest becomes a plan (`plan`), a slice at a time | adding, waiting, failed |
-//! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, waiting, failed |
+//! | listing | the peer is asked for its list; what is beneath the directory becomes a plan (`plan`) | adding, describing, waiting, failed |
 //! | adding | each file of the plan becomes a member, a slice at a time (`members`) | making, fetching |
 //! | making | the empty directories of the manifest are made (`making`) | fetching, waiting, failed |
 //! | fetching | the members are fetched like all downloads; only they do so | done, waiting, failed |

@@ -222,9 +222,7 @@ fn follow(session: &mut Session, downloads: &mut BTreeMap<u32, DownloadRow>, mut
         match session.connection.next(until) {
             Ok(Heard::Notice(Notice::Download { download })) => {
                 let Some(known) = downloads.get_mut(&download.id) else { continue };
-                if progress.is_drawn() {
-                    told_contents(known, &download).iter().for_each(|text| progress.remark(text));
-                }
+                told_contents(known, &download).iter().for_each(|text| progress.remark(text));
                 let changed = known.state != download.state;
                 *known = download;
                 if changed && !(progress.shows_each() && (has_bar(known) || known.state == DownloadState::Queued)) {

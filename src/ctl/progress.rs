@@ -89,11 +89,6 @@ impl Progress {
         }
     }
 
-    /// Whether there is a progress line.
-    pub(super) fn is_drawn(&self) -> bool {
-        self.bar.is_some()
-    }
-
     /// Whether single transfers have lines of their own.
     pub(super) fn shows_each(&self) -> bool {
         self.each.is_some()

@@ -237,7 +237,7 @@ impl MetricsReply {
         families.one(
             "pyrate_share_readable",
             Gauge,
-            "0 if the last scan could not read the share.",
+            "0 if the last scan could not read all shares.",
             u8::from(status.share_error.is_none()),
         );
         let downloads = named_counts(&self.downloads);

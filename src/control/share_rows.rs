@@ -22,7 +22,7 @@ pub struct ShareRow {
     pub error: Option<CallError>,
 }
 
-/// What a share is in.
+/// The state of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShareState {

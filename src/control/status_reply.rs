@@ -18,7 +18,8 @@ pub struct StatusReply {
     pub peers: u64,
     pub shared_files: u64,
     pub shared_bytes: u64,
-    /// Why the last scan could not read the share; `None` if it could. What was found before stays shared.
+    /// Why the last scan could not read a share, `local_directory` before the others; `None` if it could read all. What was found
+    /// before stays shared.
     #[serde(default)]
     pub share_error: Option<CallError>,
     /// What is in the shared directory and not shared.

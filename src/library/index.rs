@@ -3,9 +3,8 @@
 //! All tables are balanced trees: a hash table would block the loop at times to copy itself.
 
 use super::leaf::{Hash, Leaf, component_hash, content_key};
-use super::{ScannedFile, Shared};
+use super::{ScannedFile, Shared, Unseen};
 use crate::id::ContentHash;
-use crate::name::FileName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -171,11 +170,11 @@ impl Index {
     }
 
     /// Removes files that the scan `seen` did not find from the first leaf after `from`; `None` if there is none.
-    pub(super) fn sweep_leaf(&mut self, from: Bound<Box<[u8]>>, seen: u32, hidden: &[FileName]) -> Option<Swept> {
+    pub(super) fn sweep_leaf(&mut self, from: Bound<Box<[u8]>>, seen: u32, unseen: &Unseen) -> Option<Swept> {
         let from = from.as_ref().map(|key| &**key);
         let (key, &id) = self.order.range::<[u8], _>((from, Bound::Unbounded)).next()?;
         let key = key.clone();
-        self.remove_where(key, id, |leaf| leaf.remove_unseen(seen, hidden))
+        self.remove_where(key, id, |leaf| leaf.remove_unseen(seen, unseen))
     }
 
     /// Removes files from the leaf of a name, as far as their names are chosen.

@@ -1,7 +1,7 @@
 //! A leaf: a short run of files by name. The names are stored in a single text, so that a search reads memory sequentially.
 
 use super::fold::folded;
-use super::{FileMeta, ScannedFile, Shared};
+use super::{FileMeta, ScannedFile, Shared, Unseen};
 use crate::id::ContentHash;
 use crate::name::{FILE_NAME_BYTES_MAX, FileName, last_component};
 use std::cmp::Reverse;
@@ -185,13 +185,12 @@ impl Leaf {
         upper
     }
 
-    /// Removes files that the scan `seen` did not find, and returns them in order. Files at or beneath `hidden` stay.
-    pub(super) fn remove_unseen(&mut self, seen: u32, hidden: &[FileName]) -> Vec<(u32, Shared)> {
+    /// Removes files that the scan `seen` did not find, and returns them in order, but for those that it could not see.
+    pub(super) fn remove_unseen(&mut self, seen: u32, unseen: &Unseen) -> Vec<(u32, Shared)> {
         if self.entries.iter().all(|entry| entry.seen == seen) {
             return Vec::new();
         }
-        let is_hidden = |name: &[u8]| hidden.iter().any(|at| is_at_or_beneath(name, at.as_bytes()));
-        self.remove_where(|leaf, at| leaf.entries[at].seen != seen && !is_hidden(leaf.name(at)))
+        self.remove_where(|leaf, at| leaf.entries[at].seen != seen && !unseen.has(leaf.name(at)))
     }
 
     /// Removes files, and returns them in order.
@@ -260,10 +259,6 @@ pub(super) fn component_hash(name: &[u8]) -> u32 {
 pub(super) fn content_key(b3: ContentHash) -> u32 {
     let [a, b, c, d, ..] = b3.0;
     u32::from_be_bytes([a, b, c, d])
-}
-
-fn is_at_or_beneath(name: &[u8], at: &[u8]) -> bool {
-    name.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn offset(bytes: usize) -> u16 {

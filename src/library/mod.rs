@@ -20,6 +20,7 @@ mod report;
 mod search;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod view;
 
 use crate::audience::{Audiences, first_component};
@@ -36,6 +37,7 @@ pub use report::{FoundFiles, ScanReport};
 pub(crate) use search::SearchCursor;
 use std::ops::Bound;
 use std::time::Duration;
+use unseen::Unseen;
 pub use view::View;
 
 /// Further files that a scan finds are not shared.
@@ -104,8 +106,8 @@ pub struct Library {
     bytes: u128,
     generation: u32,
     sweep: Sweep,
-    /// From the last scan: the sweep keeps files at or below these names.
-    hidden: Vec<FileName>,
+    /// Of the last scan: the sweep keeps what it could not see.
+    unseen: Unseen,
     /// From the last scan that could read the share: see [`ScanReport::empty`].
     empty: Vec<FileName>,
     /// Changes so far of what is shared.
@@ -135,7 +137,7 @@ impl Library {
         let is_of_share = |name: &FileName| first_component(name.as_bytes()) == share;
         let before = self.empty.len();
         self.empty.retain(|name| !is_of_share(name));
-        self.hidden.retain(|name| !is_of_share(name));
+        self.unseen.forget(share);
         self.changes += u64::from(self.empty.len() != before);
         if self.has_share(share) {
             self.audiences.withdraw(share);
@@ -242,15 +244,18 @@ impl Library {
         removed.is_some()
     }
 
-    /// Ends a scan. Unless it failed, calls of [`Library::sweep`] remove the files that it did not find.
+    /// Ends a scan. Unless no share could be read, calls of [`Library::sweep`] remove the files that it did not find. What it could not
+    /// see stays.
     pub(crate) fn end_scan(&mut self, report: &mut ScanReport) {
-        let empty = std::mem::take(&mut report.empty);
-        if report.failed.is_none() {
-            self.sweep = Sweep::From(Bound::Unbounded);
-            self.hidden.clone_from(&report.hidden);
-            self.changes += u64::from(self.empty != empty);
-            self.empty = empty;
-        }
+        let mut empty = std::mem::take(&mut report.empty);
+        let Some(unseen) = Unseen::of(report) else { return };
+        self.sweep = Sweep::From(Bound::Unbounded);
+        empty.extend(self.empty.iter().filter(|name| unseen.has(name.as_bytes())).cloned());
+        empty.sort();
+        empty.dedup();
+        empty.truncate(EMPTY_DIRECTORIES_MAX);
+        self.changes += u64::from(self.empty != empty);
+        (self.empty, self.unseen) = (empty, unseen);
     }
 
     /// Examines about `entries_max` files and removes those that the last scan did not find. True while more are left.
@@ -258,7 +263,7 @@ impl Library {
         let mut entries_left = entries_max.max(1);
         while let Sweep::From(from) = &mut self.sweep {
             let bound = std::mem::replace(from, Bound::Unbounded);
-            let Some(swept) = self.index.sweep_leaf(bound, self.generation, &self.hidden) else {
+            let Some(swept) = self.index.sweep_leaf(bound, self.generation, &self.unseen) else {
                 self.sweep = Sweep::Idle;
                 break;
             };

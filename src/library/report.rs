@@ -27,7 +27,7 @@ pub struct ScanReport {
     pub empty: Vec<FileName>,
     /// All that was left out, with what is counted above.
     pub left_out: LeftOut,
-    /// Why the share itself could not be read: all known files stay.
+    /// Why the share whose files have no name before theirs could not be read: all its files stay.
     pub failed: Option<DiskFault>,
     /// A further share could be read.
     pub others_read: bool,
@@ -98,7 +98,6 @@ impl ScanReport {
         if failed.is_some() {
             self.hidden.push(name.clone());
             self.unreadable += 1;
-            self.unread.push(name.clone());
             self.left_out.note(LeftOutReason::Unreadable, name.as_bytes());
         }
         self.unread.sort();

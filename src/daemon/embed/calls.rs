@@ -38,7 +38,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As of [`Handle::status`]; the iterator ends with [`Error::Disk`] if the share cannot be read.
+    /// As of [`Handle::status`]; the iterator ends with [`Error::Disk`] if a share cannot be read.
     pub fn files(&self) -> Result<Files, Error> {
         self.connect()?;
         Ok(Files { shared: Arc::clone(self.shared()), after: Some(None), ready: VecDeque::new(), fault: None })
@@ -60,7 +60,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As of [`Handle::status`]; [`Error::Disk`] if the share cannot be read.
+    /// As of [`Handle::status`]; [`Error::Disk`] if a share cannot be read.
     pub fn rescan(&self) -> Result<u64, Error> {
         let mut link = self.connect()?;
         link.call::<IgnoredAny>(&Request::Rescan)?;

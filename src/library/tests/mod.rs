@@ -1,6 +1,7 @@
 //! Tests of a share, and random ones against a model that is too simple to be wrong.
 
 mod hashes;
+mod several;
 mod views;
 
 use super::*;
@@ -399,26 +400,4 @@ fn filters_decide_which_files_an_answer_is_spent_on() {
             assert_eq!(names, hits.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>(), "{text}");
         }
     }
-}
-
-#[test]
-fn what_a_further_share_reports_has_its_name_before_it() {
-    let of =
-        |names: &[&str]| names.iter().map(|name| FileName::from_bytes(name.as_bytes()).unwrap()).collect::<Vec<_>>();
-    let [music, films]: [FileName; 2] = of(&["music", "films"]).try_into().unwrap();
-    let long = ["x".repeat(250).as_str(); 16].join("/");
-    let long = &long[..crate::name::FILE_NAME_BYTES_MAX - 2];
-    let mut whole = ScanReport { empty: of(&["e", "z"]), unreadable: 1, unread: of(&["a"]), ..ScanReport::default() };
-    let read = ScanReport { empty: of(&["b", long]), hidden: of(&["d"]), mounts: of(&["m"]), ..ScanReport::default() };
-    whole.add(&music, read);
-    assert!(whole.others_read && whole.failed.is_none());
-    whole.add(&films, failed());
-    assert_eq!(whole.empty, of(&["e", "music/b", "z"]), "sorted, without what is too long");
-    assert_eq!((whole.names_refused, whole.refused.len()), (1, 1));
-    assert_eq!(whole.hidden, of(&["music/d", "films"]), "all files of a share that cannot be read stay");
-    assert_eq!(whole.mounts, of(&["music/m"]));
-    assert_eq!((whole.unreadable, &whole.unread), (2, &of(&["a", "films"])));
-    let many = || (0..EMPTY_DIRECTORIES_MAX).map(|number| FileName::from_bytes(number.to_string().as_bytes()).unwrap());
-    whole.add(&music, ScanReport { empty: many().collect(), ..ScanReport::default() });
-    assert_eq!(whole.empty.len(), EMPTY_DIRECTORIES_MAX, "of all shares together");
 }

@@ -24,16 +24,28 @@ struct Known {
 }
 
 impl EachShare {
-    /// Takes what a scan has found, and returns the shares that can be read no longer, or not for the same reason as before.
-    pub(super) fn take(&mut self, shares: Vec<(Option<FileName>, Result<FoundFiles, DiskFault>)>) -> Vec<FileName> {
+    /// Takes what a scan has found, and returns the shares that cannot be read any more, or not for the same reason as before.
+    ///
+    /// `failed`: why the one whose files have no name before theirs could not be read, also if the scan tells no more.
+    pub(super) fn take(
+        &mut self,
+        shares: Vec<(Option<FileName>, Result<FoundFiles, DiskFault>)>,
+        failed: Option<DiskFault>,
+    ) -> Vec<Option<FileName>> {
         let mut newly_unread = Vec::new();
+        let mut note = |name: Option<FileName>, known: &mut Known, fault: Option<DiskFault>| {
+            let before = std::mem::replace(&mut known.fault, fault);
+            if fault.is_some() && fault != before {
+                newly_unread.push(name);
+            }
+        };
+        note(None, self.0.entry(None).or_default(), failed);
         for (name, outcome) in shares {
             let known = self.0.entry(name.clone()).or_default();
-            let fault = outcome.err();
-            if fault.is_some() && fault != known.fault {
-                newly_unread.extend(name);
+            known.found = outcome.ok().or(known.found);
+            if name.is_some() {
+                note(name, known, outcome.err());
             }
-            *known = Known { found: outcome.ok().or(known.found), fault };
         }
         newly_unread
     }
@@ -47,36 +59,29 @@ impl EachShare {
 impl ShareMachine {
     /// Why the last scan could not read a share: `local_directory` before the others.
     pub(in crate::node) fn share_error(&self, cx: &Cx) -> Option<CallError> {
-        let failed = self.scan_logged.as_ref().and_then(|(_, report)| report.failed);
-        let of_main = failed.map(|fault| self.main_unreadable(cx, fault));
-        of_main.or_else(|| self.further_unreadable(cx)).map(CallError::from)
+        let further = cx.config.shares.iter().map(|share| Some(&share.name));
+        [None].into_iter().chain(further).find_map(|name| self.unreadable(cx, name)).map(CallError::from)
     }
 
-    /// A scan could not read `local_directory`.
-    pub(super) fn main_unreadable(&self, cx: &Cx, fault: DiskFault) -> Problem {
-        let lists_files = !self.library.is_empty();
-        Problem::ShareUnreadable { path: cx.config.local_directory.clone(), fault, lists_files }
-    }
-
-    /// The first further share that a scan could not read.
-    pub(super) fn further_unreadable(&self, cx: &Cx) -> Option<Problem> {
-        cx.config.shares.iter().find_map(|share| self.unreadable(&share.name, share.path.as_deref()?))
-    }
-
-    /// A scan could not read this further share.
-    fn unreadable(&self, name: &FileName, path: &Path) -> Option<Problem> {
-        let fault = self.each.0.get(&Some(name.clone()))?.fault?;
+    /// Why the last scan could not read a share; `None` names `local_directory`.
+    fn unreadable(&self, cx: &Cx, name: Option<&FileName>) -> Option<Problem> {
+        let known = self.each.0.get(&name.cloned())?;
+        let fault = known.fault?;
+        let Some(name) = name else {
+            let path = cx.config.local_directory.clone();
+            // Of several shares, the number of files found tells what is of this one.
+            let of_others = !cx.config.shares.is_empty() && known.found.is_none_or(|found| found.files == 0);
+            return Some(Problem::ShareUnreadable { path, fault, lists_files: !self.library.is_empty() && !of_others });
+        };
+        let path = cx.config.shares.iter().find(|share| share.name == *name)?.path.clone()?;
         let lists_files = self.library.has_share(name.as_bytes());
-        let name = RawText::new(name.as_bytes());
-        Some(Problem::FurtherShareUnreadable { name, path: path.to_owned(), fault, lists_files })
+        Some(Problem::FurtherShareUnreadable { name: RawText::new(name.as_bytes()), path, fault, lists_files })
     }
 
-    /// Logs why shares can be read no longer.
-    pub(super) fn log_unread(&self, cx: &Cx, names: &[FileName]) {
-        for share in cx.config.shares.iter().filter(|share| names.contains(&share.name)) {
-            if let Some(told) = share.path.as_deref().and_then(|path| self.unreadable(&share.name, path)) {
-                log::warn!("{told}");
-            }
+    /// Logs why shares cannot be read any more.
+    pub(super) fn log_unread(&self, cx: &Cx, names: &[Option<FileName>]) {
+        for told in names.iter().filter_map(|name| self.unreadable(cx, name.as_ref())) {
+            log::warn!("{told}");
         }
     }
 
@@ -96,10 +101,7 @@ impl ShareMachine {
     fn share_row(&self, cx: &Cx, name: Option<&FileName>, path: Option<&Path>) -> ShareRow {
         let known = self.each.0.get(&name.cloned());
         let found = known.and_then(|known| known.found);
-        let error = path.and_then(|path| match name {
-            Some(name) => self.unreadable(name, path),
-            None => known.and_then(|known| known.fault).map(|fault| self.main_unreadable(cx, fault)),
-        });
+        let error = self.unreadable(cx, name);
         let text = name.map_or(&b""[..], FileName::as_bytes);
         ShareRow {
             name: RawText::new(text),

@@ -168,8 +168,8 @@ impl ShareMachine {
         self.scan = ScanStage::Waiting { timer };
         let files = self.library.len();
         let left_out = std::mem::take(&mut report.left_out);
-        let newly_unread = self.each.take(std::mem::take(&mut report.shares));
-        self.log_scan(cx, files, &report);
+        let newly_unread = self.each.take(std::mem::take(&mut report.shares), report.failed);
+        self.log_scan(files, &report);
         self.log_unread(cx, &newly_unread);
         if report.failed.is_none() {
             self.keep_left_out(left_out);
@@ -199,16 +199,13 @@ impl ShareMachine {
     }
 
     /// Logs the result of a scan, if it differs from the last one.
-    fn log_scan(&mut self, cx: &Cx, files: u64, report: &ScanReport) {
+    fn log_scan(&mut self, files: u64, report: &ScanReport) {
         let found = (files, report.clone());
         if self.scan_logged.as_ref() == Some(&found) {
             return;
         }
         let ScanReport { names_refused, unreadable, other_mounts, mounts, failed, .. } = report;
-        if let Some(fault) = failed {
-            let told = self.main_unreadable(cx, *fault);
-            log::warn!("{told}");
-        } else {
+        if failed.is_none() {
             log::info!(files, names_refused, unreadable; "the share was scanned");
         }
         let before = self.scan_logged.as_ref().map(|(_, report)| report);

@@ -1,6 +1,6 @@
 //! What is known of each share.
 
-use super::rig::{Rig, config};
+use super::rig::{Rig, config, scanned as file};
 use crate::audience::{Audience, Audiences};
 use crate::control::{RawText, Reply, Request, ShareRow, ShareState};
 use crate::fault::DiskFault;
@@ -25,6 +25,11 @@ fn scanned(rig: &mut Rig, shares: &[(&str, Outcome)]) {
     let shares: Vec<_> = shares.iter().map(|(share, outcome)| (name(share), outcome.map(found))).collect();
     let failed = shares.iter().find(|(name, _)| name.is_none()).and_then(|(_, outcome)| outcome.err());
     rig.call(Request::Rescan).unwrap();
+    let files_of = |(name, outcome): &(Option<FileName>, Result<FoundFiles, DiskFault>)| {
+        let above = name.as_ref().map_or_else(String::new, |name| format!("{name}/"));
+        (0..outcome.map_or(0, |found| found.files)).map(move |number| file(&format!("{above}{number}"), 10))
+    };
+    rig.handle(Event::Scanned { files: shares.iter().flat_map(files_of).collect() });
     rig.handle(Event::ScanEnded { report: ScanReport { failed, shares, ..ScanReport::default() } });
 }
 
@@ -84,6 +89,22 @@ fn a_share_keeps_what_was_found_there_until_another_directory_has_its_name() {
     let config = NodeConfig { shares, ..rig.node.config().clone() };
     rig.handle(Event::Reconfigure(Box::new(config)));
     assert_eq!(states(&mut rig)[1..], [is("a", ShareState::Scanning, None), is("b", ShareState::Shared, Some(30))]);
+}
+
+#[test]
+fn files_of_other_shares_are_none_of_local_directory() {
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), shares: vec![further("a", Some("/a"))], ..config() });
+    rig.scan(&[("a/0", 10)]);
+    let told = |rig: &mut Rig| {
+        let Ok(Reply::Status(status)) = rig.call(Request::Status) else { panic!("status") };
+        status.share_error.map_or_else(String::new, |error| error.message)
+    };
+    scanned(&mut rig, &[("", Err(DiskFault::Missing)), ("a", Ok(1))]);
+    assert!(told(&mut rig).ends_with("nothing is shared until it can be read"), "{}", told(&mut rig));
+    scanned(&mut rig, &[("", Ok(2)), ("a", Ok(1))]);
+    assert_eq!(told(&mut rig), "");
+    scanned(&mut rig, &[("", Err(DiskFault::Missing)), ("a", Ok(1))]);
+    assert!(told(&mut rig).ends_with("files found before stay listed"), "{}", told(&mut rig));
 }
 
 #[test]

@@ -29,9 +29,6 @@ use std::sync::Arc;
 /// Directories waiting to be read; further ones are counted as unreadable.
 const SCAN_DIRECTORIES_MAX: usize = 1_000_000;
 
-/// Entries that a step examines, however long each takes, before it asks whether it is to end.
-const ENTRIES_BEFORE_ASKING: usize = 8;
-
 /// Paths that could not be read because of an error; with more of them the scan has failed.
 const HIDDEN_PLACES_MAX: usize = 64;
 
@@ -149,11 +146,12 @@ impl Scanner {
         self.step_while(entries_max, wall_ns, || true)
     }
 
-    /// Examines entries as [`Scanner::step`], but no more after `goes_on` has said no, which is asked from time to time.
+    /// Examines entries as [`Scanner::step`], but no more after `goes_on` has said no, which is asked before each but the first: one
+    /// may take seconds.
     pub(crate) fn step_while(&mut self, entries_max: usize, wall_ns: i64, goes_on: impl Fn() -> bool) -> ScanStep {
         let mut step = ScanStep::default();
         for entry in 0..entries_max.max(1) {
-            if entry % ENTRIES_BEFORE_ASKING == ENTRIES_BEFORE_ASKING - 1 && !goes_on() {
+            if entry > 0 && !goes_on() {
                 break;
             }
             self.state = match std::mem::replace(&mut self.state, State::Ended) {

@@ -137,12 +137,12 @@ impl Key {
     /// Whether a job is given up that takes too long: its result is taken for lost then, and the real one is dropped. Something waits
     /// for it that goes on without it.
     pub(super) fn is_given_up(&self) -> bool {
-        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_))
+        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_) | Self::Mount(_))
     }
 }
 
 /// What a job waits for. One that hangs holds up no other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Device {
     /// That of a part file.
     Filesystem(FilesystemId),
@@ -188,12 +188,11 @@ pub(super) enum Lane {
     /// Reading and checking a configuration, which looks at directories. Rotation of the log waits for it, and is not to wait for name
     /// servers.
     Reload,
-    /// Directories of downloads: searching for orphans, and which mounts they are on; and the watched directory. No transfer waits
-    /// for that.
+    /// Directories of downloads: searching for orphans; and the watched directory. No transfer waits for that.
     Search,
     /// The share: opening and reading files for peers.
     Share,
-    /// The share: scanning and hashing.
+    /// The share: scanning and hashing; and which mounts directories are on.
     Scan,
     /// Part files: writing what exchanges receive.
     Parts,
@@ -241,6 +240,11 @@ impl Lane {
             Self::Sync => "pyrate-sync",
             Self::State => "pyrate-state",
         }
+    }
+
+    /// Whether its jobs wait for shares.
+    pub(super) fn is_of_shares(self) -> bool {
+        matches!(self, Self::Share | Self::Scan)
     }
 
     /// Whether a stop waits for its jobs.

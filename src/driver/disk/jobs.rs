@@ -1,6 +1,6 @@
-//! The jobs that wait for a disk or for a name server, and the threads that run them: one or two for each [`Lane`],
-//! made at the start and named after it. One job of each key runs at a time, a waiting job is replaced by a newer one with its
-//! key, and the loop gives each thread the next job when the last one has ended.
+//! The jobs that wait for a disk or for a name server, and the threads that run them. Each [`Lane`] has threads of its own, named after
+//! it: one or two, and in the lanes of shares one for each share, and more while some hang. One job of each key runs at a time, a
+//! waiting job is replaced by a newer one with its key, and the loop gives each thread the next job when the last one has ended.
 
 use super::job::{Device, Done, Ended, Job, Key, Lane};
 use super::workers::{Tools, Workers};
@@ -12,17 +12,22 @@ use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use crate::time::Instant;
+use log::warn;
 use mio::Waker;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
+use std::ops::{Bound, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-/// Workers that read shares for peers, and those that scan and hash them. Each waiting thread takes some KiB.
+/// Most threads that read shares for peers, and as many that scan and hash them. Each takes some KiB while it waits.
 const SHARE_WORKERS_MAX: usize = 8;
+
+/// With those in whose place others work since their jobs hang: at most one for each share.
+const SHARE_THREADS_MAX: usize = 72;
 
 /// After this long without an answer something hangs. A disk that stood still has spun up by then, and all jobs that are given up give
 /// way after some calls.
@@ -31,15 +36,17 @@ const ANSWER_MAX: Duration = if cfg!(test) { Duration::from_millis(300) } else {
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
 /// progress and the state files, those of the share by the connections and descriptors.
 pub(super) struct Jobs {
-    running: BTreeMap<Key, Running>,
+    running: BTreeMap<Key, RunningJob>,
     /// Waiting jobs, those of each lane in order of submission, and their results if they are lost.
-    waiting: BTreeMap<(Lane, u64), (Job, Done)>,
+    waiting: BTreeMap<Place, (Job, Done)>,
     /// The place of the waiting job of a key.
-    places: BTreeMap<Key, (Lane, u64)>,
+    places: BTreeMap<Key, Place>,
     submitted: u64,
     /// What the part files of downloads are on.
     devices: BTreeMap<TransferId, Device>,
     workers: BTreeMap<Lane, Workers>,
+    /// Threads that each lane of shares has beside those whose jobs hang.
+    share_workers: usize,
     /// The results of jobs that were given up.
     given_up: VecDeque<Done>,
     ended: Receiver<Ended>,
@@ -49,11 +56,16 @@ pub(super) struct Jobs {
     waits: Histogram,
 }
 
-struct Running {
+/// Where a job waits: in its lane, among those for the same share, in order of submission.
+type Place = (Lane, Option<Device>, u64);
+
+struct RunningJob {
     lane: Lane,
     on: Option<Device>,
     /// By [`Clock::fine`].
     since: Duration,
+    /// It hangs, as far as can be known.
+    is_overdue: bool,
     /// The result if the job is lost; `None` if it was given up.
     lost: Option<Done>,
 }
@@ -67,16 +79,30 @@ impl Jobs {
         let tools = Tools { report, waker: Arc::clone(waker), clock };
         let (workers, waits) =
             (Lane::ALL.into_iter().map(|lane| (lane, Workers::default())).collect(), Histogram::default());
-        let mut jobs = Self { running, waiting, places, submitted: 0, devices, workers, given_up, ended, tools, waits };
+        let (submitted, share_workers) = (0, 0);
+        let mut jobs = Self {
+            running,
+            waiting,
+            places,
+            submitted,
+            devices,
+            workers,
+            share_workers,
+            given_up,
+            ended,
+            tools,
+            waits,
+        };
         Lane::ALL.into_iter().try_for_each(|lane| jobs.hire(lane, lane.workers()))?;
         jobs.hire_for_shares(shares)?;
         Ok(jobs)
     }
 
-    /// Has a worker for each share, as far as there may be so many: those that hang hold one each, and none is left for the others
-    /// only if as many hang at once as there are workers. Errors: as [`Jobs::start`].
+    /// Has a worker for each share, at most [`SHARE_WORKERS_MAX`]. One whose job is overdue does not count: another takes its place.
+    /// Errors: as [`Jobs::start`].
     pub(super) fn hire_for_shares(&mut self, shares: usize) -> Result<(), StartFault> {
-        // What is running may be for a share that was replaced.
+        self.share_workers = shares.min(SHARE_WORKERS_MAX);
+        // Running jobs may be for shares that were replaced, and keep their workers.
         let held = |lane| self.running.values().filter(|running| running.lane == lane).count();
         let [read, scanned] = [Lane::Share, Lane::Scan].map(held);
         self.hire(Lane::Share, (shares + read).min(SHARE_WORKERS_MAX))?;
@@ -120,9 +146,9 @@ impl Jobs {
         let on = share.map(|share| Device::Directory(Arc::clone(share)));
         let job = Job { key: key.clone(), on, work, submitted: self.tools.clock.fine() };
         self.submitted += 1;
-        let place = *self.places.entry(key).or_insert((lane, self.submitted));
+        let place = self.places.entry(key).or_insert((lane, job.on.clone(), self.submitted)).clone();
         self.waiting.insert(place, (job, lost));
-        self.start_waiting(place.0);
+        self.start_waiting(lane);
         self.give_up_waiting(lane);
     }
 
@@ -139,7 +165,7 @@ impl Jobs {
             let Ended { key, done, waited } = self.ended.try_recv().ok()?;
             self.waits.record(waited);
             let ran = self.running.remove(&key);
-            let lanes = [ran.as_ref().map(|ran| ran.lane), self.places.get(&key).map(|(lane, _)| *lane)];
+            let lanes = [ran.as_ref().map(|ran| ran.lane), self.places.get(&key).map(|(lane, ..)| *lane)];
             lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
             // One that was given up has had its result.
             if let Some(lost) = ran.and_then(|ran| ran.lost) {
@@ -148,37 +174,56 @@ impl Jobs {
         }
     }
 
-    /// When the next job is given up, unless it ends before.
+    /// When the next job is overdue, unless it ends before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let clock = self.tools.clock;
-        let since =
-            self.running.iter().filter(|(key, job)| key.is_given_up() && job.lost.is_some()).map(|(_, job)| job.since);
-        since.min().map(|since| clock.now() + (since + ANSWER_MAX).saturating_sub(clock.fine()))
+        let of_shares = self.running.values().filter(|job| job.lane.is_of_shares() && !job.is_overdue);
+        let since = of_shares.map(|job| job.since).min();
+        since.map(|since| clock.now() + (since + ANSWER_MAX).saturating_sub(clock.fine()))
     }
 
-    /// Gives up the jobs that have run for so long that something hangs, and those that wait for the same.
+    /// Finds the jobs of shares that have run for so long that something hangs. Others work in place of their threads; what can be given
+    /// up is, with what waits for the same share.
     pub(super) fn give_up_overdue(&mut self) {
         let now = self.tools.clock.fine();
-        for (_, job) in self.running.iter_mut().filter(|(key, job)| key.is_given_up() && job.since + ANSWER_MAX <= now)
-        {
-            self.given_up.extend(job.lost.take());
+        for lane in [Lane::Share, Lane::Scan] {
+            let is_late = |job: &RunningJob| job.lane == lane && !job.is_overdue && job.since + ANSWER_MAX <= now;
+            let mut is_any_late = false;
+            for (key, job) in self.running.iter_mut().filter(|(_, job)| is_late(job)) {
+                (job.is_overdue, is_any_late) = (true, true);
+                if key.is_given_up() {
+                    self.given_up.extend(job.lost.take());
+                }
+            }
+            if is_any_late {
+                self.replace_overdue(lane);
+                self.give_up_waiting(lane);
+            }
         }
-        [Lane::Share, Lane::Scan].into_iter().for_each(|lane| self.give_up_waiting(lane));
     }
 
-    /// Gives up the jobs that wait for one that was given up.
+    /// Starts threads in place of those whose jobs are overdue.
+    fn replace_overdue(&mut self, lane: Lane) {
+        let overdue = self.running.values().filter(|job| job.lane == lane && job.is_overdue).count();
+        if let Err(fault) = self.hire(lane, (self.share_workers + overdue).min(SHARE_THREADS_MAX)) {
+            warn!("a share hangs, and other shares may wait for it: {fault}");
+        }
+        self.start_waiting(lane);
+    }
+
+    /// Gives up the jobs that wait for a share of which a job is overdue.
     fn give_up_waiting(&mut self, lane: Lane) {
-        let held = |on: Option<&Device>| {
-            on.is_some()
-                && self.running.values().any(|job| job.lane == lane && job.lost.is_none() && job.on.as_ref() == on)
-        };
-        let waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
-        let waiting = waiting.filter(|(_, (job, _))| job.key.is_given_up() && held(job.on.as_ref()));
-        let given_up: Vec<_> = waiting.map(|(place, _)| *place).collect();
-        for place in given_up {
-            let Some((job, lost)) = self.waiting.remove(&place) else { continue };
-            self.places.remove(&job.key);
-            self.given_up.push_back(lost);
+        let overdue = self.running.values().filter(|job| job.lane == lane && job.is_overdue);
+        let overdue: Vec<Device> = overdue.filter_map(|job| job.on.clone()).collect();
+        for device in overdue {
+            let waiting = self.waiting.range(of_device(lane, Some(device)));
+            let waiting = waiting.filter(|(_, (job, _))| job.key.is_given_up());
+            let given_up: Vec<Place> = waiting.map(|(place, _)| place.clone()).collect();
+            for place in given_up {
+                let Some((job, lost)) = self.waiting.remove(&place) else { continue };
+                self.places.remove(&job.key);
+                self.given_up.push_back(lost);
+            }
         }
         if !self.given_up.is_empty() {
             // They are polled as the others.
@@ -206,36 +251,53 @@ impl Jobs {
 
     /// How many jobs wait for a worker, by the name of its thread.
     pub(super) fn waiting_by_thread(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Lane::ALL
-            .into_iter()
-            .map(|lane| (lane.thread_name(), self.waiting.range((lane, 0)..=(lane, u64::MAX)).count() as u64))
+        let count = |lane| self.waiting.keys().filter(|(of, ..)| *of == lane).count() as u64;
+        Lane::ALL.into_iter().map(move |lane| (lane.thread_name(), count(lane)))
     }
 
     /// Whether there are jobs that a stop waits for.
     pub(super) fn is_syncing(&self) -> bool {
         let running = self.running.values().map(|job| job.lane);
-        let mut lanes = running.chain(self.waiting.keys().map(|(lane, _)| *lane));
+        let mut lanes = running.chain(self.waiting.keys().map(|(lane, ..)| *lane));
         lanes.any(|lane| lane.is_awaited())
     }
 
     fn start_waiting(&mut self, lane: Lane) {
         while self.running.values().filter(|job| job.lane == lane).count() < self.workers[&lane].count {
-            let mut waiting = self.waiting.range((lane, 0)..=(lane, u64::MAX));
-            let Some(place) = waiting.find(|(_, (job, _))| self.may_run(lane, job)).map(|(place, _)| *place) else {
-                return;
-            };
+            let Some(place) = self.next_to_run(lane) else { return };
             let Some((job, lost)) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             let (on, since) = (self.device_of(&job).cloned(), self.tools.clock.fine());
-            self.running.insert(job.key.clone(), Running { lane, on, since, lost: Some(lost) });
+            let running = RunningJob { lane, on, since, is_overdue: false, lost: Some(lost) };
+            self.running.insert(job.key.clone(), running);
             self.workers[&lane].give(job);
         }
+    }
+
+    /// The first job of a lane that may run. Of those that wait for the same share only the first is looked at: there may be one for
+    /// each connection.
+    fn next_to_run(&self, lane: Lane) -> Option<Place> {
+        let mut next: Option<Place> = None;
+        let mut from = Bound::Included((lane, None, 0));
+        while let Some(((_, on, _), _)) =
+            self.waiting.range((from, Bound::Unbounded)).next().filter(|((of, ..), _)| *of == lane)
+        {
+            let mut waiting = self.waiting.range(of_device(lane, on.clone()));
+            let may_run = |(_, (job, _)): &(&Place, &(Job, Done))| self.may_run(lane, job);
+            let first = if on.is_some() { waiting.next().filter(may_run) } else { waiting.find(may_run) };
+            let is_earlier = |place: &&Place| next.as_ref().is_none_or(|next| place.2 < next.2);
+            if let Some(place) = first.map(|(place, _)| place).filter(is_earlier) {
+                next = Some(place.clone());
+            }
+            from = Bound::Excluded((lane, on.clone(), u64::MAX));
+        }
+        next
     }
 
     /// Whether no job of its key runs, nor one of the lane on the same device.
     fn may_run(&self, lane: Lane, job: &Job) -> bool {
         let device = self.device_of(job);
-        let is_same = |running: &Running| running.lane == lane && running.on.as_ref() == device;
+        let is_same = |running: &RunningJob| running.lane == lane && running.on.as_ref() == device;
         let is_busy = lane.is_by_device() && self.running.values().any(is_same);
         !is_busy && !self.running.contains_key(&job.key)
     }
@@ -243,6 +305,11 @@ impl Jobs {
     fn device_of<'j>(&'j self, job: &'j Job) -> Option<&'j Device> {
         job.on.as_ref().or_else(|| self.devices.get(&job.key.download()?))
     }
+}
+
+/// The places in a lane of those that wait for the same share; `None` for those that wait for none.
+fn of_device(lane: Lane, on: Option<Device>) -> RangeInclusive<Place> {
+    (lane, on.clone(), 0)..=(lane, on, u64::MAX)
 }
 
 pub(super) fn resolve(host: &BootstrapAddr, interface: &Interface) -> Result<Vec<IpAddr>, ResolveFault> {

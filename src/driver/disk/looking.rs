@@ -4,12 +4,17 @@ use super::job::{Done, Key, Lane};
 use super::jobs::Jobs;
 use crate::driver::clock::wall_ns;
 use crate::fault::DiskFault;
+use crate::library::RecentFile;
 use crate::name::FileName;
 use crate::node::contract::LookedAt;
 use crate::store::{ShareRoot, Volumes};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A job that has looked at files for this long ends, far before it would be given up. The node asks again for the others.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// The order that jobs carry out.
 #[derive(Default)]
@@ -36,9 +41,8 @@ impl Looking {
         }
         *self = Self { order: self.order + 1, jobs: by_share.len(), found: Vec::new() };
         for (directory, names) in by_share {
-            let unknown = |name: &FileName| LookedAt { name: name.clone(), found: Err(DiskFault::NoAnswer) };
-            let lost = names.iter().map(unknown).collect();
-            let (order, share, volumes) = (self.order, Arc::clone(share), Arc::clone(volumes));
+            let lost = look_while(names.clone(), || false, |_| Err(DiskFault::NoAnswer));
+            let (order, share, volumes, clock) = (self.order, Arc::clone(share), Arc::clone(volumes), jobs.clock());
             let place = (Lane::Share, Key::LookAt(Arc::clone(&directory)));
             jobs.submit_on(
                 Some(&directory),
@@ -46,9 +50,9 @@ impl Looking {
                 move |found| Done::LookedAt(order, found),
                 lost,
                 move || {
-                    let wall_ns = wall_ns();
-                    let look = |name: FileName| LookedAt { found: share.look(&name, &volumes, wall_ns), name };
-                    names.into_iter().map(look).collect()
+                    let (began, wall_ns) = (clock.fine(), wall_ns());
+                    let look = |name: &FileName| share.look(name, &volumes, wall_ns);
+                    look_while(names, || clock.within(began, LOOK_MAX), look)
                 },
             );
         }
@@ -62,5 +66,39 @@ impl Looking {
         self.found.extend(found);
         self.jobs = self.jobs.saturating_sub(1);
         (self.jobs == 0).then(|| std::mem::take(&mut self.found))
+    }
+}
+
+/// Looks at the first file, and at others as long as it may. The rest has no answer.
+fn look_while(
+    names: Vec<FileName>,
+    goes_on: impl Fn() -> bool,
+    look: impl Fn(&FileName) -> Result<RecentFile, DiskFault>,
+) -> Vec<LookedAt> {
+    let look_at = |(at, name)| {
+        let found = if at == 0 || goes_on() { look(&name) } else { Err(DiskFault::NoAnswer) };
+        LookedAt { name, found }
+    };
+    names.into_iter().enumerate().map(look_at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn files_that_there_is_no_time_for_have_no_answer() {
+        let names = || ["a", "b", "c"].map(|name| FileName::from_bytes(name.as_bytes()).unwrap()).to_vec();
+        let found = |calls_max: u32| {
+            let left = Cell::new(calls_max);
+            let goes_on = || left.replace(left.get().saturating_sub(1)) > 0;
+            look_while(names(), goes_on, |_| Err(DiskFault::Missing)).into_iter().map(|row| row.found.unwrap_err())
+        };
+        let all = |calls_max| found(calls_max).collect::<Vec<_>>();
+        let (missing, no_answer) = (DiskFault::Missing, DiskFault::NoAnswer);
+        assert_eq!(all(0), [missing, no_answer, no_answer], "each job gets on");
+        assert_eq!(all(1), [missing, missing, no_answer]);
+        assert_eq!(all(9), [missing; 3]);
     }
 }

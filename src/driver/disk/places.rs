@@ -63,7 +63,8 @@ impl Places {
         for path in paths.into_iter().filter(|path| !self.known.contains_key(path)) {
             let (key, found) = (Key::Mount(path.clone()), path.clone());
             let done = move |mount| Done::MountFound(found.clone(), mount);
-            jobs.submit((Lane::Search, key), done, None, move || DirectoryMount::of(&path).ok());
+            let directory = Arc::from(path.as_path());
+            jobs.submit_on(Some(&directory), (Lane::Scan, key), done, None, move || DirectoryMount::of(&path).ok());
         }
     }
 }

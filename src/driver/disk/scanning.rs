@@ -81,7 +81,7 @@ impl Running {
         let report = std::mem::take(&mut **report);
         match &next.place.name {
             None => self.report = report,
-            // Why the first one cannot be read says enough.
+            // If no share could be read, the scan reports the fault of the first one.
             Some(_) if self.all_failed => self.report.shares.extend(report.shares),
             Some(name) => self.report.add(name, report),
         }

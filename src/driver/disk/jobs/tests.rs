@@ -185,6 +185,91 @@ fn a_job_that_hangs_is_given_up_with_those_that_wait_for_the_same_share_until_it
     assert_eq!(ended(&mut rig), ("answers", Ok(())));
 }
 
+/// Submits a job for a share, named by its result.
+fn submit(
+    jobs: &mut Jobs,
+    (lane, key): (Lane, Key),
+    share: &str,
+    name: &'static str,
+    work: impl FnOnce() + Send + 'static,
+) {
+    let done =
+        move |outcome: Result<(), DiskFault>| Done::Written(name, Arc::new(StateContent::Text(Vec::new())), outcome);
+    jobs.submit_on(Some(&Path::new(share).into()), (lane, key), done, Err(DiskFault::NoAnswer), || {
+        work();
+        Ok(())
+    });
+}
+
+fn ended(rig: &mut Loop) -> (&'static str, Result<(), DiskFault>) {
+    let Done::Written(name, _, outcome) = rig.wait() else { panic!("it was submitted") };
+    (name, outcome)
+}
+
+fn until_overdue(rig: &mut Loop) {
+    let wait = rig.jobs.next_deadline().unwrap().saturating_since(rig.jobs.clock().now());
+    thread::sleep(wait + Duration::from_millis(2));
+    rig.jobs.give_up_overdue();
+}
+
+/// A read for a peer ends when it ends. Nothing else waits for that.
+#[test]
+fn what_waits_for_a_read_that_hangs_is_given_up() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let read = |number| (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
+    let look = (Lane::Share, Key::LookAt(Path::new("/hangs").into()));
+    submit(&mut rig.jobs, read(1), "/hangs", "read", move || waits.recv().unwrap());
+    submit(&mut rig.jobs, read(2), "/hangs", "next read", || {});
+    submit(&mut rig.jobs, look, "/hangs", "look", || unreachable!("it was given up"));
+    until_overdue(&mut rig);
+    assert_eq!(ended(&mut rig), ("look", Err(DiskFault::NoAnswer)));
+    assert!(rig.jobs.next_deadline().is_none() && rig.jobs.poll().is_none());
+    go.send(()).unwrap();
+    assert_eq!([ended(&mut rig), ended(&mut rig)], [("read", Ok(())), ("next read", Ok(()))]);
+}
+
+#[test]
+fn more_shares_may_hang_than_there_are_workers() {
+    const HANGING: usize = SHARE_WORKERS_MAX + 1;
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(HANGING + 1).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    for lane in [Lane::Share, Lane::Scan] {
+        for share in 0..HANGING {
+            let waits = Arc::clone(&waits);
+            let path = format!("/{share}");
+            let key = Key::Scan(Path::new(&format!("{lane:?} {share}")).into());
+            submit(&mut rig.jobs, (lane, key), &path, "hangs", move || waits.lock().unwrap().recv().unwrap());
+        }
+        let key = Key::Scan(Path::new(&format!("{lane:?} works")).into());
+        submit(&mut rig.jobs, (lane, key), "/works", "works", || {});
+    }
+    assert!(rig.jobs.poll().is_none(), "all workers hang");
+    until_overdue(&mut rig);
+    let mut all: Vec<_> = (0..2 * SHARE_WORKERS_MAX + 2).map(|_| ended(&mut rig)).collect();
+    all.sort_by_key(|(name, _)| *name);
+    assert!(all[2 * SHARE_WORKERS_MAX..].iter().all(|row| *row == ("works", Ok(()))), "{all:?}");
+    (0..2 * HANGING).for_each(|_| go.send(()).unwrap());
+    assert_eq!([ended(&mut rig), ended(&mut rig)], [("hangs", Ok(())); 2], "those that had waited");
+}
+
+#[test]
+fn jobs_of_a_lane_run_in_order_of_submission_whatever_they_wait_for() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let key = |number| (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
+    submit(&mut rig.jobs, key(0), "/b", "first", move || waits.recv().unwrap());
+    for (number, share) in [(1, "/c"), (2, "/a"), (3, "/b"), (4, "/a")] {
+        let name = ["", "1", "2", "3", "4"][number as usize];
+        submit(&mut rig.jobs, key(number), share, name, || {});
+    }
+    go.send(()).unwrap();
+    let names: Vec<_> = (0..5).map(|_| ended(&mut rig).0).collect();
+    assert_eq!(names, ["first", "1", "2", "3", "4"]);
+}
+
 #[test]
 fn a_job_that_panics_is_reported_as_lost_and_the_next_one_runs() {
     let mut rig = Loop::new();

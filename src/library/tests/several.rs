@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn shares_that_can_be_read_are_swept_beside_those_that_cannot() {
-    let of = |names: &[&str]| names.iter().map(|text| name(text)).collect::<Vec<_>>();
+    let of = |names: &[&str]| names.iter().map(name).collect::<Vec<_>>();
     let found = |share: &str| (Some(name(share)), Ok(FoundFiles::default()));
     let files = ["a", "b", "films/a", "films/b", "music/a", "music/b", "musical"];
     let mut library = library(&files);

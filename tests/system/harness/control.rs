@@ -97,9 +97,19 @@ impl Control {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();
                 return Ok(serde_json::from_slice(&line).expect("every line is JSON"));
             }
-            match self.stream.read(&mut part)? {
+            match self.read(&mut part)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => self.unread.extend_from_slice(&part[..count]),
+            }
+        }
+    }
+
+    /// A read with a timeout is not begun again by the system after a signal.
+    fn read(&mut self, part: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(part) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
             }
         }
     }
@@ -110,7 +120,7 @@ impl Control {
         let mut part = [0; 1 << 16];
         let mut total = self.unread.len() as u64;
         loop {
-            match self.stream.read(&mut part) {
+            match self.read(&mut part) {
                 Ok(0) => return Ok(total),
                 Ok(count) => total += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(total),

@@ -89,12 +89,11 @@ impl DownloadMachine {
         let mut crawling: Vec<_> = self.downloads.crawling().collect();
         crawling.sort_unstable();
         let surplus = crawling.len().saturating_sub(most);
-        for (_, id) in crawling.into_iter().take(surplus) {
+        // Of one that is verified all is there: what its check has read would be read again.
+        let may_go = |id: &TransferId| self.downloads.get(*id).is_some_and(|download| !download.is_verifying());
+        let going: Vec<TransferId> = crawling.into_iter().map(|(_, id)| id).filter(may_go).take(surplus).collect();
+        for id in going {
             let Some(download) = self.downloads.get_mut(id) else { continue };
-            if download.is_verifying() {
-                // All of it is there: what its check has read would be read again.
-                continue;
-            }
             download.stood_back = download.stood_back.saturating_add(1);
             self.set_life(cx, id, Life::Queued { waited: None });
         }

@@ -144,6 +144,23 @@ fn a_download_whose_part_file_is_not_opened_keeps_no_other_waiting_for_longer_th
     assert!(now.len() <= 4 && now.contains(&5), "{now:?}");
 }
 
+/// All of it is there, and its disk does not say so.
+#[test]
+fn downloads_that_are_checked_on_a_disk_that_hangs_keep_no_place_from_those_that_wait() {
+    let (mut rig, running) = dripping(2, 2, 0);
+    running.iter().for_each(|fetch| send(&mut rig, fetch, 1_000_000));
+    download(&mut rig, (3..=6).map(|n| file(peer(n), "drip")).collect());
+    let mut running = known(Vec::new());
+    drip(&mut rig, &mut running, 70, DRIP);
+    assert_eq!(
+        [3, 4, 5].map(|id| state(&mut rig, id)),
+        [DownloadState::Active, DownloadState::Active, DownloadState::Queued]
+    );
+    drip(&mut rig, &mut running, 70, DRIP);
+    assert_eq!(state(&mut rig, 5), DownloadState::Active);
+    assert!([1, 2].iter().all(|id| state(&mut rig, *id) == DownloadState::Verifying), "what was read is kept");
+}
+
 #[test]
 fn a_move_is_among_all_that_wait_however_often_they_have_stood_back() {
     let (mut rig, running) = dripping(3, 12, 0);

@@ -47,11 +47,17 @@ impl DownloadMachine {
     pub(in crate::node) fn on_manifest_kept(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<()>) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_keeping = false;
-        let revision = directory.recorded.revision;
+        let (revision, was_accepted) = (directory.recorded.revision, directory.recorded.accepted);
         self.directories.mark_dirty(id);
         match outcome {
             Ok(()) => self.use_kept_manifest(cx, id),
-            Err(fault) => self.on_recorded(cx, id, revision, Err(fault)),
+            Err(fault) => {
+                self.on_recorded(cx, id, revision, Err(fault));
+                if was_accepted {
+                    // What has changed meanwhile was not recorded.
+                    self.remember_directory(cx, id);
+                }
+            }
         }
     }
 

@@ -102,10 +102,11 @@ impl DownloadMachine {
             let Some(directory) = self.directories.get_mut(id) else { continue };
             directory.is_listed = listed.is_some_and(|files| directory.files() >= files);
             let members: Vec<TransferId> = directory.members.values().copied().collect();
+            // Also of one that goes on later, when a user says so.
+            directory.name_others();
             match directory.stage() {
                 Stage::Queued if directory.is_listed => {
                     directory.replace_stage(Stage::Fetching);
-                    directory.name_others();
                     self.directories.resume_offers(id);
                 }
                 Stage::Cancelled(_) => {

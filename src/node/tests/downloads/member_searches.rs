@@ -5,7 +5,7 @@ use super::recalling::restarted;
 use super::*;
 use crate::content::Manifest;
 use crate::fault::RefusalReason;
-use crate::node::contract::{PartSpec, RecordKind};
+use crate::node::contract::{PartSpec, RecordKind, RecordState};
 use crate::node::tests::newcomers::settled;
 use std::collections::BTreeSet;
 
@@ -284,9 +284,14 @@ fn a_manifest_that_cannot_be_kept_leaves_the_directory_to_its_peers() {
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::Refused);
     order_directory(&mut rig, &manifest);
+    remembered(&mut rig);
+    rig.begin_call(Request::Pause { ids: "1".into() });
+    assert_eq!(remembered(&mut rig), [], "while the manifest is written");
     rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Err(DiskFault::Full) });
     let answered = answers(&mut rig).remove(0).unwrap().downloads.remove(0);
     assert!(answered.not_remembered.is_some(), "{answered:?}");
+    assert_eq!(remembered(&mut rig).pop().unwrap().state, RecordState::Paused, "a restart does not resume it");
+    rig.call(Request::Resume { ids: "1".into() }).unwrap();
     rig.pass(Duration::from_secs(20));
     assert_eq!(rig.dial().1, peer(2), "it is asked again");
 }

@@ -283,6 +283,29 @@ fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_with_all_that_it
     }
 }
 
+/// The program may be stopped, as by a read from the terminal.
+#[test]
+fn a_terminal_that_is_closed_ends_the_program_at_once() {
+    for script in ["echo $$ >process; exec sleep 1000", "echo $$ >process; kill -STOP $$; exec sleep 1000"] {
+        let fake = Fake::new();
+        let state = fake.directory().join("state");
+        let hook = program(fake.directory(), script);
+        let daemon = fake.serve(|talk| {
+            talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
+            talk.until_gone();
+        });
+        let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
+        let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+        let file = fake.directory().join("process");
+        until("the program runs", || process(&file).is_some());
+        kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+        assert_eq!(finish(client).code, 0);
+        wait_for(daemon);
+        until("the program has ended", || has_ended(process(&file).unwrap()));
+        assert_eq!(position(&state)["done"], 0, "the next run repeats the event");
+    }
+}
+
 #[test]
 fn what_fails_after_the_end_was_asked_for_is_not_said_to_be_tried_again() {
     for (code, no_state, exits_with, told) in

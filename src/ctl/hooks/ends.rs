@@ -1,4 +1,4 @@
-//! The signals that end `events --exec`, SIGINT and SIGTERM, and the one that tells of the end of a program, SIGCHLD.
+//! The signals that end `events --exec`, SIGINT, SIGTERM and SIGHUP, and the one that tells of the end of a program, SIGCHLD.
 
 use super::super::clock::Deadline;
 use super::super::wording::Failure;
@@ -20,7 +20,7 @@ impl Ends {
     /// From now on these signals end no program, but a wait.
     pub(super) fn watch() -> Result<Self, CallError> {
         let watch = || {
-            let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
+            let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]);
             signals.thread_block()?;
             SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         };
@@ -57,9 +57,13 @@ impl Ends {
 
     fn take(&self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
-            if signal.ssi_signo != Signal::SIGCHLD as u32 {
-                self.asked.set(self.asked.get() + 1);
-            }
+            let asked = match Signal::try_from(signal.ssi_signo as i32) {
+                Ok(Signal::SIGCHLD) => 0,
+                // The terminal is gone: nobody can ask again.
+                Ok(Signal::SIGHUP) => 2,
+                _ => 1,
+            };
+            self.asked.set(self.asked.get() + asked);
         }
     }
 }

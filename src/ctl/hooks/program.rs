@@ -160,6 +160,8 @@ impl Program {
                 if is_late || kill_at.is_none() {
                     // If it is gone, the next turn of the loop sees that.
                     let _ = killpg(child, signal);
+                    // One that was stopped, as by a read from the terminal, gets it then.
+                    let _ = killpg(child, Signal::SIGCONT);
                     kill_at = Some(Deadline::after(END_WAIT));
                 }
             }
@@ -174,13 +176,16 @@ impl Program {
     }
 }
 
-/// Waits until nothing is left of a group that has got SIGTERM, and kills what there is at a time.
+/// Waits until no process is left of a group that has got SIGTERM. Kills at this time those that are.
 fn end_group(group: Pid, at: Deadline) {
-    while killpg(group, None).is_ok() && !at.has_passed() {
-        // Only the children of this process report their end.
+    // Only the children of this process report their end. When none is left the number may be that of another group.
+    while killpg(group, None).is_ok() {
+        if at.has_passed() {
+            let _ = killpg(group, Signal::SIGKILL);
+            return;
+        }
         thread::sleep(GROUP_CHECKED_AFTER);
     }
-    let _ = killpg(group, Signal::SIGKILL);
 }
 
 /// `None` for what cannot stand in an environment.

@@ -297,11 +297,12 @@ fn of_source(blamed: &Option<Blamed>) -> String {
     blamed.map_or_else(String::new, |(addr, fault)| format!(" ({addr}: {fault})"))
 }
 
-/// What a peer said or did, in parentheses.
+/// Whether a name that the user gave is that of a directory.
 fn is_directory(name: &RawText) -> bool {
     name.as_bytes().ends_with(b"/")
 }
 
+/// What a peer said or did, in parentheses.
 fn of_fault(fault: &Option<DialFault>) -> String {
     fault.map_or_else(String::new, |fault| format!(" ({fault})"))
 }

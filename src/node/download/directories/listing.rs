@@ -50,10 +50,12 @@ impl DownloadMachine {
         net.network.note_evidence(net.cx, peer, evidence);
         if files > room {
             net.cx.out.act(Action::Abort { exchange });
-            self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
+            let why = Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room };
+            self.turn_to_next_peer(net, id, why, true);
         } else if names_bytes > DIRECTORY_LIST_BYTES_MAX {
             net.cx.out.act(Action::Abort { exchange });
-            self.fail_or_wait(net, id, Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 });
+            let why = Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 };
+            self.turn_to_next_peer(net, id, why, true);
         }
     }
 
@@ -71,7 +73,7 @@ impl DownloadMachine {
         }
         match outcome {
             Ok(Dialled { response: Response::FileList { truncated: false }, .. }) => {}
-            Ok(_) => return self.fail_or_wait(net, id, Problem::ListCut { peer }),
+            Ok(_) => return self.turn_to_next_peer(net, id, Problem::ListCut { peer }, true),
             Err(fault) => return self.turn_to_next_peer(net, id, Problem::DirectoryNotListed { peer, fault }, false),
         }
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
@@ -93,11 +95,13 @@ impl DownloadMachine {
     pub(super) fn take_plan(&mut self, net: &mut Net, id: TransferId, plan: Plan) -> bool {
         let (files, names_bytes, room) = (plan.added(), plan.names_bytes(), self.downloads.room());
         if files > room {
-            self.fail_or_wait(net, id, Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room });
+            let why = Problem::DirectoryTooLarge { files, max: DOWNLOADS_MAX, room };
+            self.turn_to_next_peer(net, id, why, true);
             return false;
         }
         if names_bytes > DIRECTORY_LIST_BYTES_MAX {
-            self.fail_or_wait(net, id, Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 });
+            let why = Problem::DirectoryNamesTooLarge { max_mib: DIRECTORY_LIST_BYTES_MAX >> 20 };
+            self.turn_to_next_peer(net, id, why, true);
             return false;
         }
         let Some(directory) = self.directories.get_mut(id) else { return false };

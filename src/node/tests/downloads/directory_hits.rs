@@ -6,6 +6,7 @@ use crate::content::{EntryKind, Manifest, ManifestWriter};
 use crate::control::{HitDirectory, HitRow, Linkable, Notice};
 use crate::fault::RefusalReason;
 use crate::node::contract::{PartSpec, RecordKind, RecordState, SourceRecord};
+use crate::node::limits::DIRECTORY_LIST_BYTES_MAX;
 
 /// A search that has found two files in a directory of each of these peers, as the rows 1 and 2, and 3 for the directory.
 fn found(peers: &[u8]) -> Rig {
@@ -219,19 +220,29 @@ fn its_other_peers_are_offered_as_sources_of_its_files() {
 
 #[test]
 fn the_next_of_its_peers_is_asked_what_is_beneath_it_until_there_are_files() {
-    for list in [false, true] {
+    let gone = |rig: &mut Rig, exchange| rig.fail(exchange, DialFault::Refused);
+    let cut = |rig: &mut Rig, exchange| rig.succeed(exchange, Response::FileList { truncated: true });
+    let long = vec!["x".repeat(250); 14].join("/");
+    let too_long = |rig: &mut Rig, exchange| {
+        let name = |at: usize| of_content(&format!("music/live/{at:05}/{long}"), 5, ContentHash([5; 32]));
+        let files = (0..=DIRECTORY_LIST_BYTES_MAX / long.len()).map(name).collect();
+        rig.handle(Event::ListBatch { exchange, files });
+    };
+    // The first one is gone; or it has no manifest, and then it is gone, or its list is useless.
+    type Answer<'a> = Option<&'a dyn Fn(&mut Rig, ExchangeId)>;
+    let lists: [Answer; 4] = [None, Some(&gone), Some(&cut), Some(&too_long)];
+    for list in lists {
         let mut rig = found(&[1, 2]);
         shown(&mut rig, "3");
         let (exchange, to, _) = rig.dial();
         assert_eq!(to, peer(1));
         match list {
-            false => rig.fail(exchange, DialFault::Refused),
-            // It has no manifest, and then it is gone.
-            true => {
+            None => rig.fail(exchange, DialFault::Refused),
+            Some(answer) => {
                 rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
                 let (exchange, to, message) = rig.dial();
                 assert_eq!((to, message), (peer(1), Message::ListFiles { p1: true }));
-                rig.fail(exchange, DialFault::Refused);
+                answer(&mut rig, exchange);
             }
         }
         assert_eq!(describe(&mut rig, tree(3)), peer(2));

@@ -207,7 +207,7 @@ pub struct Status {
     pub unhashed_files: u64,
     /// A scan of the share is running.
     pub scanning: bool,
-    /// Why the share could not be read.
+    /// Why a share could not be read, `local_directory` before the others.
     pub share_error: Option<Error>,
     /// Downloads that are active.
     pub downloads_active: u64,

@@ -29,8 +29,8 @@ const SHARE_WORKERS_MAX: usize = 8;
 /// With those in whose place others work since their jobs hang: at most one for each share.
 const SHARE_THREADS_MAX: usize = 72;
 
-/// After this long without an answer something hangs. A disk that stood still has spun up by then, and all jobs that are given up give
-/// way after some calls.
+/// A job that takes longer hangs. A disk that stood still has spun up by then, and each job that may be given up ends within some
+/// calls otherwise.
 const ANSWER_MAX: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(20) };
 
 /// Running and waiting jobs. Their number is bounded: lookups by the bootstrap nodes, openings and syncs by the downloads in
@@ -121,7 +121,7 @@ impl Jobs {
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
-    /// `lost` if it panics, or is given up.
+    /// `lost` if it panics, or is given up; in none if a newer job with its key replaces it, or it is withdrawn.
     pub(super) fn submit<T>(
         &mut self,
         (lane, key): (Lane, Key),

@@ -32,7 +32,7 @@ impl Disk {
     pub(crate) fn share_others(&mut self, shares: &[ShareNamed], changes: &ShareChanges, cx: &mut Cx) {
         self.named = shares.iter().map(|share| Named::kept(share.clone(), &self.named)).collect();
         if let Err(fault) = self.jobs.hire_for_shares(1 + self.named.len()) {
-            warn!("shares wait for each other: {fault}");
+            warn!("no worker for the new shares, which wait for those of other shares: {fault}");
         }
         let root = ShareRoot::at(&self.share_path).following(self.links.clone());
         self.share = Arc::new(root.with(Named::roots(&self.named)));

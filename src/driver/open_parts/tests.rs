@@ -129,7 +129,7 @@ fn exchanges_wait_while_too_much_is_on_its_way_to_the_disk() {
         parts.write(Write { download: DOWNLOAD, exchange: None, data: stream() });
     }
     let writes = parts.take_writes();
-    assert!(!parts.is_behind(TransferId(2)), "its part file is on another filesystem");
+    assert!(!parts.is_behind(TransferId(2)), "it has no part file on this filesystem");
     assert_eq!(writes.len(), (32 << 20) / GROUP_BYTES as usize + 1);
     let file = parts.get(DOWNLOAD).unwrap().file();
     let lasts: Vec<bool> = writes.into_iter().map(|write| parts.on_written(&mut write.run(&file))).collect();

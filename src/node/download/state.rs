@@ -41,7 +41,7 @@ pub(super) struct Download {
     life: Life,
     part: PartFile,
     pub(super) recorded: Recorded,
-    /// While an order for its part file is to be answered, and others wait for a place.
+    /// Since when an order for its part file has been unanswered, as seen while others wait for a place.
     pub(super) unanswered: Option<Pace>,
     /// Bytes that came from all sources.
     pub(super) received: u64,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -283,6 +283,34 @@ fn a_program_that_hangs_is_told_of_and_ended_by_a_second_signal_with_all_that_it
     }
 }
 
+/// A command, begun by env(1) with an option about signals: this process may have been begun with others.
+fn with_signals(command: &Command, option: &str) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped.arg(option).arg(command.get_program()).args(command.get_args()).env_clear().env("PATH", "/usr/bin:/bin");
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped.current_dir(command.get_current_dir().unwrap());
+    wrapped.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    wrapped
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_nothing_under_nohup() {
+    let fake = Fake::new();
+    let state = fake.directory().join("state");
+    let hook = program(fake.directory(), "touch begun; while [ ! -e go ]; do sleep 0.01; done");
+    let daemon = fake.serve(|talk| {
+        talk.answer("event_log", page(&[event(5, "done", "a")], Value::Null, Value::Null, 5));
+        talk.until_gone();
+    });
+    let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
+    let client = with_signals(&fake.command_here(&arguments), "--ignore-signal=HUP").spawn().unwrap();
+    until("the program runs", || fake.directory().join("begun").exists());
+    kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    fs::write(fake.directory().join("go"), "").unwrap();
+    until("its event is done", || position(&state) == done(5));
+    assert_eq!(end(client, daemon).code, 0);
+}
+
 /// The program may be stopped, as by a read from the terminal.
 #[test]
 fn a_terminal_that_is_closed_ends_the_program_at_once() {
@@ -295,7 +323,7 @@ fn a_terminal_that_is_closed_ends_the_program_at_once() {
             talk.until_gone();
         });
         let arguments = ["events", "--exec", &hook, "--since", "0", "--state", state.to_str().unwrap()];
-        let client = fake.command_here(&arguments).env("PATH", "/usr/bin:/bin").spawn().unwrap();
+        let client = with_signals(&fake.command_here(&arguments), "--default-signal=HUP").spawn().unwrap();
         let file = fake.directory().join("process");
         until("the program runs", || process(&file).is_some());
         kill(Pid::from_raw(client.id().try_into().unwrap()), Signal::SIGHUP).unwrap();

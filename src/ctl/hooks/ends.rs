@@ -20,7 +20,11 @@ impl Ends {
     /// From now on these signals end no program, but a wait.
     pub(super) fn watch() -> Result<Self, CallError> {
         let watch = || {
-            let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]);
+            let mut signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]);
+            // Under nohup(1) it ends nothing. A signal that is blocked would come though it is ignored.
+            if !is_ignored(Signal::SIGHUP) {
+                signals.add(Signal::SIGHUP);
+            }
             signals.thread_block()?;
             SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
         };
@@ -66,4 +70,12 @@ impl Ends {
             self.asked.set(self.asked.get() + asked);
         }
     }
+}
+
+/// Whether this process ignores a signal, as far as the system tells.
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as u64 - 1)) != 0)
 }

@@ -110,6 +110,9 @@ struct DirectoryForm {
     /// Missing until all its files have records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<u64>,
+    /// The manifest is that of the state directory. Earlier versions did not write this: it was so without any source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,7 +163,7 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         within: matches!(record.spec.target, Target::Within { .. }),
         executable: matches!(record.spec.target, Target::Within { executable: true, .. }),
         directory: match record.kind {
-            RecordKind::Directory { files } => Some(DirectoryForm { files }),
+            RecordKind::Directory { files, is_given } => Some(DirectoryForm { files, given: Some(is_given) }),
             RecordKind::File | RecordKind::Member { .. } => None,
         },
         member_of: match record.kind {
@@ -233,7 +236,9 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             filesystem: form.filesystem.as_deref().and_then(FilesystemId::parse),
         },
         kind: match (form.directory, form.member_of) {
-            (Some(DirectoryForm { files }), _) => RecordKind::Directory { files },
+            (Some(DirectoryForm { files, given }), _) => {
+                RecordKind::Directory { files, is_given: given.unwrap_or(form.sources.is_empty()) }
+            }
             (None, Some(of)) => RecordKind::Member { of: TransferId(of) },
             (None, None) => RecordKind::File,
         },
@@ -303,8 +308,8 @@ mod tests {
         for (target, b3, kind) in [
             (suggested, Some(ContentHash([7; 32])), RecordKind::File),
             (exact, None, RecordKind::File),
-            (within.clone(), None, RecordKind::Directory { files: None }),
-            (within.clone(), None, RecordKind::Directory { files: Some(7) }),
+            (within.clone(), None, RecordKind::Directory { files: None, is_given: false }),
+            (within.clone(), None, RecordKind::Directory { files: Some(7), is_given: true }),
             (within, None, member),
         ] {
             let addr = "[2001:db8::1]:9".parse().unwrap();
@@ -359,6 +364,19 @@ mod tests {
             let record = decode_download(1, text.as_bytes()).unwrap();
             assert_eq!((record.state, record.error, record.bytes_done, record.size), (state, None, 0, Some(5)));
             assert_eq!(record.place, 1, "its id");
+        }
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_has_a_given_manifest_if_it_has_no_source() {
+        for (sources, is_given) in [("", true), (r#"{"addr":"10.0.0.1:9","name":"d/","p1":true}"#, false)] {
+            let text = format!(
+                r#"{{"token":0,"name":"d/","b3":"{}","place":"/","exact":false,"as_name":"d","within":true,
+                "directory":{{"files":3}},"sources":[{sources}]}}"#,
+                ContentHash([7; 32])
+            );
+            let record = decode_download(1, text.as_bytes()).unwrap();
+            assert_eq!(record.kind, RecordKind::Directory { files: Some(3), is_given });
         }
     }
 

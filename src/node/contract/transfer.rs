@@ -116,6 +116,8 @@ pub enum RecordKind {
     Directory {
         /// So many members have records; `None` until all that the peer has listed have one.
         files: Option<u64>,
+        /// The user has given the manifest: it is kept in the state directory, and the sources are not asked for it.
+        is_given: bool,
     },
 }
 

@@ -352,6 +352,7 @@ impl DownloadMachine {
                 download.want = Want::NamedContent { b3, from: giver };
             });
             self.look_for_learnt_content(cx, id);
+            self.offer_learnt_member(id);
         }
         self.remember_download(cx, id);
     }

@@ -27,7 +27,7 @@ impl DownloadMachine {
         let goes_on = match directory.stage() {
             Stage::Planning { .. } => self.plan_manifest(net, id),
             Stage::Adding(_) => self.add_members(net, id),
-            Stage::Fetching => self.offer_trees(net, id),
+            _ if directory.has_members_fetched() => self.offer_trees(net, id),
             Stage::Done(_) => self.release_members(net.cx, id),
             _ => false,
         };

@@ -14,8 +14,8 @@
 //! | paused | by the user; so are its members | fetching, queued |
 //! | done, failed, cancelled | over | queued, if the user retries one that has failed |
 //!
-//! A directory whose manifest the user has given has no peer: its members have no source at first, and are searched for in turn
-//! (`searching`, `trees`).
+//! Of a directory whose manifest the user has given, no peer is asked what is beneath it: its members have no source at first, and
+//! are searched for in turn (`searching`, `trees`), unless a link names peers that may have them.
 //!
 //! A member is a row of the table of downloads (`Download::directory`), which its user never sees as a row of its own. Whatever
 //! becomes of it, `set_life` reports to its directory, which counts its members by what they do (`tally`).

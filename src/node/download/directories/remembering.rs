@@ -31,18 +31,13 @@ impl DownloadMachine {
             state,
             error,
             bytes_done: 0,
-            // Without any it is that of a manifest that the user has given.
-            sources: directory
-                .peer
-                .iter()
-                .chain(&directory.others)
-                .map(|peer| source(*peer, &directory.name))
-                .collect(),
+            sources: directory.peers().map(|peer| source(peer, &directory.name)).collect(),
             place: i64::from(id.0),
             events: cx.event_log.of(id),
             // What was left out is in no record: the next run asks for the list again.
             kind: RecordKind::Directory {
                 files: (directory.is_listed && directory.left_out.count == 0).then(|| directory.files()),
+                is_given: directory.is_searched_for(),
             },
         };
         cx.event_log.on_record_ordered(id, revision);
@@ -56,8 +51,8 @@ impl DownloadMachine {
     ) -> BTreeMap<TransferId, Option<u64>> {
         let mut files = BTreeMap::new();
         for record in records {
-            if let RecordKind::Directory { files: listed } = record.kind
-                && let Some(directory) = Directory::recalled(record)
+            if let RecordKind::Directory { files: listed, is_given } = record.kind
+                && let Some(directory) = Directory::recalled(record, is_given)
             {
                 self.directories.insert(record.id, directory);
                 files.insert(record.id, listed);
@@ -127,14 +122,16 @@ fn source(addr: SocketAddr, name: &FileName) -> SourceRecord {
 }
 
 impl Directory {
-    fn recalled(record: &DownloadRecord) -> Option<Self> {
+    fn recalled(record: &DownloadRecord, is_given: bool) -> Option<Self> {
         let PartSpec { target: Target::Within { directory: base, .. }, .. } = &record.spec else { return None };
-        let peer = record.sources.first().map(|source| canonical(source.addr));
-        if peer.is_none() && record.b3.is_none() {
+        let mut peers = record.sources.iter().map(|source| canonical(source.addr));
+        let peer = if is_given { None } else { peers.next() };
+        let has_manifest = is_given && record.b3.is_some();
+        if peer.is_none() && !has_manifest {
             return None;
         }
         let mut directory = Self::new(record.name.clone(), peer, base.clone());
-        directory.others = record.sources.iter().skip(1).map(|source| canonical(source.addr)).collect();
+        directory.others = peers.collect();
         directory.wanted = record.b3.filter(|_| record.learnt_from.is_none());
         let described = record.b3.zip(record.size);
         directory.described = described.map(|(b3, bytes)| Described { b3, files: 0, bytes });

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub(in crate::node::download) struct Directory {
     /// In the share of the peer; ends in `/`.
     pub(super) name: FileName,
-    /// `None` where the user has given the manifest.
+    /// Who is asked what is beneath it; `None` where the user has given the manifest.
     pub(super) peer: Option<SocketAddr>,
     /// Further peers that a link names, or that have the directory as a search has found. They may have its files.
     pub(super) others: Vec<SocketAddr>,
@@ -183,6 +183,11 @@ impl Directory {
         self.stage.is_over()
     }
 
+    /// Whether its members may be fetched, so that peers may be offered to them.
+    pub(super) fn has_members_fetched(&self) -> bool {
+        matches!(self.stage, Stage::Fetching | Stage::Waiting { .. })
+    }
+
     /// Called by `set_stage` alone, and where an earlier run is taken up.
     pub(super) fn replace_stage(&mut self, stage: Stage) -> Stage {
         std::mem::replace(&mut self.stage, stage)
@@ -192,22 +197,25 @@ impl Directory {
     pub(super) fn turn_to_next_peer(&mut self) -> bool {
         // Without a hash of the manifest, what one peer has is not completed by what another has.
         let is_bound = self.wanted.is_none() && !self.members.is_empty();
-        if self.attempt.peers_left == 0 || self.others.is_empty() || is_bound {
+        let Some(peer) = self.peer.as_mut().filter(|_| !is_bound) else { return false };
+        if self.attempt.peers_left == 0 || self.others.is_empty() {
             return false;
         }
         self.attempt.peers_left -= 1;
         let next = self.others.remove(0);
-        self.others.extend(self.peer.replace(next));
+        self.others.push(std::mem::replace(peer, next));
         true
+    }
+
+    /// Whoever has ordered it has named these.
+    pub(super) fn peers(&self) -> impl Iterator<Item = SocketAddr> {
+        self.peer.iter().chain(&self.others).copied()
     }
 
     /// Takes peers that may have all of it under the same name, beside the one that is asked what is beneath it.
     pub(super) fn add_peers(&mut self, peers: impl IntoIterator<Item = SocketAddr>) {
         for peer in peers {
-            if self.peer.is_none() {
-                self.trees.add_named(peer, &self.name);
-            } else if self.peer != Some(peer) && !self.others.contains(&peer) && self.others.len() + 1 < LINK_PEERS_MAX
-            {
+            if self.peers().all(|known| known != peer) && self.peers().count() < LINK_PEERS_MAX {
                 self.others.push(peer);
             }
         }
@@ -221,11 +229,13 @@ impl Directory {
 
     /// The manifest that the user has given is kept: no peer is asked for it.
     pub(super) fn leave_peers(&mut self) {
-        let peers: Vec<SocketAddr> = self.peer.take().into_iter().chain(std::mem::take(&mut self.others)).collect();
-        self.add_peers(peers);
+        if let Some(peer) = self.peer.take() {
+            self.others.insert(0, peer);
+        }
+        self.name_others();
     }
 
-    /// Whether it has no peer, so that its files are searched for.
+    /// Whether no peer is asked what is beneath it, so that its files are searched for.
     pub(super) fn is_searched_for(&self) -> bool {
         self.peer.is_none()
     }

@@ -125,8 +125,7 @@ impl Directories {
 
     /// Has trees offered to members, if there is any to be offered.
     pub(super) fn resume_offers(&mut self, id: TransferId) {
-        let may_offer = |row: &Directory| matches!(row.stage(), Stage::Fetching) && row.trees.may_offer();
-        if self.get(id).is_some_and(may_offer) {
+        if self.get(id).is_some_and(|row| row.has_members_fetched() && row.trees.may_offer()) {
             self.at_work.insert(id);
         }
     }

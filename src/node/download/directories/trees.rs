@@ -12,6 +12,7 @@ use crate::node::download::source::{Origin, Source};
 use crate::node::download::state::{Download, Life};
 use crate::node::limits::{ORDER_DOWNLOADS_PER_SLICE, TREE_OFFERS_FIRST, TREE_OFFERS_MORE, TREES_MAX};
 use crate::node::network::Net;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::rc::Rc;
@@ -31,6 +32,8 @@ struct Tree {
     /// The member that was looked at last.
     after: Option<FileName>,
     is_through: bool,
+    /// Members to be looked at before the others: what they are is known since they were looked at.
+    again: BTreeSet<TransferId>,
 }
 
 impl Tree {
@@ -43,11 +46,25 @@ impl Tree {
             is_named: false,
             after: None,
             is_through: false,
+            again: BTreeSet::new(),
         }
     }
 
     fn may_offer(&self) -> bool {
-        self.offers > 0 && !self.is_through
+        self.offers > 0 && (!self.is_through || !self.again.is_empty())
+    }
+
+    /// The next member to be looked at.
+    fn next_member(&mut self, members: &BTreeMap<FileName, TransferId>) -> Option<TransferId> {
+        if let Some(member) = self.again.pop_first() {
+            return Some(member);
+        }
+        let from = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let next = members.range::<FileName, _>((from, Bound::Unbounded)).next();
+        self.is_through = next.is_none();
+        let (name, member) = next?;
+        self.after = Some(name.clone());
+        Some(*member)
     }
 
     /// The name there of a member. `of`: the name of the directory.
@@ -75,7 +92,17 @@ impl Trees {
 
     /// Members were added.
     pub(super) fn begin_again(&mut self) {
-        self.0.iter_mut().for_each(|tree| (tree.after, tree.is_through) = (None, false));
+        for tree in &mut self.0 {
+            (tree.after, tree.is_through) = (None, false);
+            tree.again.clear();
+        }
+    }
+
+    /// The content of a member is known by now: each peer may be offered to it.
+    pub(super) fn look_again(&mut self, member: TransferId) {
+        for tree in &mut self.0 {
+            tree.again.insert(member);
+        }
     }
 
     fn of(&mut self, peer: SocketAddr, prefix: &[u8]) -> Option<&mut Tree> {
@@ -144,29 +171,33 @@ impl DownloadMachine {
         self.directories.resume_offers(id);
     }
 
+    /// The content of a member is known by now: a peer may be a source of it.
+    pub(in crate::node::download) fn offer_learnt_member(&mut self, member: TransferId) {
+        let Some(id) = self.downloads.get(member).and_then(|row| row.directory) else { return };
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.trees.look_again(member);
+        self.directories.resume_offers(id);
+    }
+
     /// One slice of offering peers to members. Says whether there is more.
     pub(super) fn offer_trees(&mut self, net: &mut Net, id: TransferId) -> bool {
         for _ in 0..ORDER_DOWNLOADS_PER_SLICE {
             let Some(directory) = self.directories.get_mut(id) else { return false };
             let Some(tree) = directory.trees.next_to_offer() else { return false };
-            let from = tree.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-            let Some((name, &member)) = directory.members.range::<FileName, _>((from, Bound::Unbounded)).next() else {
-                tree.is_through = true;
-                continue;
-            };
-            let (peer, there) = (tree.peer, tree.name_of(name, &directory.name));
-            tree.after = Some(name.clone());
-            let is_new = |row: &Download| {
-                !row.life().is_over() && row.sources.iter().all(|source| source.addr != peer) && row.want.b3().is_some()
-            };
-            if let Some(there) = there.filter(|_| self.downloads.get(member).is_some_and(is_new)) {
-                tree.offers -= 1;
-                let source = Source { origin: Origin::Content, ..Source::new(peer, Rc::new(there), None) };
-                self.offer_source(net, member, source);
-            }
+            let Some(member) = tree.next_member(&directory.members) else { continue };
+            let Some(row) = self.downloads.get(member).filter(|row| gains_by(row, tree.peer)) else { continue };
+            let Some(there) = tree.name_of(&row.name, &directory.name) else { continue };
+            tree.offers -= 1;
+            let source = Source { origin: Origin::Content, ..Source::new(tree.peer, Rc::new(there), None) };
+            self.offer_source(net, member, source);
         }
         true
     }
+}
+
+/// Whether a peer would be a further source of a member.
+fn gains_by(row: &Download, peer: SocketAddr) -> bool {
+    !row.life().is_over() && row.want.b3().is_some() && row.sources.iter().all(|source| source.addr != peer)
 }
 
 #[cfg(test)]

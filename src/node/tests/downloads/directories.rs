@@ -165,7 +165,9 @@ fn the_answer_waits_for_the_record_and_the_list_for_the_answer() {
         Action::RememberDownload { record, revision } => Some((record.kind, *revision)),
         _ => None,
     });
-    let [(RecordKind::Directory { files: None }, revision)] = revisions[..] else { panic!("{revisions:?}") };
+    let [(RecordKind::Directory { files: None, is_given: false }, revision)] = revisions[..] else {
+        panic!("{revisions:?}")
+    };
     assert!(rig.orders.is_empty(), "{:?}", rig.orders);
     rig.handle(Event::Recorded { download: TransferId(1), revision, outcome: Ok(()) });
     assert!(matches!(rig.orders.first(), Some(Action::Reply { .. })), "{:?}", rig.orders);
@@ -247,7 +249,11 @@ fn names_that_lead_elsewhere_are_left_out_and_told() {
     let names = ["x/d/a", "x/d/../../etc/passwd", "x/d/a/b"];
     let mut rig = with_list(names.map(hashed).into());
     let recorded = remembered(&mut rig).into_iter().rfind(|record| record.id == TransferId(1)).unwrap();
-    assert_eq!(recorded.kind, RecordKind::Directory { files: None }, "a restart asks for the list again");
+    assert_eq!(
+        recorded.kind,
+        RecordKind::Directory { files: None, is_given: false },
+        "a restart asks for the list again"
+    );
     assert_eq!(find_there(&mut rig), 1);
     let failed = row(&mut rig, 1);
     assert_eq!((failed.state, failed.error.as_ref().unwrap().code), (DownloadState::Failed, ExitCode::FileIo as i32));
@@ -321,7 +327,8 @@ fn a_kill_while_members_are_added_has_the_list_asked_for_again() {
     let mut rig = with_list(three());
     on_disk(&mut rig, &mut records);
     records.remove(&TransferId(4));
-    for of_directory in [RecordKind::Directory { files: None }, RecordKind::Directory { files: Some(3) }] {
+    for files in [None, Some(3)] {
+        let of_directory = RecordKind::Directory { files, is_given: false };
         let mut records = records.clone();
         records.entry(TransferId(1)).and_modify(|record| record.kind = of_directory);
         let mut rig = restart(with_list(three()), &records);

@@ -202,6 +202,26 @@ fn a_list_without_hashes_is_fetched_from_its_peer_alone() {
 }
 
 #[test]
+fn a_file_whose_hash_is_learnt_is_offered_to_its_other_peers() {
+    let mut rig = found(&[1, 2]);
+    shown(&mut rig, "3");
+    let (exchange, ..) = rig.dial();
+    rig.fail(exchange, DialFault::Declined(RefusalReason::NoSuchFile));
+    let (exchange, ..) = rig.dial();
+    let files = [1, 2].map(|n| listed(&format!("music/live/{n}"), Some(5)));
+    rig.handle(Event::ListBatch { exchange, files: files.into() });
+    rig.succeed(exchange, Response::FileList { truncated: false });
+    open(&mut rig);
+    for (known, (exchange, to, b3)) in (1..).zip(metadata(&mut rig)) {
+        assert_eq!((to, b3, offered(&mut rig, 2)), (peer(1), None, known - 1));
+        rig.succeed(exchange, Response::Metadata { b3: ContentHash([known as u8; 32]), size: 5 });
+        rig.settle();
+        assert_eq!(offered(&mut rig, 2), known);
+    }
+    assert_eq!(offered(&mut rig, 2), 2);
+}
+
+#[test]
 fn its_other_peers_are_offered_as_sources_of_its_files() {
     let mut rig = found(&[1, 2, 3]);
     shown(&mut rig, "3");
@@ -263,8 +283,8 @@ fn a_link_to_it_names_the_peer_that_has_told_its_manifest() {
 }
 
 /// What the next run finds of a directory of two peers with two files, of which it had so many.
-fn recalled(files: u64) -> Rig {
-    let of_file = record(1, Some(ContentHash([9; 32])), RecordState::Waiting);
+fn recalled(files: u64, state: RecordState) -> Rig {
+    let of_file = record(1, Some(ContentHash([9; 32])), state);
     let within = |path: &str| Target::Within { directory: "/downloads".into(), path: name(path), executable: false };
     let spec = |path: &str| PartSpec { target: within(path), token: 1, filesystem: None };
     let source = |n| SourceRecord { addr: peer(n), names: vec![name("music/live/")], p1: true, is_chosen: true };
@@ -273,7 +293,7 @@ fn recalled(files: u64) -> Rig {
         name: name("music/live/"),
         learnt_from: Some(peer(1)),
         sources: vec![source(1), source(2)],
-        kind: RecordKind::Directory { files: Some(files) },
+        kind: RecordKind::Directory { files: Some(files), is_given: false },
         ..of_file.clone()
     };
     let member = |n: u32| DownloadRecord {
@@ -294,15 +314,39 @@ fn recalled(files: u64) -> Rig {
 
 #[test]
 fn its_other_peers_are_offered_after_a_restart_and_do_not_add_files_to_those_of_the_first() {
-    let mut rig = recalled(2);
+    let mut rig = recalled(2, RecordState::Waiting);
     rig.settle();
     assert_eq!([1, 2].map(|n| offered(&mut rig, n)), [2, 2]);
     // Not all files were there: the first peer alone is asked for the others.
-    let mut rig = recalled(3);
+    let mut rig = recalled(3, RecordState::Waiting);
     rig.pass(Duration::from_millis(10));
     let asked = |rig: &mut Rig| rig.dials().into_iter().map(|(exchange, to, _)| (exchange, to)).collect::<Vec<_>>();
     let first = asked(&mut rig);
     assert!(first.iter().any(|(_, to)| *to == peer(1)), "{first:?}");
     first.iter().for_each(|(exchange, _)| rig.fail(*exchange, DialFault::Refused));
     assert!(asked(&mut rig).iter().all(|(_, to)| *to != peer(2)));
+}
+
+#[test]
+fn its_other_peers_are_offered_while_it_waits_for_the_first() {
+    let mut rig = recalled(3, RecordState::Waiting);
+    rig.pass(Duration::from_millis(10));
+    for (exchange, to, _) in rig.dials() {
+        assert_eq!((to, offered(&mut rig, 2)), (peer(1), 0));
+        rig.fail(exchange, DialFault::Refused);
+    }
+    rig.settle();
+    let waits = row(&mut rig, 1);
+    assert!(waits.error.is_some(), "the directory waits: {waits:?}");
+    assert_eq!(offered(&mut rig, 2), 2);
+}
+
+#[test]
+fn its_other_peers_are_offered_when_it_is_resumed_after_a_restart() {
+    let mut rig = recalled(2, RecordState::Paused);
+    rig.settle();
+    assert_eq!((state(&mut rig, 1), offered(&mut rig, 2)), (DownloadState::Paused, 0));
+    rig.call(Request::Resume { ids: "1".into() }).unwrap();
+    rig.settle();
+    assert_eq!([1, 2].map(|n| offered(&mut rig, n)), [2, 2]);
 }

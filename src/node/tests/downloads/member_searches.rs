@@ -221,24 +221,36 @@ fn further_sources_of_files_are_searched_for_so_many_times_a_minute() {
     }
 }
 
+/// The record of a file of a directory, to which no source is known.
+fn member(of_directory: &DownloadRecord, id: u32, size: u64) -> DownloadRecord {
+    let path = name(&format!("d/in/{size}"));
+    let target = Target::Within { directory: "/downloads".into(), path: path.clone(), executable: false };
+    DownloadRecord {
+        id: TransferId(id),
+        spec: PartSpec { target, token: id, filesystem: None },
+        name: path,
+        size: Some(size),
+        b3: Some(content(size)),
+        kind: RecordKind::Member { of: TransferId(1) },
+        sources: Vec::new(),
+        ..of_directory.clone()
+    }
+}
+
+fn kind_of(files: u64) -> RecordKind {
+    RecordKind::Directory { files: Some(files), is_given: true }
+}
+
+/// The last record of directory 1.
+fn last_of_directory(rig: &mut Rig) -> DownloadRecord {
+    remembered(rig).into_iter().rfind(|record| record.id == TransferId(1)).unwrap()
+}
+
 #[test]
 fn files_without_a_source_are_searched_for_after_a_restart() {
     let (config, manifest) = (NodeConfig { bootstraps: Vec::new(), ..config() }, manifest(&[1, 2]));
     let of_directory = record(&manifest, Some(2));
-    let member = |id: u32, size: u64| {
-        let path = name(&format!("d/in/{size}"));
-        let target = Target::Within { directory: "/downloads".into(), path: path.clone(), executable: false };
-        DownloadRecord {
-            id: TransferId(id),
-            spec: PartSpec { target, token: id, filesystem: None },
-            name: path,
-            size: Some(size),
-            b3: Some(content(size)),
-            kind: RecordKind::Member { of: TransferId(1) },
-            ..of_directory.clone()
-        }
-    };
-    let records = vec![member(2, 1), member(3, 2), of_directory.clone()];
+    let records = vec![member(&of_directory, 2, 1), member(&of_directory, 3, 2), of_directory];
     let mut rig = restarted(config, records, 3);
     rig.learn_peer(peer(1), crate::control::PeerSource::Bootstrap);
     rig.pass(Duration::from_secs(15));
@@ -269,7 +281,13 @@ fn a_manifest_that_is_given_takes_the_place_of_a_peer_that_does_not_give_it() {
     remembered(&mut rig);
     rig.handle(Event::ManifestKept { download: TransferId(1), outcome: Ok(()) });
     assert_eq!(answers(&mut rig).remove(0).unwrap().downloads[0].id, 1);
-    assert_eq!(remembered(&mut rig).pop().unwrap().sources, [], "the next run reads the manifest, too");
+    let record = remembered(&mut rig).pop().unwrap();
+    let peers: Vec<SocketAddr> = record.sources.iter().map(|source| source.addr).collect();
+    assert_eq!(
+        (record.kind, peers),
+        (RecordKind::Directory { files: None, is_given: true }, vec![peer(2)]),
+        "the next run reads the manifest, too"
+    );
     take_up(&mut rig, &manifest);
     assert_eq!(row(&mut rig, 1).directory.unwrap().files, 2);
     assert_eq!(offered(&mut rig, 2), 2, "the peer of the link may have the files");
@@ -304,6 +322,19 @@ fn the_peers_of_a_link_are_taken_for_the_directory_of_a_manifest() {
     assert_eq!(download(&mut rig, link(&manifest, &[2, 3])).downloads[0].id, 1);
     rig.settle();
     assert_eq!([2, 3].map(|n| offered(&mut rig, n)), [8, 8]);
+    // So they are by the next run.
+    let of_directory = last_of_directory(&mut rig);
+    assert_eq!(of_directory.sources.len(), 2);
+    let config = NodeConfig { bootstraps: Vec::new(), ..config() };
+    let members = (2..).zip(1..=2).map(|(id, size)| member(&of_directory, id, size));
+    let records = members.chain([DownloadRecord { kind: kind_of(2), ..of_directory.clone() }]).collect();
+    let mut rig = restarted(config.clone(), records, 3);
+    rig.settle();
+    assert_eq!((read(&mut rig).len(), [2, 3].map(|n| offered(&mut rig, n))), (0, [2, 2]));
+    let mut rig = restarted(config, vec![of_directory], 1);
+    take_up(&mut rig, &manifest);
+    rig.settle();
+    assert_eq!([2, 3].map(|n| offered(&mut rig, n)), [8, 8], "the manifest is read, and no peer is asked for it");
     // Those of another link to the same, for a directory of a link.
     let mut rig = Rig::among(vec![peer(1)], &[]);
     [1, 2].iter().for_each(|n| hear_of(&mut rig, *n));

@@ -44,11 +44,18 @@ fn fetch_of_hit(session: &mut Session, text: &str) -> Result<Vec<u8>, CallError>
     let mut first = None;
     for peer in hit.sources.iter().take(PEERS_ASKED_MAX) {
         match fetch(session, Some(*peer), hit.name.as_bytes().to_vec()) {
-            Err(error) => drop(first.get_or_insert(error)),
+            Err(error) if is_of_peer(&error) => drop(first.get_or_insert(error)),
             given => return given,
         }
     }
     Err(first.unwrap_or_else(unknown))
+}
+
+/// Whether another peer may give what this one has not given: it has none, is out of reach, or has sent something else. What
+/// stops this daemon or this client stops the next request as well.
+fn is_of_peer(error: &CallError) -> bool {
+    use ExitCode::{Checksum, Network, NotFound, TimedOut};
+    [NotFound, Network, TimedOut, Checksum].iter().any(|code| error.code == *code as i32)
 }
 
 /// All pages, checked.

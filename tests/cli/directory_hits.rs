@@ -231,6 +231,15 @@ fn the_manifest_of_one_is_that_of_its_first_peer_that_gives_it() {
         }
     };
     run(&["manifest", "3"], neither).says(6, "the first");
+    // What is wrong here is so for each peer.
+    for code in [1, 9, 13, 17, 28, 29] {
+        let stopped = move |talk: &mut Talk| {
+            page(talk);
+            talk.expect("manifest");
+            talk.fail(code, "a fault of this machine");
+        };
+        run(&["manifest", "3"], stopped).says(code, "a fault of this machine");
+    }
 }
 
 #[test]

@@ -83,7 +83,8 @@ problems! {
     NoPeerAddress(SocketAddr): Usage, ("{0} cannot be a peer; `pyratectl peers` shows those known");
     UnknownPeer(SocketAddr): NotFound, ("{0} is no known peer; `pyratectl peers` shows those that are");
 
-    NotSearchable: Usage, ("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text without control bytes");
+    NotSearchable: Usage,
+        ("a search takes 1 to {FILE_NAME_BYTES_MAX} bytes of text that is not blank, without control bytes: a name, or words of it");
     NoWordToSearch: Usage, ("a search needs a word that the names have; exclusions, patterns and filters only narrow it");
     TooShortForType: Usage,
         ("the words have less than 3 bytes, which finds only files of exactly that name, and none of these has the type; search \
@@ -161,7 +162,9 @@ problems! {
         ("download {id} has failed and keeps its data; `pyratectl cancel {id}` removes them, `pyratectl retry {id}` goes on \
             with them");
     StillEnding { id: u32 }: Unfinished, ("the part file of download {id} is still being closed; try again");
-    OrderBrokenOff(usize): Other, ("the daemon is leaving; {0} downloads were not dealt with");
+    OrderBrokenOff { downloads: usize }: Other,
+        ("the daemon is leaving; {} not dealt with",
+            if *.downloads == 1 { "1 download was".to_owned() } else { format!("{} downloads were", .downloads) });
 
     DirectoryNotListed { peer: SocketAddr, fault: DialFault }: fault.into(),
         ("cannot list {peer}: {fault}; it is asked again until cancelled");

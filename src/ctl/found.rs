@@ -4,7 +4,7 @@ use super::Session;
 use super::args::Hits;
 use super::output::remark;
 use super::query::{all_hits, is_all_of_nothing, pages, picked};
-use super::rows::{Details, bytes_of, is_unverified};
+use super::rows::{Details, HitsOfAll, bytes_of, is_unverified};
 use super::text::name;
 use super::values::SortKey;
 use super::wording::{Failure, Link, NoHit, Remark};
@@ -69,7 +69,12 @@ pub(super) fn hits(session: &mut Session, asked: &Hits) -> Result<ExitCode, Call
         return Ok(ExitCode::Done);
     }
     order.sort(&mut hits);
-    session.output.show(&hits[..])?;
+    let shown = HitsOfAll(hits);
+    match of_any {
+        true => session.output.show(&shown)?,
+        false => session.output.show(&shown.0)?,
+    }
+    let hits = shown.0;
     if hits.is_empty() {
         if session.output.is_text() {
             let row = if of_any { None } else { row_of(session, asked.search).ok().flatten() };

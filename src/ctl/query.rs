@@ -276,7 +276,7 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
         return Ok(ExitCode::Done);
     }
     let advice = [
-        (is_empty, Remark::NothingLeftOut),
+        (is_empty && share_error.is_none(), Remark::NothingLeftOut),
         (any_link, Remark::LinksNotFollowed),
         (any_outside, Remark::OutsideSandbox),
     ];
@@ -286,6 +286,9 @@ pub(super) fn left_out(session: &mut Session) -> Result<ExitCode, CallError> {
     }
     if let Some(error) = share_error {
         remark(name(error.message.as_bytes()));
+        if !is_empty {
+            remark(Remark::LeftOutBefore);
+        }
     }
     Ok(ExitCode::Done)
 }

@@ -280,6 +280,8 @@ pub(crate) enum Remark {
     LinkForSome { name: String, audience: String },
     #[error("nothing in the shared directory is left out")]
     NothingLeftOut,
+    #[error("what is left out of a share that cannot be read is what the last scan found that could read it")]
+    LeftOutBefore,
     #[error("{} of the shared directory left out; `pyratectl files --left-out` says why", match count {
         1 => "1 entry".to_owned(),
         count => format!("{count} entries"),

@@ -56,7 +56,8 @@ fn what_is_left_out_comes_in_pages_and_what_has_no_name_is_counted() {
     let run = run(&["files", "--left-out"], script);
     assert_eq!(run.out, "NAME    REASON\n\\xff\\n  control character in the name\n");
     let told = "the daemon keeps no names of further ones: 1 symbolic link, 999000 hidden\n\
-                cannot read the share\n";
+                cannot read the share\n\
+                what is left out of a share that cannot be read is what the last scan found that could read it\n";
     run.says(0, told);
 }
 
@@ -68,6 +69,12 @@ fn nothing_left_out_is_said() {
     text.says(0, "nothing in the shared directory is left out\n");
     terse.gives(0, "name\treason\n");
     json.gives(0, "[]\n");
+    // Of a share that no scan could read, nothing is known.
+    let unread = run(&["files", "--left-out"], |talk| {
+        let error = json!({"code": 17, "message": "cannot read the share"});
+        talk.answer("left_out", json!({"left_out": [], "next": null, "share_error": error}));
+    });
+    assert_eq!((unread.code, unread.err.as_str()), (0, "cannot read the share\n"));
 }
 
 #[test]

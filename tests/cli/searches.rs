@@ -36,6 +36,33 @@ fn the_hits_of_the_last_search_are_shown_or_those_of_one_or_all() {
 }
 
 #[test]
+fn hits_of_all_searches_tell_the_search_that_each_belongs_to() {
+    let [text, terse, json] = forms(&["hits", "--all"], |talk| {
+        let hits = [(1, 4), (2, 12)].map(|(id, search)| with(hit(id, "a", None, &[]), json!({"search": search})));
+        talk.answer("hits", json!({"hits": hits, "next": null}));
+    });
+    text.gives(
+        0,
+        "ID  NAME  SIZE  SOURCES  HASH        SEARCH\n \
+          1  a        -        0  unverified       4\n \
+          2  a        -        0  unverified      12\n",
+    );
+    terse.gives(
+        0,
+        "id\tname\tsize\tb3\tsources\tnames\tfiles\tbytes\tsearch\n\
+         1\ta\t-\t-\t-\ta\t-\t-\t4\n2\ta\t-\t-\t-\ta\t-\t-\t12\n",
+    );
+    assert_eq!(json.json()[1]["search"], 12);
+    // One search, or a daemon that does not tell.
+    for (arguments, told) in [(&["hits"][..], json!({"search": 4})), (&["hits", "--all"], json!({}))] {
+        let shown = run(arguments, move |talk| {
+            talk.answer("hits", json!({"hits": [with(hit(1, "a", None, &[]), told.clone())], "next": null}));
+        });
+        assert!(!shown.out.contains("SEARCH"), "{shown:?}");
+    }
+}
+
+#[test]
 fn the_searches_that_are_remembered_are_listed() {
     let [text, terse, json] = forms(&["searches"], |talk| {
         assert_eq!(talk.expect("searches"), json!({"after": 0}));

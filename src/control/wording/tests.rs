@@ -86,7 +86,8 @@ list!(problems: Problem as (ExitCode, &'static str) {
     NoPeerAddress(peer()) => (Usage, "[2001:db8::1]:9 cannot be a peer; `pyratectl peers` shows those known");
     UnknownPeer(peer()) => (NotFound, "[2001:db8::1]:9 is no known peer; `pyratectl peers` shows those that are");
 
-    NotSearchable => (Usage, "a search takes 1 to 3800 bytes of text without control bytes");
+    NotSearchable =>
+        (Usage, "a search takes 1 to 3800 bytes of text that is not blank, without control bytes: a name, or words of it");
     SizeWithoutUnit { size: text(b"size:>10"), unit: text(b"MiB") } => (
         Usage,
         "the unit in 'size:>10 MiB' stands apart, so that it would be a word of the name; write size:>10MiB"
@@ -285,7 +286,8 @@ list!(problems: Problem as (ExitCode, &'static str) {
         "download 7 has failed and keeps its data; `pyratectl cancel 7` removes them, `pyratectl retry 7` goes on with them"
     );
     StillEnding { id: 7 } => (Unfinished, "the part file of download 7 is still being closed; try again");
-    OrderBrokenOff(5) => (Other, "the daemon is leaving; 5 downloads were not dealt with");
+    OrderBrokenOff { downloads: 1 } => (Other, "the daemon is leaving; 1 download was not dealt with");
+    OrderBrokenOff { downloads: 5 } => (Other, "the daemon is leaving; 5 downloads were not dealt with");
 
     NotShared { name: text(b"a\n") } => (NotFound, r#"no file "a\n" is shared; `pyratectl files` shows those that are"#);
     NotShared { name: text(b"a/") } => (NotFound, r#"no directory "a/" is shared; `pyratectl files` shows what is"#);
@@ -318,16 +320,14 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Other, "\"a/\" has too many files for one manifest, and so for one link; name directories beneath it"
     );
     ManifestOfPeerTooLarge { peer: peer(), name: file_name(b"a/"), bytes: 5_000_000 } => (
-        NotFound,
-        "the manifest of \"a/\" of [2001:db8::1]:9 has 5000000 bytes, more than the 4194304 that are taken; name directories \
+        NotFound, "the manifest of \"a/\" of [2001:db8::1]:9 has 5000000 bytes, more than the 4194304 that are taken; name directories \
             beneath it: [2001:db8::1]:9/a/DIR/"
     );
     NoManifestNow { peer: peer(), name: file_name(b"a/"), fault: DialFault::TimedOut } => (
         TimedOut, "no manifest of \"a/\" of [2001:db8::1]:9: timed out; try again later"
     );
     HasNoManifest { peer: peer(), name: file_name(b"a/"), fault: None } => (
-        NotFound,
-        "[2001:db8::1]:9 gives no manifest of \"a/\"; `pyratectl list [2001:db8::1]:9` shows what it shares"
+        NotFound, "[2001:db8::1]:9 gives no manifest of \"a/\"; `pyratectl list [2001:db8::1]:9` shows what it shares"
     );
     ManifestNotKept => (Other, "this page of the manifest is not kept any more; ask for the manifest again");
     DownloadWithoutManifest { id: 7 } => (

@@ -18,7 +18,8 @@ macro_rules! shows_hits {
   NAME        the name at the first source; (+2 names) counts further ones
   SIZE        - where no source gave it; of a directory, that of the files found in it
   SOURCES     how many peers have it
-  HASH        the beginning of its BLAKE3; unverified where no source gave one; of a directory, how many files were found in it",
+  HASH        the beginning of its BLAKE3; unverified where no source gave one; of a directory, how many files were found in it
+  SEARCH      with hits --all, the search or list that found it, as searches numbers it",
             $($argh)*
         )]
         pub(in crate::ctl) struct $name { $($fields)* }

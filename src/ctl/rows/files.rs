@@ -1,9 +1,9 @@
 //! Files: hits, which are contents or single names; the list of a peer; and what we share.
 
-use super::{Column, Row, addresses, hash, number};
+use super::{Column, Row, Show, addresses, hash, number, table_of};
 use crate::control::{FileRow, HitRow, RawText};
-use crate::ctl::table::{Look, Tone};
-use crate::ctl::text::{count, name, or_unknown, short_hash, size};
+use crate::ctl::table::{Look, Table, Tone};
+use crate::ctl::text::{UNKNOWN, count, name, or_unknown, short_hash, size};
 use serde::{Deserialize, Serialize};
 
 /// A file of a peer's list (pyratectl(1), OUTPUT): a hit without what says nothing there.
@@ -72,6 +72,34 @@ impl Row for HitRow {
 
     fn tone(&self) -> Tone {
         if self.directory.is_some() { Tone::Plain } else { tone(&self.b3) }
+    }
+}
+
+/// Hits of several searches: the same, with the number of the search that each belongs to.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(in crate::ctl) struct HitsOfAll(pub(in crate::ctl) Vec<HitRow>);
+
+impl HitsOfAll {
+    /// The column that hits of one search do without.
+    const SEARCH: Column<HitRow> = (">SEARCH", |hit, _| or_unknown(hit.search, |search| search.to_string()));
+    const SEARCH_FIELD: Column<HitRow> = ("search", Self::SEARCH.1);
+}
+
+impl Show for HitsOfAll {
+    fn people(&self, look: Look) -> String {
+        let columns = [HitRow::COLUMNS, &[Self::SEARCH]].concat();
+        let mut table = table_of(&columns, &self.0, look).with_lesser(HitRow::LESSER);
+        table.leave_out(&[Self::SEARCH.0], UNKNOWN);
+        table.aligned(look)
+    }
+
+    fn table(&self) -> Table {
+        table_of(&[HitRow::FIELDS, &[Self::SEARCH_FIELD]].concat(), &self.0, Look::default())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

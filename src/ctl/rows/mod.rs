@@ -31,7 +31,7 @@ mod wishes;
 
 pub(super) use details::{AllOrSome, Details, sources, unverified};
 pub(super) use downloads::{Order, Ordered, done_share, is_stopped_by_disk, remark};
-pub(super) use files::{HIT_WIDTHS, ListedPage, ListedRow, bytes_of, is_unverified};
+pub(super) use files::{HIT_WIDTHS, HitsOfAll, ListedPage, ListedRow, bytes_of, is_unverified};
 pub(super) use history::HistoryRow;
 pub(super) use left_out::{by_reason, left_out_line};
 pub(super) use node::{ScanResult, VerboseStatus};

@@ -260,6 +260,7 @@ list!(remarks: Remark as &'static str {
          that node";
     LinkForSome { name: "a".into(), audience: "10.0.0.0/8".into() } =>
         "a is shared with 10.0.0.0/8 alone: others who have the link are refused";
+    LeftOutBefore => "what is left out of a share that cannot be read is what the last scan found that could read it";
     NothingLeftOut => "nothing in the shared directory is left out";
     LeftOut { count: 1 } => "1 entry of the shared directory left out; `pyratectl files --left-out` says why";
     LeftOut { count: 2 } => "2 entries of the shared directory left out; `pyratectl files --left-out` says why";

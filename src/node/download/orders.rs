@@ -181,7 +181,7 @@ impl DownloadMachine {
     /// The node leaves: says of each order how far it came.
     pub(in crate::node) fn break_off_orders(&mut self, cx: &mut Cx) {
         for Running { client, call, order } in std::mem::take(&mut self.orders) {
-            let problem = Problem::OrderBrokenOff(order.remaining());
+            let problem = Problem::OrderBrokenOff { downloads: order.remaining() };
             self.reply(cx, client, call, Outcome::Reply(Err(problem)));
         }
     }

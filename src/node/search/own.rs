@@ -126,7 +126,7 @@ impl SearchMachine {
         rows_max: Option<u32>,
         ttl: Option<u8>,
     ) -> Result<SearchStarted, Problem> {
-        if text.is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
+        if text.trim_ascii().is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
             return Err(Problem::NotSearchable);
         }
         let query = query_of_user(text)?;

@@ -119,6 +119,10 @@ fn a_query_that_is_too_short_is_reported() {
     for text in ["-live", "*", "??? -a", "-\"a b\""] {
         assert_eq!(begin(&mut rig, text).unwrap_err().code, ExitCode::Usage as i32, "{text}");
     }
+    for text in ["", "  ", "\t"] {
+        let refused = begin(&mut rig, text).unwrap_err();
+        assert!(refused.message.contains("text that is not blank"), "{text:?}: {refused}");
+    }
     let whole_names = |rig: &mut Rig, text: &str| match begin(rig, text) {
         Ok(Reply::SearchStarted(SearchStarted { whole_names, .. })) => whole_names,
         other => panic!("{other:?}"),

@@ -243,6 +243,9 @@ pub enum ResponseFault {
     /// The network of the reader had more connections than its share, and others needed one.
     #[error("its connection was given to another peer")]
     Displaced,
+    /// The interface that all connections are bound to.
+    #[error("the interface of the configuration is gone")]
+    NoInterface,
 }
 
 /// Why a request of the network was refused.

@@ -58,6 +58,7 @@ impl Driver {
             || self.front.has_work()
             || self.disk.has_work()
             || self.node.has_work()
+            || self.interface.as_ref().is_some_and(Watch::has_work)
             || !self.cx.out.is_empty();
         if is_busy {
             return Some(Duration::ZERO);

@@ -250,6 +250,9 @@ impl Node {
         }
         network.reconsider_peers(cx);
         network.arrange_links(cx);
+        if cx.config.local_addrs != old.local_addrs {
+            network.renew_links(cx);
+        }
         if cx.config.keepalive_refresh != old.keepalive_refresh {
             network.rearm_keepalives(cx);
         }

@@ -19,6 +19,9 @@ use crate::wire::Message;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+/// Places of the table that one turn looks at when the interface is gone.
+const BROKEN_OFF_MAX: usize = 256;
+
 impl Net {
     /// Begins an exchange. Returns false if it failed at once.
     pub(crate) fn dial(&mut self, exchange: ExchangeId, to: SocketAddr, task: Task, cx: &mut Cx) -> bool {
@@ -73,16 +76,45 @@ impl Net {
     }
 
     pub(crate) fn abort(&mut self, exchange: ExchangeId, parts: &mut OpenParts, cx: &mut Cx) {
-        let Some(key) = self.table.key(exchange) else { return self.withdraw(exchange, cx) };
+        match self.table.key(exchange) {
+            Some(key) => self.break_off(key, (DialFault::Aborted, ResponseFault::Aborted), parts, cx),
+            None => self.withdraw(exchange, cx),
+        }
+    }
+
+    /// Breaks off connections because the interface is gone that they are bound to, up to [`BROKEN_OFF_MAX`] places of the table
+    /// from this one on. Returns the next place, if there are more.
+    pub(crate) fn lose_interface(&mut self, from: usize, parts: &mut OpenParts, cx: &mut Cx) -> Option<usize> {
+        let next = from + BROKEN_OFF_MAX;
+        for key in from..next.min(self.table.places()) {
+            self.break_off(key, (DialFault::NoInterface, ResponseFault::NoInterface), parts, cx);
+        }
+        (next < self.table.places()).then_some(next)
+    }
+
+    fn break_off(
+        &mut self,
+        key: usize,
+        (dial, response): (DialFault, ResponseFault),
+        parts: &mut OpenParts,
+        cx: &mut Cx,
+    ) {
         let Some(connection) = self.table.get_mut(key) else { return };
         let progress = connection.progress();
         let ended = match connection {
             Connection::Inbound(inbound) => {
                 inbound.socket_mut().end_in_reset();
-                inbound.broken_off(ResponseFault::Aborted)
+                inbound.broken_off(response)
             }
-            Connection::Outbound(outbound) => Some(outbound.ended(Err(DialFault::Aborted))),
-            Connection::Stream(_) | Connection::Check(_) => return,
+            Connection::Outbound(outbound) => Some(outbound.ended(Err(dial))),
+            Connection::Stream(link) => {
+                let unsent = link.take_unsent();
+                return self.on_stream_over(key, unsent, Some(dial), cx);
+            }
+            Connection::Check(check) => {
+                cx.out.push(Output::Checked(check.to, None));
+                None
+            }
         };
         cx.out.extend(progress.into_iter().chain(ended));
         self.close_with_remains(key, parts);
@@ -230,4 +262,46 @@ fn fetch_request(name: FileName, portion: &Portion, size: u64, begun: u64) -> Me
 fn context<'a>(library: &'a Library, parts: &'a mut OpenParts, pace: &'a mut Pace, cx: &'a mut Cx) -> Context<'a> {
     let Cx { now, scratch, reads, .. } = cx;
     Context { now: *now, scratch, library, parts, pace, reads }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::RateLimits;
+    use crate::driver::cx::Phase;
+    use crate::driver::interface::Interface;
+    use crate::driver::net::budget::Budget;
+    use crate::node::contract::Expect;
+    use mio::Poll;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    #[test]
+    fn when_the_interface_is_gone_all_connections_end_in_slices() {
+        let at = Instant::from_ms(0);
+        let mut net = Net::new(Poll::new().unwrap(), Interface::default(), Vec::new(), RateLimits::default(), at);
+        net.table.budget = Budget::new(10_000);
+        let mut cx = Cx {
+            now: at,
+            phase: Phase::Running,
+            scratch: Vec::new(),
+            reads: Default::default(),
+            out: Default::default(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let messages = [Message::Keepalive { port: 1, p1: true }];
+        let count = BROKEN_OFF_MAX as u64 + 2;
+        for n in 0..count {
+            let connect_max = Duration::from_secs(9);
+            let task = Task::Messages { messages: messages.to_vec(), expect: Expect::Nothing, connect_max };
+            assert!(net.dial(ExchangeId::Outbound(n), to, task, &mut cx));
+        }
+        net.stream(ExchangeId::Outbound(count), to, &messages, Duration::from_secs(9), &mut cx);
+        let mut parts = OpenParts::default();
+        let next = net.lose_interface(0, &mut parts, &mut cx);
+        assert_eq!((next, net.table.len()), (Some(BROKEN_OFF_MAX), 3), "one slice");
+        assert_eq!(net.lose_interface(next.unwrap(), &mut parts, &mut cx), None);
+        assert_eq!((net.table.len(), net.streams.len()), (0, 0));
+    }
 }

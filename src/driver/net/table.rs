@@ -149,6 +149,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// All keys are below this.
+    pub(super) fn places(&self) -> usize {
+        self.entries.capacity()
+    }
+
     pub(super) fn get(&self, key: usize) -> Option<&Connection> {
         self.entries.get(key).map(|entry| &entry.connection)
     }

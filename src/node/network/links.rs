@@ -400,6 +400,22 @@ impl NetworkMachine {
         self.membership.links.iter().filter_map(|link| link.lists.assigned).collect()
     }
 
+    /// The addresses of this machine have changed: registers again, from the address that leads to the bootstrap node now.
+    pub(in crate::node) fn renew_links(&mut self, cx: &mut Cx) {
+        for index in 0..self.membership.links.len() {
+            let link = &self.membership.links[index];
+            match link.phase {
+                LinkPhase::Registered { task, .. } => {
+                    let id = link.id;
+                    task.into_iter().for_each(|exchange| cx.abort_dial(exchange));
+                    self.resolve_link(cx, id);
+                }
+                LinkPhase::Waiting { .. } => self.resolve_link(cx, link.id),
+                LinkPhase::Resolving | LinkPhase::Registering { .. } => {}
+            }
+        }
+    }
+
     pub(in crate::node) fn rearm_keepalives(&mut self, cx: &mut Cx) {
         for id in self.registered_links() {
             let timer = cx.wheel.insert(cx.now + cx.config.keepalive_refresh, NodeTimer::Link(id));

@@ -417,3 +417,23 @@ fn the_address_given_to_others_is_the_one_that_reaches_the_bootstrap_node() {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
     assert_eq!(advertised(&mut rig), Some(us()), "an address of this machine is the best guess, loopback the last");
 }
+
+#[test]
+fn with_other_addresses_of_this_machine_each_link_registers_again_at_once() {
+    let mut rig = Rig::new(config());
+    rig.join(Vec::new());
+    let elsewhere = || NodeConfig { local_addrs: vec![addr("192.0.2.9:0").ip()], ..config() };
+    rig.handle(Event::Reconfigure(Box::new(elsewhere())));
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (bootstrap(), Message::Register { port: 63_339, p1: true }));
+    rig.fail(exchange, DialFault::NoInterface);
+    let row = rig.node.links(rig.now).remove(0);
+    assert_eq!((row.state, row.error), (LinkState::Waiting, Some(DialFault::NoInterface.to_string())));
+
+    // Not after its wait: that would be some seconds later.
+    rig.handle(Event::Reconfigure(Box::new(config())));
+    let (exchange, to, message) = rig.dial();
+    assert_eq!((to, message), (bootstrap(), Message::Register { port: 63_339, p1: true }));
+    rig.deliver(exchange);
+    assert_eq!(rig.node.links(rig.now)[0].state, LinkState::Registered);
+}

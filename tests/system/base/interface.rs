@@ -113,7 +113,8 @@ fn everything_uses_the_interface_also_while_it_is_gone_and_after_it_is_back() {
     let words = there.words();
     let prelude: Vec<&str> = words.iter().map(String::as_str).collect();
     let source = Setup::peer().set("listen_addr", "'0.0.0.0'").serves(SocketAddr::from(([0, 0, 0, 0], port)));
-    let source = source.set("advertise_addr", "'10.9.0.2'").shares("song.ogg", "la la la").after(&prelude).start();
+    let source = source.set("advertise_addr", "'10.9.0.2'").shares("song.ogg", "la la la");
+    let source = source.shares("long.ogg", vec![7; 6 << 20]).set("upload_limit", "'1MiB'").after(&prelude).start();
     let far = SocketAddr::from(([10, 9, 0, 2], listen_of(&source.status()).port()));
 
     let before = sent_over("eth0");
@@ -132,8 +133,13 @@ fn everything_uses_the_interface_also_while_it_is_gone_and_after_it_is_back() {
     assert!(there.connects(over));
     assert_eq!(sent_over("eth0"), before, "nothing has left over the other interface");
 
+    let long = peer.begin_download(far, "long.ogg");
+    until("bytes have come", LIMIT, || peer.download(long)["bytes_done"].as_u64() > Some(1 << 20));
     sh("ip link del wg0");
     peer.await_log("the interface is gone");
+    until("a running download says so", LIMIT, || peer.download(long).to_string().contains("is gone"));
+    until("and the bootstrap node", LIMIT, || link(0)["error"].to_string().contains("is gone"));
+    assert_eq!(link(0)["state"], "waiting");
     let id = peer.begin_download(far, "song.ogg");
     until("a download says why it has no source", LIMIT, || peer.download(id).to_string().contains("is gone"));
     holds("nothing leaves over the other interface", Duration::from_secs(2), || sent_over("eth0") == before);
@@ -142,7 +148,9 @@ fn everything_uses_the_interface_also_while_it_is_gone_and_after_it_is_back() {
     there.link("wg0", 9);
     peer.await_log("the interface is back");
     until("it listens there again", LIMIT, || there.connects(over));
+    until("it is registered again", LIMIT, || link(0)["state"] == "registered");
     peer.await_download(id, "done");
+    peer.await_download(long, "done");
     assert_eq!(sent_over("eth0"), before);
     // The system answers such a connection, over the interface that it came by.
     assert!(!there.connects(beside), "only the interface takes connections");

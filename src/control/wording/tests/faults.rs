@@ -83,6 +83,7 @@ list!(response_faults: ResponseFault as &'static str {
     Leaving => "this daemon stops";
     NoMemory => "too much is on its way";
     Displaced => "its connection was given to another peer";
+    NoInterface => "the interface of the configuration is gone";
 });
 
 list!(other_programs: OtherProgram as &'static str {

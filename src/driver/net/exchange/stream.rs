@@ -116,6 +116,11 @@ impl StreamLink {
         std::mem::take(&mut self.reports)
     }
 
+    /// Takes the messages that are not written, of the first perhaps a part, when the stream ends.
+    pub(crate) fn take_unsent(&mut self) -> VecDeque<Queued> {
+        std::mem::take(&mut self.queue)
+    }
+
     /// Adds messages; returns them if the queue is full.
     pub(crate) fn push(&mut self, queued: Queued) -> Result<(), Queued> {
         if self.queue.len() >= STREAM_QUEUE_MAX {

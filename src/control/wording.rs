@@ -178,7 +178,7 @@ problems! {
         ("\"{name}\" of {peer} is not what the link is to: it has changed since; ask for a new link, or fetch what is there now by \
             `pyratectl download PEER/DIR/`");
     DirectoryTooLarge { files: usize, max: usize, room: usize }: Other,
-        ("the directory has too many files ({files} or more): at most {max} may be unfinished, {room} more than now; name \
+        ("the directory has {files} files or more: at most {max} downloads may be unfinished, and {room} more may begin now; name \
             directories beneath it, or `pyratectl cancel` others first");
     DirectoryNamesTooLarge { max_mib: usize }: Other,
         ("the names of its files take more than {max_mib} MiB; name directories beneath it");

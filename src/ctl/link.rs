@@ -51,21 +51,22 @@ pub(super) fn link(session: &mut Session, wanted: &Link) -> Result<ExitCode, Cal
     if !directories.is_empty() {
         remark(Remark::DirectoryLinkWithoutPeer);
     }
-    if let Some(peer) = links.iter().find_map(only_for_this_machine) {
-        remark(Remark::LinkWithinMachine { peer });
+    if let Some(peers) = links.iter().find_map(only_for_this_machine) {
+        remark(Remark::LinkWithinMachine { peers });
     }
     links.iter().filter_map(for_some).for_each(remark);
     tell(&failures, FAILURES_TOLD_MAX);
     Ok(code)
 }
 
-/// The first peer of a link in which no peer is an address that other machines reach.
-fn only_for_this_machine(row: &ContentLinkRow) -> Option<SocketAddr> {
+/// The peers of a link, if other machines reach none of them.
+fn only_for_this_machine(row: &ContentLinkRow) -> Option<String> {
     let is_within = |peer: &SocketAddr| {
         let ip = peer.ip().to_canonical();
         ip.is_loopback() || ip.is_unspecified()
     };
-    row.peers.first().copied().filter(|_| row.peers.iter().all(is_within))
+    let peers: Vec<String> = row.peers.iter().map(SocketAddr::to_string).collect();
+    (!peers.is_empty() && row.peers.iter().all(is_within)).then(|| peers.join(" and "))
 }
 
 /// What is said of a link to what is not shared with all.

@@ -273,9 +273,10 @@ pub(crate) enum Remark {
     )]
     DirectoryLinkWithoutPeer,
     #[error(
-        "the link names {peer} alone, which other machines do not reach; set `advertise_addr` in the configuration of that node"
+        "the link names {peers} alone, which other machines do not reach; set `advertise_addr` in the configuration of {}",
+        if peers.contains(' ') { "those nodes" } else { "that node" }
     )]
-    LinkWithinMachine { peer: SocketAddr },
+    LinkWithinMachine { peers: String },
     #[error("{name} is shared with {audience} alone: others who have the link are refused")]
     LinkForSome { name: String, audience: String },
     #[error("nothing in the shared directory is left out")]

@@ -300,11 +300,15 @@ fn links_that_others_cannot_use_are_remarked() {
             talk.reply(row);
         })
     };
-    for peers in [&["127.0.0.1:41001"][..], &["[::1]:5", "0.0.0.0:5"], &["[::ffff:127.0.0.1]:5"]] {
+    for (peers, named, nodes) in [
+        (&["127.0.0.1:41001"][..], "127.0.0.1:41001", "that node"),
+        (&["[::1]:5", "0.0.0.0:5"], "[::1]:5 and 0.0.0.0:5", "those nodes"),
+        (&["[::ffff:127.0.0.1]:5"], "[::ffff:127.0.0.1]:5", "that node"),
+    ] {
         let told = of(row("a", peers));
         told.says(
             0,
-            &format!("the link names {} alone, which other machines do not reach; set `advertise_addr` in the configuration of that node", peers[0]),
+            &format!("the link names {named} alone, which other machines do not reach; set `advertise_addr` in the configuration of {nodes}"),
         );
     }
     assert_eq!(of(row("a", &["127.0.0.1:41001", PEER])).err, "");

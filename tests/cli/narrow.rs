@@ -133,6 +133,20 @@ fn names_and_reasons_are_worth_more_than_other_columns() {
     assert!(!text.contains("CHECK") && row(&text, ENDS[0]).contains("MiB/s"), "{text}");
 }
 
+#[test]
+fn whether_downloads_are_checked_gives_way_to_their_sizes() {
+    let script = |talk: &mut Talk| {
+        let more = json!({"rate": 10_000_000, "eta_s": 3599, "size": 9_000_000_000_u64, "b3": HASH});
+        let row = with(download(1, "q1.bin", "active", 4_000_000_000), more);
+        talk.answer("downloads", page("downloads", [row]));
+    };
+    let shown = [90, 80, 70, 60, 50].map(|columns| {
+        let text = on_terminal(columns, &["downloads"], Some(script));
+        (text.contains("SIZE"), text.contains("CHECK"))
+    });
+    assert!(shown.contains(&(true, false)) && !shown.contains(&(false, true)), "{shown:?}");
+}
+
 /// Downloads in progress, with all that their lines tell.
 fn active(id: u32, name: &str) -> Value {
     let shares = json!([source("192.0.2.1:63339", "active", 5), source("192.0.2.2:63339", "active", 5)]);

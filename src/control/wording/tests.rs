@@ -242,8 +242,8 @@ list!(problems: Problem as (ExitCode, &'static str) {
     );
     DirectoryTooLarge { files: 9, max: 10, room: 2 } => (
         Other,
-        "the directory has too many files (9 or more): at most 10 may be unfinished, 2 more than now; name directories \
-         beneath it, or `pyratectl cancel` others first"
+        "the directory has 9 files or more: at most 10 downloads may be unfinished, and 2 more may begin now; name \
+         directories beneath it, or `pyratectl cancel` others first"
     );
     DirectoryNamesTooLarge { max_mib: 8 } => (
         Other,

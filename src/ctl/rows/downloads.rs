@@ -20,7 +20,7 @@ impl Row for DownloadRow {
     ];
     // Where nothing is received, there is no rate.
     const SPARSE: &'static [&'static str] = &[">RATE", ">ETA"];
-    const LESSER: &'static [&'static str] = &[">SIZE", ">ETA", "CHECK", ">RATE"];
+    const LESSER: &'static [&'static str] = &["CHECK", ">SIZE", ">ETA", ">RATE"];
     const FIELDS: &'static [Column<Self>] = &[
         ("id", |row, _| row.id.to_string()),
         ("name", |row, _| name(row.name.as_bytes())),
@@ -63,7 +63,9 @@ pub(in crate::ctl) fn done_share(row: &DownloadRow) -> String {
     match row.size {
         Some(0) if row.state != DownloadState::Done => "0%".into(),
         Some(size) => {
-            format!("{}%", (u128::from(row.bytes_done) * 100).checked_div(size.into()).unwrap_or(100).min(100))
+            // Of a directory whose files are not all there, the size is that of the files whose size is known.
+            let max = if row.directory.is_none() || row.state == DownloadState::Done { 100 } else { 99 };
+            format!("{}%", (u128::from(row.bytes_done) * 100).checked_div(size.into()).unwrap_or(100).min(max))
         }
         None => size(row.bytes_done),
     }
@@ -127,6 +129,9 @@ fn remark_of_state(row: &DownloadRow) -> String {
 
 /// How many files of a directory are there.
 pub(in crate::ctl) fn files(part: &DirectoryPart) -> String {
+    if part.files == 0 {
+        return "its files are not known yet".to_owned();
+    }
     let missing = match part.files_missing {
         0 => String::new(),
         missing => format!(", {missing} missing"),
@@ -153,7 +158,13 @@ impl Order {
             (Self::Move, Queued) => format!("{id} is number {} in the queue: {name}", number(row.place)),
             (Self::Move, state) => format!("{id} is {}: {name}", word(&state)),
             (_, Done) => format!("{id} is done already: {name}: {remark}"),
-            (Self::Cancel, Cancelled) => format!("{id} cancelled: {name}; its data is removed"),
+            (Self::Cancel, Cancelled) => match row.directory.as_deref().map_or(0, |part| part.files_done) {
+                0 => format!("{id} cancelled: {name}; its data is removed"),
+                1 => format!("{id} cancelled: {name}; the file that was done stays, and all else is removed"),
+                done => {
+                    format!("{id} cancelled: {name}; the {done} files that were done stay, and all else is removed")
+                }
+            },
             (_, Cancelled) => format!("{id} was cancelled: {name}; `pyratectl download` starts it again"),
             (Self::Resume | Self::Pause, Failed) => {
                 format!("{id} has failed: {name}: {remark}; `pyratectl retry {id}` tries it again")

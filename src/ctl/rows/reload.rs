@@ -45,7 +45,15 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => name(text.as_bytes()),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
+        Value::Array(items) => {
+            let between = if items.iter().any(Value::is_object) { "; " } else { " " };
+            items.iter().map(cell).collect::<Vec<_>>().join(between)
+        }
+        // A table, such as one of `[[share]]` or `[[limit]]`.
+        Value::Object(keys) => {
+            let set = keys.iter().filter(|(_, value)| !value.is_null());
+            set.map(|(key, value)| format!("{key} = {}", cell(value))).collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }
@@ -60,13 +68,19 @@ mod tests {
         let reply: ReloadReply = serde_json::from_value(json!({
             "file": "/etc/pyrate/pyrated.toml",
             "changed": [{"key": "bootstraps", "was": [], "in_force": ["a:1", "b:2"]}],
-            "waiting": [{"key": "log_file", "in_force": null, "next_start": "/a\u{1b}b"}],
+            "waiting": [
+                {"key": "log_file", "in_force": null, "next_start": "/a\u{1b}b"},
+                {"key": "limit", "in_force": [], "next_start": [
+                    {"upload_limit": 1024, "download_limit": null, "when": "Sat"}, {"when": "22:00-06:00", "upload_limit": 0}
+                ]},
+            ],
             "remarks": [],
         }))
         .unwrap();
         assert_eq!(
             reply.table().separated(),
-            "key\twas\tin_force\tnext_start\nbootstraps\t-\ta:1 b:2\ta:1 b:2\nlog_file\t-\t-\t/a\\x1bb\n"
+            "key\twas\tin_force\tnext_start\nbootstraps\t-\ta:1 b:2\ta:1 b:2\nlog_file\t-\t-\t/a\\x1bb\n\
+             limit\t-\t-\tupload_limit = 1024, when = Sat; upload_limit = 0, when = 22:00-06:00\n"
         );
     }
 }

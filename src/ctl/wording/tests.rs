@@ -255,9 +255,12 @@ list!(remarks: Remark as &'static str {
     DirectoryLinkWithoutPeer =>
         "a link to a directory needs a peer: no address of this node is known to others yet; set `advertise_addr` in the \
          configuration";
-    LinkWithinMachine { peer: "127.0.0.1:5".parse().unwrap() } =>
+    LinkWithinMachine { peers: "127.0.0.1:5".into() } =>
         "the link names 127.0.0.1:5 alone, which other machines do not reach; set `advertise_addr` in the configuration of \
          that node";
+    LinkWithinMachine { peers: "127.0.0.1:5 and 127.0.0.1:6".into() } =>
+        "the link names 127.0.0.1:5 and 127.0.0.1:6 alone, which other machines do not reach; set `advertise_addr` in the \
+         configuration of those nodes";
     LinkForSome { name: "a".into(), audience: "10.0.0.0/8".into() } =>
         "a is shared with 10.0.0.0/8 alone: others who have the link are refused";
     LeftOutBefore => "what is left out of a share that cannot be read is what the last scan found that could read it";

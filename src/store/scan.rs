@@ -15,7 +15,7 @@ use super::{file_type, scanned, stat_at};
 use crate::fault::DiskFault;
 use crate::left_out::LeftOutReason;
 use crate::library::{EMPTY_DIRECTORIES_MAX, RECENT_MAX, RecentFile, ScanReport, ScannedFile};
-use crate::name::{FileName, is_control};
+use crate::name::{FileName, has_control};
 use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -266,7 +266,7 @@ impl Scanner {
     }
 
     fn note_refused(&mut self, path: Vec<u8>) {
-        let has_control = path.iter().copied().any(is_control);
+        let has_control = has_control(&path);
         let reason = if has_control { LeftOutReason::ControlByte } else { LeftOutReason::TooLong };
         self.report.left_out.note(reason, &path);
         self.report.names_refused += 1;

@@ -5,7 +5,7 @@ use super::error::{Field, WireError};
 use super::message::{Message, Search, SearchResponse};
 use super::{FIRST_CONTACT_TEXT, MESSAGE_BYTES_MAX, SEARCH_TEXT_BYTES_MAX};
 use crate::id::QueryId;
-use crate::name::is_control;
+use crate::name::has_control;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Reads one message. Strips every `\n`, `\r` and NUL at the end.
@@ -107,7 +107,7 @@ fn search(fields: &[u8]) -> Result<Search, WireError> {
     if text.is_empty() {
         return Err(WireError::Missing(Field::FileString));
     }
-    if text.len() > SEARCH_TEXT_BYTES_MAX || text.iter().copied().any(is_control) {
+    if text.len() > SEARCH_TEXT_BYTES_MAX || has_control(text) {
         return Err(WireError::Malformed(Field::FileString));
     }
     Ok(Search { id, text: text.into(), requester: SocketAddr::new(ip, port), ttl })

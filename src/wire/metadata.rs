@@ -4,7 +4,7 @@ use super::attributes::parse_size;
 use crate::content::{ChainHasher, ChainingValue, ContentHasher, GROUP_LOG2, Outline, group_count};
 use crate::fault::RefusalReason;
 use crate::id::ContentHash;
-use crate::name::is_control;
+use crate::name::has_control;
 use std::io::Write;
 use thiserror::Error;
 
@@ -211,7 +211,7 @@ fn take_line<'a>(line: &mut Vec<u8>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>
 fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
     let (mut size, mut b3, mut group, mut refused) = (None, None, None, None);
     for piece in line.split(|&b| b == b'\t') {
-        if piece.iter().copied().any(is_control) {
+        if has_control(piece) {
             return Err(MetadataFault::Malformed);
         }
         if let Some(digits) = piece.strip_prefix(b"size=") {

@@ -15,7 +15,7 @@ use crate::control::{Notice, PeerSource, Problem, RawText, SearchStarted};
 use crate::fault::DialFault;
 use crate::id::{ClientId, ContentHash, ExchangeId, HitId, QueryId, SearchId, TransferId};
 use crate::library::{Fit, Query};
-use crate::name::{FILE_NAME_BYTES_MAX, FileName, is_control};
+use crate::name::{FILE_NAME_BYTES_MAX, FileName, has_control};
 use crate::node::answer::{Answer, Teller};
 use crate::node::contract::{Action, DialOutcome, Dialled, Expect, Response};
 use crate::node::cx::exchanges::{Dial, Purpose};
@@ -126,7 +126,7 @@ impl SearchMachine {
         rows_max: Option<u32>,
         ttl: Option<u8>,
     ) -> Result<SearchStarted, Problem> {
-        if text.trim_ascii().is_empty() || text.len() > FILE_NAME_BYTES_MAX || text.iter().copied().any(is_control) {
+        if text.trim_ascii().is_empty() || text.len() > FILE_NAME_BYTES_MAX || has_control(text) {
             return Err(Problem::NotSearchable);
         }
         let query = query_of_user(text)?;

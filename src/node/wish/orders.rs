@@ -5,7 +5,7 @@ use super::state::Wish;
 use super::{Others, WishMachine};
 use crate::control::{CallId, IdForm, KnownIds, Problem, RawText, SearchStarted, WishRow, parse_ids_with_all};
 use crate::id::{ClientId, TransferId};
-use crate::name::is_control;
+use crate::name::has_control;
 use crate::node::answer::Answer;
 use crate::node::cx::Cx;
 use crate::node::limits::{WISH_FOUND_MAX, WISH_TEXT_BYTES_MAX, WISHES_MAX};
@@ -23,7 +23,7 @@ impl WishMachine {
         (download, limit): (bool, Option<u32>),
     ) -> Result<(), Problem> {
         let text = text.as_bytes().trim_ascii();
-        if text.is_empty() || text.len() > WISH_TEXT_BYTES_MAX || text.iter().copied().any(is_control) {
+        if text.is_empty() || text.len() > WISH_TEXT_BYTES_MAX || has_control(text) {
             return Err(Problem::NotWishable(WISH_TEXT_BYTES_MAX));
         }
         let query = query_of_user(text)?;

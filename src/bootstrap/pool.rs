@@ -5,7 +5,7 @@ use super::sample::Shuffle;
 use crate::network::{Network, WideNetwork};
 use indexmap::{IndexMap, IndexSet};
 use rand_chacha::rand_core::Rng;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 /// The networks of one wide network, each with its registrations; none is empty. The order is a function of all insertions and
@@ -53,7 +53,7 @@ pub(super) struct Wanted {
 }
 
 /// Draws from the pools, the first before the second; each network at most its share. Each unit gets at most its share, then
-/// the remaining rows go to units that have more. O(rows).
+/// the remaining rows go to units that have more. O(rows log rows).
 pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> Vec<SocketAddr> {
     let mut turns = pools.map(|pool| Turns::new(pool, wanted.home));
     let mut drawn = Drawn::default();
@@ -70,12 +70,12 @@ pub(super) fn draw(pools: [&Pool; 2], random: &mut impl Rng, wanted: Wanted) -> 
 struct Drawn {
     rows: Vec<SocketAddr>,
     of_network: RowsOfNetworks,
-    of_unit: HashMap<UnitKey, usize>,
+    of_unit: BTreeMap<UnitKey, usize>,
 }
 
-type RowsOfNetworks = HashMap<Network, usize>;
+type RowsOfNetworks = BTreeMap<Network, usize>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum UnitKey {
     Wide(WideNetwork),
     AtHome(Network),

@@ -88,7 +88,7 @@ impl Registry {
     /// Draws up to `wanted` different registrations, of as many wide networks and networks as possible: many ports of one
     /// network, or many networks of a wide one, do not raise the chance to be drawn, except in the requester's own wide network.
     /// Those that answered a dial come first. Remaining rows are for the requester's own network, so that a requester that is
-    /// missing from a list that is not full knows that it is not registered. O(`wanted`).
+    /// missing from a list that is not full knows that it is not registered. O(`wanted` log `wanted`).
     pub(super) fn draw(&self, random: &mut impl Rng, wanted: usize, asker: IpAddr) -> Vec<Lease> {
         let (network, home) = (Network::of(asker), WideNetwork::of(asker));
         let at_home = self.by_wide.get(&home).copied();

@@ -1,20 +1,21 @@
 //! Drawing without repetition.
 
 use rand_chacha::rand_core::Rng;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-/// The numbers below a count in random order, drawn one at a time, each in O(1): a Fisher-Yates shuffle that stores only the
-/// moved numbers.
+/// The numbers below a count in random order, drawn one at a time, a Fisher-Yates shuffle that stores only the moved numbers.
+///
+/// Most draw few numbers, of which a tree finds one sooner than a hash is computed.
 #[derive(Debug)]
 pub(super) struct Shuffle {
     count: usize,
     drawn: usize,
-    moved: HashMap<usize, usize>,
+    moved: BTreeMap<usize, usize>,
 }
 
 impl Shuffle {
     pub(super) fn new(count: usize) -> Self {
-        Self { count, drawn: 0, moved: HashMap::new() }
+        Self { count, drawn: 0, moved: BTreeMap::new() }
     }
 
     /// The next number, until all have been drawn.

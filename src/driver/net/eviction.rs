@@ -86,12 +86,7 @@ impl Evictions {
     /// Applies a change of the connection with this key. `from` is `None` for a new one, `to` for one that ended.
     pub(crate) fn change(&mut self, network: Network, key: usize, from: Option<Hold>, to: Option<Hold>) {
         let connections = self.by_network.entry(network).or_default();
-        if let Some(old) = connections.rank(network) {
-            self.ranking.remove(&old);
-        }
-        if let Some(old) = connections.idle_rank(network) {
-            self.idle_ranking.remove(&old);
-        }
+        let (rank, idle_rank) = (connections.rank(network), connections.idle_rank(network));
         let before = connections.descriptors();
         if let Some(from) = from {
             connections.remove(key, from);
@@ -103,12 +98,10 @@ impl Evictions {
         if connections.surplus_stream().is_some() {
             self.crowded.insert(network);
         }
-        if let Some(new) = connections.idle_rank(network) {
-            self.idle_ranking.insert(new);
-        }
-        match connections.rank(network) {
-            Some(new) => drop(self.ranking.insert(new)),
-            None => drop(self.by_network.remove(&network)),
+        replace(&mut self.idle_ranking, idle_rank, connections.idle_rank(network));
+        replace(&mut self.ranking, rank, connections.rank(network));
+        if connections.in_order.is_empty() {
+            self.by_network.remove(&network);
         }
     }
 
@@ -185,6 +178,16 @@ impl Evictions {
 
     fn first_of(&self, network: Network) -> Option<usize> {
         self.by_network.get(&network)?.in_order.first().map(|(_, key)| *key)
+    }
+}
+
+/// Gives a network another place. Most changes leave it where it is.
+fn replace(ranking: &mut BTreeSet<Rank>, old: Option<Rank>, new: Option<Rank>) {
+    if old != new {
+        if let Some(old) = old {
+            ranking.remove(&old);
+        }
+        ranking.extend(new);
     }
 }
 

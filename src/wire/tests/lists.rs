@@ -26,6 +26,14 @@ fn peer_lists_are_encoded_as_lines() {
 }
 
 #[test]
+fn each_number_in_a_peer_list_is_written_as_it_is_read() {
+    let addrs = (1..=u16::MAX).map(|port| SocketAddr::from(([10, 0, (port >> 8) as u8, port as u8], port)));
+    let peers: Vec<_> = addrs.map(|addr| ListedPeer { addr, p1: false }).collect();
+    let expected: String = peers.iter().map(|peer| format!("{},{}\n", peer.addr.ip(), peer.addr.port())).collect();
+    assert!(String::from_utf8(encode_peer_list(&peers)).unwrap() == expected);
+}
+
+#[test]
 fn peer_lists_of_old_servers_are_read() {
     let table: [(&[u8], &[&str]); 9] = [
         (b"", &[]),

@@ -51,7 +51,7 @@ impl DownloadMachine {
         download.copied_from = Some(original.name.clone());
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.change_part(id, |_| PartFile::Checking { known: Known::Nothing { streamed }, streamer: None });
+        download.change_part(cx.now, id, |_| PartFile::Checking { known: Known::Nothing { streamed }, streamer: None });
         cx.out.act(Action::CheckPart { download: id, original: Some(Box::new(original)) });
         self.tell_download(cx, id);
     }

@@ -18,35 +18,30 @@ use crate::time::Instant;
 impl Download {
     /// Since when it brings next to nothing, if it does.
     pub(super) fn crawls_since(&self) -> Option<Instant> {
-        self.open().map(|open| &open.pace).or(self.unanswered.as_ref())?.crawls_since
+        self.pace.as_ref()?.crawls_since
     }
 
-    /// Looks at what has come. What our own limit holds back says nothing.
+    /// Looks at what has come. What our own limit holds back says nothing; while an order for the part file is unanswered,
+    /// nothing comes.
     fn measure_pace(&mut self, now: Instant) {
-        let (received, is_limited) =
-            (self.received, self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_limited(now)));
-        if self.part().is_busy() {
-            let pace = self.unanswered.get_or_insert(Pace::begin(now, received));
-            if now.saturating_since(pace.since) >= PACE_SPAN {
-                pace.crawls_since.get_or_insert(now);
-            }
-        }
-        let Some(open) = self.open_mut() else { return };
-        let Pace { since, received: before, crawls_since } = open.pace;
+        let received = self.received;
+        let is_limited = self.busy().any(|(_, fetch): (usize, &Fetch)| fetch.is_limited(now));
+        let may_grow = self.open().is_some() || self.part().is_busy();
+        let Some(pace) = self.pace.as_mut().filter(|_| may_grow) else { return };
         if is_limited {
-            open.pace = Pace::begin(now, received);
+            *pace = Pace::begin(now, received);
             return;
         }
-        let span = now.saturating_since(since);
+        let span = now.saturating_since(pace.since);
         if span < PACE_SPAN {
             return;
         }
-        let is_useful = received.saturating_sub(before) >= USEFUL_RATE.saturating_mul(span.as_secs());
+        let is_useful = received.saturating_sub(pace.received) >= USEFUL_RATE.saturating_mul(span.as_secs());
         if is_useful {
-            open.pace = Pace::begin(now, received);
+            *pace = Pace::begin(now, received);
             self.stood_back = 0;
         } else {
-            open.pace = Pace { since: now, received, crawls_since: crawls_since.or(Some(now)) };
+            *pace = Pace { since: now, received, crawls_since: pace.crawls_since.or(Some(now)) };
         }
     }
 }

@@ -133,7 +133,7 @@ impl DownloadMachine {
         if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
             return;
         }
-        download.change_part(id, |part| PartFile::Opening(part.into_held()));
+        download.change_part(cx.now, id, |part| PartFile::Opening(part.into_held()));
         let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
@@ -158,17 +158,17 @@ impl DownloadMachine {
         let Some(download) = self.downloads.get_mut(id) else { return true };
         match download.part() {
             PartFile::Open(_) if keeps => {
-                download.close(id);
+                download.close(cx.now, id);
                 cx.out.act(Action::ClosePart { download: id });
             }
             PartFile::Open(_) | PartFile::Kept(_) if !keeps => {
-                download.change_part(id, |_| PartFile::Absent);
+                download.change_part(cx.now, id, |_| PartFile::Absent);
                 cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
             }
             PartFile::Absent | PartFile::Kept(_) => {}
             // What is under way ends first.
             PartFile::Checking { .. } => {
-                download.change_part(id, |part| PartFile::Ending(part.into_known()));
+                download.change_part(cx.now, id, |part| PartFile::Ending(part.into_known()));
                 return !keeps;
             }
             _ => return !keeps,
@@ -187,7 +187,7 @@ impl DownloadMachine {
             return;
         }
         let (received, is_named) = (download.received, download.want == Want::Name);
-        download.change_part(id, |part| match &outcome {
+        download.change_part(cx.now, id, |part| match &outcome {
             // What was known of it before is replaced by what is there.
             Ok(OpenedPart::Ready { resumed, .. }) => {
                 let streamed = part.known().map_or(0, Known::streamed);
@@ -252,7 +252,7 @@ impl DownloadMachine {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         if download.open().is_some() {
-            download.change_part(id, |_| PartFile::Absent);
+            download.change_part(cx.now, id, |_| PartFile::Absent);
             cx.out.act(Action::DropPart { download: id, spec: download.spec.clone() });
         }
         self.open_part(cx, id);
@@ -271,7 +271,7 @@ impl DownloadMachine {
     pub(super) fn check_part(&mut self, cx: &mut Cx, id: TransferId, streamer: Option<SocketAddr>) {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        download.change_part(id, |part| PartFile::Checking { known: part.into_known(), streamer });
+        download.change_part(cx.now, id, |part| PartFile::Checking { known: part.into_known(), streamer });
         cx.out.act(Action::CheckPart { download: id, original: None });
         self.tell_download(cx, id);
     }
@@ -293,7 +293,7 @@ impl DownloadMachine {
                 download.reopen(cx.now, id);
                 if matches!(download.life(), Life::Active) {
                     // It has its turn again: the part file is taken up as it is now.
-                    download.close(id);
+                    download.close(cx.now, id);
                     cx.out.act(Action::ClosePart { download: id });
                     return self.open_part(cx, id);
                 }
@@ -309,7 +309,7 @@ impl DownloadMachine {
         if let Finding::Good { verified } = finding {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
-            download.change_part(id, |part| PartFile::Committing { known: part.into_known(), found });
+            download.change_part(cx.now, id, |part| PartFile::Committing { known: part.into_known(), found });
             cx.out.act(Action::CommitPart { download: id });
             return self.tell_download(cx, id);
         }
@@ -364,11 +364,11 @@ impl DownloadMachine {
         let Found { b3, size, verified } = *found;
         match outcome {
             Ok(CommittedPart { path, already }) => {
-                download.change_part(id, |_| PartFile::Absent);
+                download.change_part(cx.now, id, |_| PartFile::Absent);
                 self.finish_download(cx, id, Life::Done { path, size, found: Some(b3), verified, already });
             }
             Err(fault) => {
-                download.close(id);
+                download.close(cx.now, id);
                 self.on_disk_fault(cx, id, fault);
             }
         }

@@ -43,8 +43,6 @@ pub(super) enum Held {
 pub(super) struct Open {
     pub(super) known: Known,
     pub(super) rate: Rate,
-    /// Whether it comes fast enough for others to wait for it.
-    pub(super) pace: Pace,
     /// When it is looked at again even if nothing happens.
     pub(super) look: Option<(Instant, TimerId)>,
 }
@@ -79,7 +77,7 @@ impl Open {
     pub(super) fn new(now: Instant, received: u64, known: Known) -> Self {
         let mut rate = Rate::default();
         rate.start(now, received);
-        Self { known, rate, pace: Pace::begin(now, received), look: None }
+        Self { known, rate, look: None }
     }
 }
 
@@ -120,6 +118,11 @@ impl PartFile {
             Self::Kept(Held::Checked(_, found)) | Self::Opening(Held::Checked(_, found)) => Some(found),
             _ => None,
         }
+    }
+
+    /// Whether all of it is there, and is being checked or synced.
+    pub(super) fn is_being_verified(&self) -> bool {
+        matches!(self, Self::Checking { .. } | Self::Committing { .. })
     }
 
     /// Whether an order is to be answered.

@@ -41,8 +41,8 @@ pub(super) struct Download {
     life: Life,
     part: PartFile,
     pub(super) recorded: Recorded,
-    /// Since when an order for its part file has been unanswered, as seen while others wait for a place.
-    pub(super) unanswered: Option<Pace>,
+    /// Since its part file was last opened, closed or ordered; `None` as long as it had none.
+    pub(super) pace: Option<Pace>,
     /// Bytes that came from all sources.
     pub(super) received: u64,
     /// How often it has given its place to others because it came too slowly.
@@ -235,7 +235,7 @@ impl Download {
             path: None,
             life: Life::Queued { waited: None },
             part: PartFile::Absent,
-            unanswered: None,
+            pace: None,
             recorded: Recorded::default(),
             received: 0,
             stood_back: 0,
@@ -302,21 +302,22 @@ impl Download {
     }
 
     /// Nothing else changes the part file.
-    pub(super) fn change_part(&mut self, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
+    pub(super) fn change_part(&mut self, now: Instant, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
         let before = self.state();
-        (self.part, self.unanswered) = (change(std::mem::replace(&mut self.part, PartFile::Absent)), None);
+        self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
+        self.pace = Some(Pace::begin(now, self.received));
         self.log_state(id, before);
     }
 
     /// What was ordered of its part file is done, or failed: it is open as before.
     pub(super) fn reopen(&mut self, now: Instant, id: TransferId) {
         let received = self.received;
-        self.change_part(id, |part| PartFile::Open(Open::new(now, received, part.into_known())));
+        self.change_part(now, id, |part| PartFile::Open(Open::new(now, received, part.into_known())));
     }
 
     /// Its part file is closed, or is to be.
-    pub(super) fn close(&mut self, id: TransferId) {
-        self.change_part(id, |part| PartFile::Kept(part.into_held()));
+    pub(super) fn close(&mut self, now: Instant, id: TransferId) {
+        self.change_part(now, id, |part| PartFile::Kept(part.into_held()));
     }
 
     /// Whether it is about to get its final name.
@@ -326,8 +327,7 @@ impl Download {
 
     /// Whether all of it is there, and is being checked or synced.
     pub(super) fn is_verifying(&self) -> bool {
-        matches!(self.life, Life::Active)
-            && matches!(self.part, PartFile::Checking { .. } | PartFile::Committing { .. })
+        matches!(self.life, Life::Active) && self.part.is_being_verified()
     }
 
     /// The part file while sources are asked for it.

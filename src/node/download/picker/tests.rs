@@ -76,7 +76,7 @@ fn with_part(known: Known, sources: Vec<Source>) -> Download {
     let target = Target::Suggested { directory: "/nowhere".into(), name: name() };
     let spec = PartSpec { target, token: 1, filesystem: None };
     let mut download = Download::new(name(), spec, Want::Content(ContentHash([7; 32])), None, sources);
-    download.change_part(TransferId(1), |_| PartFile::Open(Open::new(start(), 0, known)));
+    download.change_part(start(), TransferId(1), |_| PartFile::Open(Open::new(start(), 0, known)));
     download
 }
 

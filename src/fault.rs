@@ -48,6 +48,9 @@ pub enum DiskFault {
     /// It hangs: what was asked of it is not answered, and will not be waited for.
     #[error("the disk does not answer")]
     NoAnswer,
+    /// The job that was to read or write it has panicked.
+    #[error("an internal error of pyrated, which its log has")]
+    Internal,
     /// Anything else the system reported, as its `errno` (0 if it gave none).
     #[error("{}", describe(*.0))]
     Other(i32),

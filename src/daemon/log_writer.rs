@@ -5,8 +5,8 @@
 //! lines are counted, and the log says in their place how many are missing.
 
 use super::log_output::Output;
+use crate::driver::with_signals_blocked;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow};
 use std::fmt;
 use std::io;
 use std::mem;
@@ -121,10 +121,8 @@ impl LogWriter {
     pub(super) fn start(output: Output, form: Box<Form>) -> io::Result<Self> {
         let shared = Arc::new(SharedQueue::default());
         let writer = WriterThread { shared: Arc::clone(&shared), output, form, lost: 0, cause: None, is_torn: false };
-        // Signals are for the loop. TERM would end the process if it came to a thread that does not block it.
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let spawned = thread::Builder::new().name(THREAD_NAME.into()).spawn(move || writer.run());
-        mask.thread_set_mask()?;
+        let spawned =
+            with_signals_blocked(|| thread::Builder::new().name(THREAD_NAME.into()).spawn(move || writer.run()))?;
         match spawned {
             Ok(_) => Ok(Self(shared)),
             Err(error) => Err(io::Error::new(error.kind(), format!("cannot create the thread {THREAD_NAME}: {error}"))),

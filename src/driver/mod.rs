@@ -69,7 +69,7 @@ pub(crate) use local_addrs::may_have_address;
 pub(crate) use net::{RateLimits, check_listen};
 pub(crate) use passed::{BOOTSTRAP, KEPT_PREFIX, PEER, Passed};
 pub(crate) use rate_orders::{RateTimes, TimedRate, WeekTimes};
-pub(crate) use signals::survive_file_size_limit;
+pub(crate) use signals::{survive_file_size_limit, with_signals_blocked};
 
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;

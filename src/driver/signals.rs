@@ -2,7 +2,7 @@
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -21,6 +21,18 @@ pub(crate) fn survive_file_size_limit() -> io::Result<()> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGXFSZ);
     Ok(mask.thread_block()?)
+}
+
+/// Makes threads to which no signal goes: signals are for those of the program, and TERM would end the process if it came to one that
+/// does not block it. A write that meets a limit on the size of its file becomes an error.
+///
+/// # Errors
+/// As the system reports that signals cannot be blocked.
+pub(crate) fn with_signals_blocked<T>(make: impl FnOnce() -> T) -> io::Result<T> {
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let made = make();
+    mask.thread_set_mask()?;
+    Ok(made)
 }
 
 /// TERM, INT and HUP of this process, blocked and read instead.

@@ -1,5 +1,6 @@
 use super::*;
 use nix::fcntl::OFlag;
+use nix::sys::signal::SigSet;
 use nix::unistd::pipe2;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};

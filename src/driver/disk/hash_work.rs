@@ -96,15 +96,20 @@ impl HashWork {
         !self.files.is_empty() || self.current.is_some() || self.large.is_some()
     }
 
-    /// Gives up the files of shares that were replaced.
-    pub(super) fn forget(&mut self, replaced: &[FileName]) {
+    /// Gives up the files of shares that were replaced. Returns those that are open.
+    pub(super) fn forget(&mut self, replaced: &[FileName]) -> Vec<FileHasher> {
         let is_gone = |file: &ScannedFile| is_of(replaced, file);
         let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut self.files).into_iter().partition(is_gone);
         self.files = kept;
         self.done.extend(gone.into_iter().map(missing));
+        let mut open = Vec::new();
         for read in [&mut self.current, &mut self.large] {
-            self.done.extend(read.take_if(|(file, _)| is_gone(file)).map(|(file, _)| missing(file)));
+            if let Some((file, hasher)) = read.take_if(|(file, _)| is_gone(file)) {
+                self.done.push(missing(file));
+                open.push(*hasher);
+            }
         }
+        open
     }
 
     /// Whose hashes are not known yet.
@@ -200,7 +205,7 @@ mod tests {
             large: open(&large),
             ..HashWork::default()
         };
-        work.forget(&[FileName::from_bytes(b"music").unwrap()]);
+        assert_eq!(work.forget(&[FileName::from_bytes(b"music").unwrap()]).len(), 2);
         assert_eq!(work.unknown(), [a, musical]);
         let given_up: Vec<_> = work.done.iter().map(|done| (&done.file, &done.outcome)).collect();
         let missing = Err(DiskFault::Missing);

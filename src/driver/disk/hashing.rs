@@ -164,35 +164,37 @@ impl Hashing {
         let (others, clock, of_share) = (!of.files.is_empty(), jobs.clock(), Arc::clone(directory));
         let key = (Lane::Scan, Key::Hash(Arc::clone(directory)));
         let done = move |work| Done::HashStepped(Arc::clone(&of_share), work);
-        jobs.submit_on(Some(directory), key, done, None, move || {
-            Some(work.go_on(&share, (&cache, &volumes), others, clock))
+        jobs.submit_on(Some(directory), key, done, Err(DiskFault::Internal), move || {
+            Ok(work.go_on(&share, (&cache, &volumes), others, clock))
         });
     }
 
-    /// `work`: `None` if the job was lost, or given up.
     pub(super) fn on_stepped(
         &mut self,
-        (directory, work): (&Arc<Path>, Option<Box<HashWork>>),
+        (directory, work): (&Arc<Path>, Result<Box<HashWork>, DiskFault>),
         share: &Arc<ShareRoot>,
         jobs: &mut Jobs,
         cx: &mut Cx,
     ) {
-        let Some(of) = self.shares.get_mut(directory) else { return };
+        let Some(of) = self.shares.get_mut(directory) else { return jobs.drop_beside(directory, work) };
         // Also of a job that was lost: the next one has files of the shares that are there now.
         let replaced = std::mem::take(&mut of.replaced);
         let files = match (work, std::mem::take(&mut of.work)) {
-            (Some(mut work), _) => {
-                work.forget(&replaced);
+            (Ok(mut work), _) => {
+                let unwanted = work.forget(&replaced);
+                if !unwanted.is_empty() {
+                    jobs.drop_beside(directory, unwanted);
+                }
                 let files = std::mem::take(&mut work.done);
                 self.pending = work.pending;
                 of.work = Work::Here(work);
                 files
             }
-            (None, Work::Away(files)) => {
-                let failed = |file| HashedFile { file, outcome: Err(DiskFault::NoAnswer) };
+            (Err(fault), Work::Away(files)) => {
+                let failed = |file| HashedFile { file, outcome: Err(fault) };
                 files.into_iter().map(failed).collect()
             }
-            (None, Work::Here(_)) => Vec::new(),
+            (Err(_), Work::Here(_)) => Vec::new(),
         };
         if !files.is_empty() {
             cx.out.event(Event::Hashed { files });
@@ -260,7 +262,7 @@ mod tests {
         hashing.take(vec![file(b"music/a")], &share, &mut jobs);
         hashing.forget(&[name(b"music")], &mut cx);
         hashing.take(vec![file(b"music/b")], &share, &mut jobs);
-        hashing.on_stepped((&at, None), &share, &mut jobs, &mut cx);
+        hashing.on_stepped((&at, Err(DiskFault::NoAnswer)), &share, &mut jobs, &mut cx);
         assert!(hashing.shares[&at].replaced.is_empty());
     }
 }

@@ -62,8 +62,8 @@ pub(crate) enum Done {
     /// The records of downloads were written.
     RecordsWritten(RecordsWritten),
     HashesFlushed(FlushEnded),
-    /// Files of this share were hashed; `None` if the job was lost.
-    HashStepped(Arc<Path>, Option<Box<HashWork>>),
+    /// Files of this share were hashed.
+    HashStepped(Arc<Path>, Result<Box<HashWork>, DiskFault>),
     /// The metadata of a content, if the cache has them.
     MetadataRead(ContentHash, Option<Vec<u8>>),
     ManifestKept(TransferId, Result<(), DiskFault>),
@@ -82,14 +82,33 @@ pub(crate) enum Done {
     LookedAt(u64, Vec<LookedAt>),
     /// A scan has opened a share.
     ScanOpened(OfScan, OtherShare, Result<(), DiskFault>),
-    /// A scan has walked through some of a share; `None` if the job was lost.
-    ScanStepped(OfScan, Option<Box<Walk>>),
+    /// A scan has walked through some of a share.
+    ScanStepped(OfScan, Result<Box<Walk>, DiskFault>),
     /// The watched directory was looked at.
     WatchLooked(io::Result<Looked>),
     /// A file of it was renamed.
     WatchRenamed(Verdict, io::Result<()>),
     /// The configuration was read and checked; the host has the outcome.
     ConfigurationRead,
+    /// Something that nobody wants was dropped.
+    Dropped,
+}
+
+impl Done {
+    /// What a lost job that hangs has instead of the fault of one that panicked.
+    pub(super) fn unanswered(self) -> Self {
+        let fault = DiskFault::NoAnswer;
+        match self {
+            Self::HashStepped(share, Err(_)) => Self::HashStepped(share, Err(fault)),
+            Self::LookedAt(order, files) => {
+                let unanswered = |file: LookedAt| LookedAt { found: Err(fault), ..file };
+                Self::LookedAt(order, files.into_iter().map(unanswered).collect())
+            }
+            Self::ScanOpened(of, other, Err(_)) => Self::ScanOpened(of, other, Err(fault)),
+            Self::ScanStepped(of, Err(_)) => Self::ScanStepped(of, Err(fault)),
+            other => other,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +132,8 @@ pub(super) enum Key {
     Log,
     Orphans,
     OrphansRemoved,
-    Configuration,
+    /// A reload, by its number: the next one does not wait for one that hangs.
+    Configuration(u64),
     Mount(PathBuf),
     OpenShared(FileName),
     ReadShared(ExchangeId),
@@ -123,6 +143,8 @@ pub(super) enum Key {
     /// This share.
     Scan(Arc<Path>),
     Watch,
+    /// Something that nobody wants, by its number.
+    Drop(u64),
 }
 
 impl Key {
@@ -137,7 +159,7 @@ impl Key {
     /// Whether a job is given up that takes too long: its result is taken for lost then, and the real one is dropped. Something waits
     /// for it that goes on without it.
     pub(super) fn is_given_up(&self) -> bool {
-        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_) | Self::Mount(_))
+        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_) | Self::Mount(_) | Self::Configuration(_))
     }
 }
 
@@ -168,12 +190,13 @@ impl fmt::Display for Key {
             Self::Orphans => f.write_str("search for orphaned part files"),
             Self::OrphansRemoved => f.write_str("remove orphaned part files"),
             Self::Mount(path) => write!(f, "look at the directory {}", path.display()),
-            Self::Configuration => f.write_str("read the configuration"),
+            Self::Configuration(_) => f.write_str("read the configuration"),
             Self::OpenShared(name) => write!(f, "open the shared file {name}"),
             Self::ReadShared(_) => f.write_str("read a shared file"),
             Self::LookAt(_) => f.write_str("look at shared files"),
             Self::Watch => f.write_str("look at the watched directory"),
             Self::Scan(_) => f.write_str("scan the share"),
+            Self::Drop(_) => f.write_str("close files that are not needed"),
             Self::CloseShared(_) => f.write_str("close shared files"),
         }
     }
@@ -218,7 +241,7 @@ impl Lane {
     ];
 
     /// Two for host names: a name server that does not answer holds a worker for half a minute. Two for part files, one for the
-    /// shares, and more if there are more of them.
+    /// shares, and more if there are more of them; without those whose jobs hang.
     pub(super) fn workers(self) -> usize {
         if matches!(self, Self::Names | Self::Parts | Self::Open | Self::Sync) { 2 } else { 1 }
     }
@@ -240,6 +263,11 @@ impl Lane {
             Self::Sync => "pyrate-sync",
             Self::State => "pyrate-state",
         }
+    }
+
+    /// Whether others work in place of the threads whose jobs hang: those for other disks go on.
+    pub(super) fn replaces_hung(self) -> bool {
+        !matches!(self, Self::Names | Self::State)
     }
 
     /// Whether its jobs wait for shares.

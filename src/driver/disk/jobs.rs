@@ -8,14 +8,14 @@ use crate::driver::StartFault;
 use crate::driver::clock::Clock;
 use crate::driver::histogram::Histogram;
 use crate::driver::interface::Interface;
+use crate::driver::with_signals_blocked;
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::node::contract::BootstrapAddr;
 use crate::time::Instant;
 use log::warn;
 use mio::Waker;
-use nix::sys::signal::{SigSet, SigmaskHow};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::ops::{Bound, RangeInclusive};
 use std::path::Path;
@@ -26,10 +26,10 @@ use std::time::Duration;
 /// Most threads that read shares for peers, and as many that scan and hash them. Each takes some KiB while it waits.
 const SHARE_WORKERS_MAX: usize = 8;
 
-/// With those in whose place others work since their jobs hang: at most one for each share.
-const SHARE_THREADS_MAX: usize = 72;
+/// Threads of a lane, with those in whose place others work since their jobs hang. Enough for one for each share.
+const THREADS_MAX: usize = if cfg!(test) { 20 } else { 72 };
 
-/// A job that takes longer hangs. A disk that stood still has spun up by then, and each job that may be given up ends within some
+/// A job that takes longer hangs, as far as can be known. A disk that stood still has spun up by then, and each job that may be given up ends within some
 /// calls otherwise.
 const ANSWER_MAX: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(20) };
 
@@ -42,6 +42,8 @@ pub(super) struct Jobs {
     /// The place of the waiting job of a key.
     places: BTreeMap<Key, Place>,
     submitted: u64,
+    /// Things that were dropped by jobs.
+    dropped: u64,
     /// What the part files of downloads are on.
     devices: BTreeMap<TransferId, Device>,
     workers: BTreeMap<Lane, Workers>,
@@ -79,12 +81,13 @@ impl Jobs {
         let tools = Tools { report, waker: Arc::clone(waker), clock };
         let (workers, waits) =
             (Lane::ALL.into_iter().map(|lane| (lane, Workers::default())).collect(), Histogram::default());
-        let (submitted, share_workers) = (0, 0);
+        let (submitted, dropped, share_workers) = (0, 0, 0);
         let mut jobs = Self {
             running,
             waiting,
             places,
             submitted,
+            dropped,
             devices,
             workers,
             share_workers,
@@ -112,16 +115,12 @@ impl Jobs {
     /// Starts threads of a lane, until there are so many.
     fn hire(&mut self, lane: Lane, count: usize) -> Result<(), StartFault> {
         let Some(workers) = self.workers.get_mut(&lane).filter(|workers| workers.count < count) else { return Ok(()) };
-        // Signals are for the threads of the program. One for a file that meets a limit on its size becomes an error.
-        let fault = |error| StartFault::Io { what: "cannot block signals".into(), error };
-        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| fault(errno.into()))?;
-        let hired = (workers.count..count).try_for_each(|_| workers.add(lane, &self.tools));
-        mask.thread_set_mask().map_err(|errno| fault(errno.into()))?;
-        hired
+        let hired = with_signals_blocked(|| (workers.count..count).try_for_each(|_| workers.add(lane, &self.tools)));
+        hired.map_err(|error| StartFault::Io { what: "cannot block signals".into(), error })?
     }
 
     /// Runs a job as soon as a worker of its lane is free. It ends in exactly one [`Done`], made by `done` from its result, or from
-    /// `lost` if it panics, or is given up; in none if a newer job with its key replaces it, or it is withdrawn.
+    /// `lost` if it panics, or is given up ([`Done::unanswered`]); in none if a newer job with its key replaces it, or it is withdrawn.
     pub(super) fn submit<T>(
         &mut self,
         (lane, key): (Lane, Key),
@@ -157,6 +156,13 @@ impl Jobs {
         self.places.remove(key).and_then(|place| self.waiting.remove(&place)).is_some()
     }
 
+    /// Drops something of a share with which nothing is to be done any more. It may hold open files, and closing them may wait.
+    pub(super) fn drop_beside<T: Send + 'static>(&mut self, share: &Arc<Path>, unwanted: T) {
+        self.dropped += 1;
+        let place = (Lane::Scan, Key::Drop(self.dropped));
+        self.submit_on(Some(share), place, |()| Done::Dropped, (), move || drop(unwanted));
+    }
+
     pub(super) fn poll(&mut self) -> Option<Done> {
         if let Some(done) = self.given_up.pop_front() {
             return Some(done);
@@ -167,32 +173,43 @@ impl Jobs {
             let ran = self.running.remove(&key);
             let lanes = [ran.as_ref().map(|ran| ran.lane), self.places.get(&key).map(|(lane, ..)| *lane)];
             lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
-            // One that was given up has had its result.
-            if let Some(lost) = ran.and_then(|ran| ran.lost) {
-                return Some(done.unwrap_or(lost));
+            match ran {
+                Some(RunningJob { lost: Some(lost), .. }) => match done.unwrap_or(lost) {
+                    Done::Dropped => {}
+                    done => return Some(done),
+                },
+                // One that was given up has had its result.
+                Some(RunningJob { on: Some(Device::Directory(share)), .. }) => self.drop_beside(&share, done),
+                _ => {}
             }
         }
+    }
+
+    /// After the last turn. What was not run and not taken stays as it is: it may hold open files of a disk that does not answer.
+    pub(super) fn end(mut self) {
+        std::mem::forget(std::mem::take(&mut self.waiting));
+        self.ended.try_iter().for_each(std::mem::forget);
     }
 
     /// When the next job is overdue, unless it ends before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let clock = self.tools.clock;
-        let of_shares = self.running.values().filter(|job| job.lane.is_of_shares() && !job.is_overdue);
-        let since = of_shares.map(|job| job.since).min();
+        let watched = self.running.values().filter(|job| job.lane.replaces_hung() && !job.is_overdue);
+        let since = watched.map(|job| job.since).min();
         since.map(|since| clock.now() + (since + ANSWER_MAX).saturating_sub(clock.fine()))
     }
 
-    /// Finds the jobs of shares that have run for so long that something hangs. Others work in place of their threads; what can be given
-    /// up is, with what waits for the same share.
+    /// Finds the jobs that have run for so long that something hangs. Others work in place of their threads; what can be given up is,
+    /// with what waits for the same share.
     pub(super) fn give_up_overdue(&mut self) {
         let now = self.tools.clock.fine();
-        for lane in [Lane::Share, Lane::Scan] {
+        for lane in Lane::ALL.into_iter().filter(|lane| lane.replaces_hung()) {
             let is_late = |job: &RunningJob| job.lane == lane && !job.is_overdue && job.since + ANSWER_MAX <= now;
             let mut is_any_late = false;
             for (key, job) in self.running.iter_mut().filter(|(_, job)| is_late(job)) {
                 (job.is_overdue, is_any_late) = (true, true);
                 if key.is_given_up() {
-                    self.given_up.extend(job.lost.take());
+                    self.given_up.extend(job.lost.take().map(Done::unanswered));
                 }
             }
             if is_any_late {
@@ -205,25 +222,29 @@ impl Jobs {
     /// Starts threads in place of those whose jobs are overdue.
     fn replace_overdue(&mut self, lane: Lane) {
         let overdue = self.running.values().filter(|job| job.lane == lane && job.is_overdue).count();
-        if let Err(fault) = self.hire(lane, (self.share_workers + overdue).min(SHARE_THREADS_MAX)) {
-            warn!("a share hangs, and other shares may wait for it: {fault}");
+        let usual = if lane.is_of_shares() { self.share_workers } else { lane.workers() };
+        if let Err(fault) = self.hire(lane, (usual + overdue).min(THREADS_MAX)) {
+            warn!("a disk hangs, and jobs for other disks may wait for it: {fault}");
         }
         self.start_waiting(lane);
     }
 
-    /// Gives up the jobs that wait for a share of which a job is overdue.
+    /// Gives up the jobs that wait for a share of which a job is overdue; and, when all threads hang, those that wait for any of them.
     fn give_up_waiting(&mut self, lane: Lane) {
-        let overdue = self.running.values().filter(|job| job.lane == lane && job.is_overdue);
-        let overdue: Vec<Device> = overdue.filter_map(|job| job.on.clone()).collect();
-        for device in overdue {
-            let waiting = self.waiting.range(of_device(lane, Some(device)));
-            let waiting = waiting.filter(|(_, (job, _))| job.key.is_given_up());
-            let given_up: Vec<Place> = waiting.map(|(place, _)| place.clone()).collect();
-            for place in given_up {
-                let Some((job, lost)) = self.waiting.remove(&place) else { continue };
-                self.places.remove(&job.key);
-                self.given_up.push_back(lost);
-            }
+        let of_lane = self.running.values().filter(|job| job.lane == lane);
+        let are_all_overdue = of_lane.clone().filter(|job| job.is_overdue).count() >= self.workers[&lane].count;
+        let overdue: BTreeSet<Device> = of_lane.filter(|job| job.is_overdue).filter_map(|job| job.on.clone()).collect();
+        let is_hopeless = |(_, on, _): &Place| match on {
+            Some(share) => overdue.contains(share),
+            None => are_all_overdue,
+        };
+        let waiting = self.waiting.range((lane, None, 0)..).take_while(|((of, ..), _)| *of == lane);
+        let given_up = waiting.filter(|(place, (job, _))| job.key.is_given_up() && is_hopeless(place));
+        let given_up: Vec<Place> = given_up.map(|(place, _)| place.clone()).collect();
+        for place in given_up {
+            let Some((job, lost)) = self.waiting.remove(&place) else { continue };
+            self.places.remove(&job.key);
+            self.given_up.push_back(lost.unanswered());
         }
         if !self.given_up.is_empty() {
             // They are polled as the others.

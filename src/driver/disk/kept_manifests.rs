@@ -55,7 +55,7 @@ impl Disk {
         }
         let work = move || state.map_or(Ok(()), |state| state.write(&file_of(b3), &text).map_err(DiskFault::from));
         let done = move |outcome| Done::ManifestKept(download, outcome);
-        self.jobs.submit((Lane::State, Key::KeepManifest(download)), done, Err(DiskFault::Other(0)), work);
+        self.jobs.submit((Lane::State, Key::KeepManifest(download)), done, Err(DiskFault::Internal), work);
     }
 
     fn read_manifest(&mut self, download: TransferId, b3: ContentHash) {
@@ -63,7 +63,7 @@ impl Disk {
         let kept = self.manifests.in_memory.get(&b3).cloned();
         let work = move || check(state.map_or(Ok(kept), |state| state.read(&file_of(b3)))?, b3);
         let done = move |outcome| Done::ManifestRead(download, outcome);
-        self.jobs.submit((Lane::State, Key::ReadManifest(download)), done, Err(DiskFault::Other(0)), work);
+        self.jobs.submit((Lane::State, Key::ReadManifest(download)), done, Err(DiskFault::Internal), work);
     }
 
     fn drop_manifest(&mut self, b3: ContentHash) {

@@ -41,7 +41,7 @@ impl Looking {
         }
         *self = Self { order: self.order + 1, jobs: by_share.len(), found: Vec::new() };
         for (directory, names) in by_share {
-            let lost = look_while(names.clone(), || false, |_| Err(DiskFault::NoAnswer));
+            let lost = look_while(names.clone(), || false, |_| Err(DiskFault::Internal));
             let (order, share, volumes, clock) = (self.order, Arc::clone(share), Arc::clone(volumes), jobs.clock());
             let place = (Lane::Share, Key::LookAt(Arc::clone(&directory)));
             jobs.submit_on(
@@ -85,7 +85,25 @@ fn look_while(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::clock::Clock;
+    use mio::{Poll, Token, Waker};
     use std::cell::Cell;
+
+    #[test]
+    fn what_jobs_of_an_earlier_order_find_is_in_no_answer() {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut jobs = Jobs::start(&waker, Clock::start(), 1).unwrap();
+        let (share, volumes) = (Arc::new(ShareRoot::at(Path::new("/nowhere"))), Arc::default());
+        let name = |text: &str| FileName::from_bytes(text.as_bytes()).unwrap();
+        let found = |text: &str| vec![LookedAt { name: name(text), found: Err(DiskFault::Missing) }];
+        let mut looking = Looking::default();
+        looking.begin(vec![name("a")], &share, &volumes, &mut jobs);
+        looking.begin(vec![name("b")], &share, &volumes, &mut jobs);
+        assert!(looking.on_looked_at(1, found("a")).is_none());
+        let all = looking.on_looked_at(2, found("b")).unwrap();
+        assert_eq!(all.iter().map(|row| &row.name).collect::<Vec<_>>(), [&name("b")]);
+    }
 
     #[test]
     fn files_that_there_is_no_time_for_have_no_answer() {

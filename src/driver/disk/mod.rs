@@ -107,6 +107,8 @@ pub(crate) struct Disk {
     /// When verified groups are synced.
     sync_at: Option<Instant>,
     registry: RegistryFile,
+    /// Reloads so far.
+    reloads: u64,
 }
 
 /// Where the share is.
@@ -153,6 +155,7 @@ impl Disk {
             manifests: KeptManifests::default(),
             sync_at: None,
             registry: RegistryFile::default(),
+            reloads: 0,
         };
         disk.remove_unneeded_manifests(&remembered.downloads);
         Ok((disk, Remembered { peers, ..remembered }))
@@ -265,7 +268,8 @@ impl Disk {
     }
 
     pub(crate) fn read_configuration(&mut self, job: ReloadJob) {
-        self.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), job);
+        self.reloads += 1;
+        self.jobs.submit((Lane::Reload, Key::Configuration(self.reloads)), |()| Done::ConfigurationRead, (), job);
     }
 
     fn arm_sync(&mut self, cx: &Cx) {

@@ -119,13 +119,13 @@ impl PartFiles {
         T: 'static,
     {
         self.busy.insert(download, permit);
-        let lost = Err(DiskFault::Other(0));
+        let lost = Err(DiskFault::Internal);
         jobs.submit((lane, Key::Part(download)), move |outcome| done(download, outcome), lost, work);
     }
 
     /// Has a worker write to an open part file, after all earlier writes.
     pub(super) fn write(&mut self, write: Write, part_file: &OpenPart, jobs: &mut Jobs) {
-        let (file, lost) = (part_file.file(), write.failed(DiskFault::Other(0)));
+        let (file, lost) = (part_file.file(), write.failed(DiskFault::Internal));
         self.writes += 1;
         let key = Key::Write(write.download, self.writes);
         jobs.submit((Lane::Parts, key), Done::PartWritten, lost, move || write.run(&file));

@@ -66,6 +66,14 @@ impl ShareScan {
     }
 }
 
+impl Scan {
+    /// The share that a job was for, unless its scan is over.
+    fn share(&mut self, of: OfScan) -> Option<&mut ShareScan> {
+        let running = self.running.as_mut().filter(|_| of.number == self.number)?;
+        running.shares.get_mut(of.share)
+    }
+}
+
 impl Running {
     fn have_ended(&self) -> bool {
         self.shares.iter().all(|share| matches!(share.stage, Stage::Ended(_)))
@@ -93,6 +101,7 @@ impl Running {
 impl Disk {
     /// Begins a scan. One that is still going on has no end any more.
     pub(crate) fn start_scan(&mut self, log_files: &[PathBuf]) {
+        self.end_walk();
         let state = self.state.directory().map(|state| state.path().to_owned());
         let own = Arc::new(OwnPaths { state, logs: log_files.to_vec() });
         let first = WalkPlace { name: None, path: Arc::clone(&self.share_path), links: self.links.clone() };
@@ -110,7 +119,7 @@ impl Disk {
             let key = (Lane::Scan, Key::Scan(Arc::clone(&path)));
             let done = move |(other, opened)| Done::ScanOpened(of, other, opened);
             let work = move || walk::open(&path, &known);
-            let lost = (scan.other.clone(), Err(DiskFault::NoAnswer));
+            let lost = (scan.other.clone(), Err(DiskFault::Internal));
             self.jobs.submit_on(Some(&scan.place.path), key, done, lost, work);
         }
         self.scan.running = Some(Running { own, shares, report: ScanReport::default(), merged: 0, all_failed: false });
@@ -118,17 +127,15 @@ impl Disk {
 
     /// Ends a scan without a report.
     pub(super) fn end_walk(&mut self) {
-        self.scan.running = None;
-    }
-
-    /// The share that a job was for, unless its scan is over.
-    fn share_scan(&mut self, of: OfScan) -> Option<&mut ShareScan> {
-        let running = self.scan.running.as_mut().filter(|_| of.number == self.scan.number)?;
-        running.shares.get_mut(of.share)
+        for share in self.scan.running.take().into_iter().flat_map(|running| running.shares) {
+            if let Stage::Reporting(_, walk) = share.stage {
+                self.jobs.drop_beside(&share.place.path, walk);
+            }
+        }
     }
 
     pub(super) fn on_scan_opened(&mut self, of: OfScan, other: OtherShare, opened: Result<(), DiskFault>) {
-        let Some(scan) = self.share_scan(of) else { return };
+        let Some(scan) = self.scan.share(of) else { return };
         scan.other = other;
         match opened {
             Ok(()) => scan.stage = Stage::Opened,
@@ -154,21 +161,21 @@ impl Disk {
             let of = OfScan { number: self.scan.number, share };
             let key = (Lane::Scan, Key::Scan(Arc::clone(&place.path)));
             let done = move |walk| Done::ScanStepped(of, walk);
-            self.jobs.submit_on(Some(&scan.place.path), key, done, None, move || {
+            self.jobs.submit_on(Some(&scan.place.path), key, done, Err(DiskFault::Internal), move || {
                 let others = all.iter().enumerate().filter(|(other, _)| *other != share).map(|(_, other)| other);
                 let names = if place.name.is_none() { &*named } else { &[] };
                 let own = own.find(others, names);
-                Some(Walk::begin(place, own).go_on(clock))
+                Ok(Walk::begin(place, own).go_on(clock))
             });
         }
     }
 
-    /// `walk`: `None` if the job was lost, or given up.
-    pub(super) fn on_scan_stepped(&mut self, of: OfScan, walk: Option<Box<Walk>>) {
-        let Some(scan) = self.share_scan(of) else { return };
-        match walk {
-            Some(mut walk) => scan.stage = Stage::Reporting(walk.take_steps(), walk),
-            None => scan.fail(DiskFault::NoAnswer),
+    pub(super) fn on_scan_stepped(&mut self, of: OfScan, walk: Result<Box<Walk>, DiskFault>) {
+        match (self.scan.share(of), walk) {
+            (Some(scan), Ok(mut walk)) => scan.stage = Stage::Reporting(walk.take_steps(), walk),
+            (Some(scan), Err(fault)) => scan.fail(fault),
+            (None, Ok(walk)) => self.jobs.drop_beside(&Arc::clone(walk.path()), walk),
+            (None, Err(_)) => {}
         }
     }
 
@@ -216,11 +223,32 @@ impl Disk {
             scan.stage = Stage::Ended(Box::new(report));
             let mount = walk.take_mount().into_iter();
             mount.for_each(|mount| self.places.note(&scan.place.path, mount, &mut self.state, &mut self.jobs));
-            return;
+            return self.jobs.drop_beside(&scan.place.path, walk);
         }
         let (of, clock) = (OfScan { number: self.scan.number, share }, self.jobs.clock());
         let key = (Lane::Scan, Key::Scan(Arc::clone(&scan.place.path)));
         let done = move |walk| Done::ScanStepped(of, walk);
-        self.jobs.submit_on(Some(&scan.place.path), key, done, None, move || Some(walk.go_on(clock)));
+        self.jobs.submit_on(Some(&scan.place.path), key, done, Err(DiskFault::Internal), move || Ok(walk.go_on(clock)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn what_a_job_of_an_earlier_scan_brings_is_for_no_share() {
+        let place = |path: &str| WalkPlace { name: None, path: Path::new(path).into(), links: None };
+        let shares = ["/a", "/b"].map(|path| ShareScan::new(place(path))).into();
+        let (own, report) = (Arc::new(OwnPaths { state: None, logs: Vec::new() }), ScanReport::default());
+        let running = Running { own, shares, report, merged: 0, all_failed: false };
+        let mut scan = Scan { number: 2, running: Some(running) };
+        let mut path_of =
+            |number, share| scan.share(OfScan { number, share }).map(|scan| scan.place.path.to_path_buf());
+        assert_eq!(path_of(2, 1), Some("/b".into()));
+        assert_eq!([path_of(1, 1), path_of(3, 1), path_of(2, 2)], [None, None, None]);
+        scan.running = None;
+        assert!(scan.share(OfScan { number: 2, share: 1 }).is_none());
     }
 }

@@ -82,7 +82,7 @@ impl Disk {
         let ReadOrder { ordered, used, file, at, count, buffer: mut bytes } = order;
         let done = move |outcome| Done::SharedRead(used, ordered, outcome);
         let place = (Lane::Share, Key::ReadShared(used.exchange));
-        self.jobs.submit_on(self.opened.share_of(used.file), place, done, Err(DiskFault::Other(0)), move || {
+        self.jobs.submit_on(self.opened.share_of(used.file), place, done, Err(DiskFault::Internal), move || {
             bytes.resize(count, 0);
             file.read(&mut bytes, at).map(|()| bytes)
         });

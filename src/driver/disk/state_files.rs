@@ -99,7 +99,7 @@ fn write(directory: Option<&StateDirectory>, file: &'static str, content: &Arc<S
         let (directory, content, written) = (directory.share(), Arc::clone(content), Arc::clone(content));
         let done = move |outcome| Done::Written(file, Arc::clone(&written), outcome);
         let work = move || directory.write(file, &content.encoded()).map_err(DiskFault::from);
-        jobs.submit((Lane::State, Key::File(file)), done, Err(DiskFault::Other(0)), work);
+        jobs.submit((Lane::State, Key::File(file)), done, Err(DiskFault::Internal), work);
     }
 }
 

@@ -45,6 +45,7 @@ impl Disk {
     /// Shutdown: syncs everything.
     pub(crate) fn leave(&mut self) {
         self.state.retry(&mut self.jobs);
+        self.end_walk();
         self.sync();
     }
 
@@ -61,10 +62,12 @@ impl Disk {
         }
         let is_closed = self.parts.open.files().is_empty() && self.hashing.is_closed() && self.opened.are_all_closed();
         // The state directory is given back: another node of this process may use it.
-        let Self { parts, hashing, opened, .. } = self;
+        let Self { parts, hashing, opened, scan, jobs, .. } = self;
         if !is_closed {
             std::mem::forget((parts, hashing, opened));
         }
+        std::mem::forget(scan);
+        jobs.end();
     }
 
     fn sync(&mut self) {
@@ -165,6 +168,8 @@ impl Disk {
                 }
                 Done::WatchLooked(outcome) => self.on_watch_looked(outcome, cx),
                 Done::WatchRenamed(verdict, outcome) => self.on_watch_renamed(verdict, outcome, cx),
+                // These are taken by the jobs themselves.
+                Done::Dropped => {}
                 Done::ConfigurationRead => cx.out.push(Output::ConfigurationRead),
                 Done::Written(file, content, outcome) => self.state.on_written(file, &content, outcome, cx),
             }

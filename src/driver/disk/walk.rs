@@ -123,6 +123,11 @@ impl Walk {
         step.recent.retain_mut(|recent| rename(&mut recent.file));
     }
 
+    /// Of the share.
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.place.path
+    }
+
     /// What was found since it was last asked.
     pub(super) fn take_steps(&mut self) -> VecDeque<ScanStep> {
         std::mem::take(&mut self.steps)

@@ -42,6 +42,7 @@ list!(disk_faults: DiskFault as &'static str {
     NotMounted => "the filesystem that holds the part file is not mounted";
     EmptyMountPoint => "it is empty and on another filesystem than before (is it mounted?)";
     NoAnswer => "the disk does not answer";
+    Internal => "an internal error of pyrated, which its log has";
     Other(0) => "input/output error";
     Other(5) => "I/O error (EIO)";
     Other(9_999) => "input/output error (errno 9999)";

@@ -1,4 +1,5 @@
 use super::super::state_content::StateContent;
+use super::super::walk::OfScan;
 use super::*;
 use crate::fault::DiskFault;
 use crate::id::ExchangeId;
@@ -26,6 +27,17 @@ impl Loop {
             }
             self.poll.poll(&mut events, None).unwrap();
         }
+    }
+
+    /// Takes all results until no job runs, or those that run hang. Returns how many there were.
+    fn wait_until_idle(&mut self) -> usize {
+        let mut results = 0;
+        while self.jobs.running.values().any(|job| !job.is_overdue && job.since + ANSWER_MAX > self.jobs.clock().fine())
+        {
+            results += usize::from(self.jobs.poll().is_some());
+            thread::yield_now();
+        }
+        results
     }
 
     /// Submits a job that writes a state file; its bytes identify it in the result.
@@ -255,6 +267,154 @@ fn more_shares_may_hang_than_there_are_workers() {
     assert_eq!([ended(&mut rig), ended(&mut rig)], [("hangs", Ok(())); 2], "those that had waited");
 }
 
+/// Two workers of a lane write to part files.
+#[test]
+fn filesystems_with_part_files_that_hang_hold_up_no_other() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let hanging = ["/hangs", "/hangs too", "/hangs as well"];
+    for (download, directory) in (1..).zip(hanging.into_iter().chain(["/works"])) {
+        rig.jobs.set_device(TransferId(download), Some(Device::Directory(Path::new(directory).into())));
+    }
+    let lanes = [Lane::Parts, Lane::Open, Lane::Sync];
+    for (at, lane) in (0..).zip(lanes) {
+        for download in 1..=4 {
+            let done = move |()| Done::PartClosed(TransferId(download));
+            let waits = (download != 4).then(|| Arc::clone(&waits));
+            let work = move || waits.into_iter().for_each(|waits| waits.lock().unwrap().recv().unwrap());
+            rig.jobs.submit((lane, Key::Write(TransferId(download), at)), done, (), work);
+        }
+    }
+    let mut works = 0;
+    while works < lanes.len() {
+        assert!(rig.jobs.next_deadline().is_some(), "there is a thread for each filesystem by then");
+        until_overdue(&mut rig);
+        works += rig.wait_until_idle();
+    }
+    hanging.iter().flat_map(|_| lanes).for_each(|_| go.send(()).unwrap());
+    let mut ended = 0;
+    while ended < lanes.len() * hanging.len() {
+        ended += usize::from(matches!(rig.wait(), Done::PartClosed(_)));
+    }
+    assert!(!rig.jobs.is_syncing(), "none was given up");
+}
+
+/// The first reload waits for the disk of its configuration.
+#[test]
+fn a_reload_that_hangs_is_given_up_and_the_next_one_runs() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let mut reload = |number, work: Box<dyn FnOnce() + Send>| {
+        rig.jobs.submit((Lane::Reload, Key::Configuration(number)), |()| Done::ConfigurationRead, (), work);
+    };
+    reload(1, Box::new(move || waits.recv().unwrap()));
+    until_overdue(&mut rig);
+    assert!(matches!(rig.wait(), Done::ConfigurationRead));
+    let (ran, runs) = mpsc::channel();
+    rig.jobs.submit(
+        (Lane::Reload, Key::Configuration(2)),
+        |()| Done::ConfigurationRead,
+        (),
+        move || ran.send(()).unwrap(),
+    );
+    assert!(matches!(rig.wait(), Done::ConfigurationRead));
+    runs.try_recv().unwrap();
+    go.send(()).unwrap();
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none(), "its real result is dropped");
+    }
+}
+
+/// More hang than there may be threads.
+#[test]
+fn a_reload_is_given_up_at_once_while_all_threads_hang() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let reload = |jobs: &mut Jobs, number: u64| {
+        let waits = Arc::clone(&waits);
+        let work = move || waits.lock().unwrap().recv().unwrap();
+        jobs.submit((Lane::Reload, Key::Configuration(number)), |()| Done::ConfigurationRead, (), work);
+    };
+    rig.jobs.hire(Lane::Reload, THREADS_MAX).unwrap();
+    (0..THREADS_MAX as u64).for_each(|number| reload(&mut rig.jobs, number));
+    until_overdue(&mut rig);
+    (0..THREADS_MAX).for_each(|_| assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead))));
+    reload(&mut rig.jobs, u64::MAX);
+    assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead)), "there is no thread for it");
+    (0..THREADS_MAX).for_each(|_| go.send(()).unwrap());
+}
+
+#[test]
+fn a_job_that_panics_has_another_fault_than_one_that_hangs() {
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(2).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let mut scan = |share: &str, number, work: Box<dyn FnOnce() + Send>| {
+        let share = Path::new(share).into();
+        let done = move |walk| Done::ScanStepped(OfScan { number, share: 0 }, walk);
+        let place = (Lane::Scan, Key::Scan(Arc::clone(&share)));
+        rig.jobs.submit_on(Some(&share), place, done, Err(DiskFault::Internal), || {
+            work();
+            Err(DiskFault::Missing)
+        });
+    };
+    scan("/panics", 1, Box::new(|| panic!("on purpose")));
+    scan("/hangs", 2, Box::new(move || waits.recv().unwrap()));
+    let failed =
+        |done| if let Done::ScanStepped(of, Err(fault)) = done { (of.number, fault) } else { panic!("it failed") };
+    assert_eq!(failed(rig.wait()), (1, DiskFault::Internal));
+    until_overdue(&mut rig);
+    assert_eq!(failed(rig.wait()), (2, DiskFault::NoAnswer));
+    go.send(()).unwrap();
+}
+
+/// Tells in which thread it is dropped.
+struct Told(mpsc::Sender<thread::ThreadId>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.0.send(thread::current().id());
+    }
+}
+
+#[test]
+fn what_nobody_wants_is_dropped_by_a_worker() {
+    let mut rig = Loop::new();
+    let (told, dropped) = mpsc::channel();
+    let share = Path::new("/share").into();
+    rig.jobs.drop_beside(&share, Told(told.clone()));
+    assert_ne!(dropped.recv().unwrap(), thread::current().id());
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none(), "nobody hears of it");
+    }
+    let (go, waits) = mpsc::channel::<()>();
+    submit(&mut rig.jobs, (Lane::Scan, Key::Scan(Arc::clone(&share))), "/share", "hangs", move || {
+        waits.recv().unwrap()
+    });
+    rig.jobs.drop_beside(&share, Told(told));
+    rig.jobs.end();
+    assert!(dropped.try_recv().is_err(), "nor does the last turn wait for it");
+    go.send(()).unwrap();
+}
+
+/// A walk of a share has open directories.
+#[test]
+fn the_late_result_of_a_job_that_was_given_up_is_dropped_by_a_worker() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let key = (Lane::Scan, Key::Scan(Path::new("/hangs").into()));
+    submit(&mut rig.jobs, key, "/hangs", "hangs", move || waits.recv().unwrap());
+    until_overdue(&mut rig);
+    assert_eq!(ended(&mut rig), ("hangs", Err(DiskFault::NoAnswer)));
+    go.send(()).unwrap();
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none());
+    }
+    assert_eq!(rig.jobs.dropped, 1);
+}
+
 #[test]
 fn jobs_of_a_lane_run_in_order_of_submission_whatever_they_wait_for() {
     let mut rig = Loop::new();
@@ -291,7 +451,7 @@ fn a_reload_waits_for_no_name_server() {
         let done = |()| Done::HashesClosed;
         rig.jobs.submit((Lane::Names, Key::Host(host)), done, (), move || waits.lock().unwrap().recv().unwrap());
     }
-    rig.jobs.submit((Lane::Reload, Key::Configuration), |()| Done::ConfigurationRead, (), || {});
+    rig.jobs.submit((Lane::Reload, Key::Configuration(1)), |()| Done::ConfigurationRead, (), || {});
     assert!(matches!(rig.wait(), Done::ConfigurationRead));
     (0..2).for_each(|_| go.send(()).unwrap());
     assert!(matches!((rig.wait(), rig.wait()), (Done::HashesClosed, Done::HashesClosed)));

@@ -41,8 +41,8 @@ pub(super) struct OpenedFiles {
     closing: BTreeMap<Arc<Path>, Vec<Permit>>,
     /// Whether files without a reader stay open.
     keeps_idle: bool,
-    /// Since when there have been files to close without a break.
-    gives_since: Option<Instant>,
+    /// Since when there have been files to close without a break, by their share: one that hangs says nothing about the others.
+    gives_since: BTreeMap<Arc<Path>, Instant>,
     left: LeftFiles,
     last: u64,
 }
@@ -90,7 +90,7 @@ impl OpenedFiles {
         self.opening.insert(name.clone(), (Arc::clone(&share), permit));
         let (opened, key) = (name.clone(), Key::OpenShared(name.clone()));
         let done = move |outcome| Done::SharedOpened(opened.clone(), outcome);
-        let lost = Err(DiskFault::Other(0));
+        let lost = Err(DiskFault::Internal);
         jobs.submit_on(Some(&share), (Lane::Share, key), done, lost, move || root.open_file(&name));
     }
 
@@ -195,10 +195,12 @@ impl OpenedFiles {
     /// Whether files are about to give their descriptors back, unless these are plenty: those without a reader, and those that a
     /// job closes.
     pub(super) fn gives_back(&mut self, now: Instant) -> bool {
-        let gives_idle = !self.keeps_idle && !self.idle.is_empty();
-        let is_any = gives_idle || !self.to_close.is_empty() || !self.closing.is_empty();
-        self.gives_since = if is_any { self.gives_since.or(Some(now)) } else { None };
-        self.gives_since.is_some_and(|since| now < since + CLOSING_MAX)
+        let idle = self.idle.iter().filter(|_| !self.keeps_idle);
+        let idle = idle.filter_map(|(_, id)| self.files.get(id)).map(|opened| &opened.share);
+        let giving = idle.chain(self.to_close.keys()).chain(self.closing.keys());
+        let since = |share: &Arc<Path>| self.gives_since.get(share).copied().unwrap_or(now);
+        self.gives_since = giving.map(|share| (Arc::clone(share), since(share))).collect();
+        self.gives_since.values().any(|since| now < *since + CLOSING_MAX)
     }
 
     /// When the daemon leaves: has the files closed that nobody reads any more. Returns whether that is done.
@@ -366,6 +368,21 @@ mod tests {
         one.open(3_002);
         one.tend(false, 3_002);
         assert!(one.files.gives_back(at(3_002)), "a new second");
+    }
+
+    #[test]
+    fn descriptors_of_other_shares_are_expected_while_those_of_one_do_not_come() {
+        let mut one = One::new();
+        one.open(0);
+        one.tend(false, 0);
+        assert!(one.files.gives_back(at(0)) && !one.files.gives_back(at(1_000)), "the first share hangs");
+        let other: Arc<Path> = Path::new("/other").into();
+        one.files.closing.insert(Arc::clone(&other), vec![Permit::for_file()]);
+        assert!(one.files.gives_back(at(1_500)), "another one closes files");
+        one.files.on_closed(&other);
+        assert!(!one.files.gives_back(at(1_600)), "the first one still hangs");
+        one.files.on_closed(Path::new("/"));
+        assert!(!one.files.gives_back(at(1_700)) && one.files.gives_since.is_empty());
     }
 
     #[test]

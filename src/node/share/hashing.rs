@@ -44,6 +44,8 @@ pub(super) struct Hashing {
     under_way: BTreeSet<FileName>,
     /// The same for a file too large for a batch.
     large: Option<FileName>,
+    /// Of these two, those whose share was replaced since they were ordered: their results are of other files.
+    replaced: BTreeSet<FileName>,
     /// Not ordered again before the next scan, or longer.
     failed: BTreeMap<FileName, Failure>,
     /// Retries files after a system error.
@@ -75,6 +77,8 @@ impl Hashing {
     /// Other files than before may have these names. What is ordered is still reported.
     pub(super) fn forget(&mut self, is_replaced: impl Fn(&[u8]) -> bool) {
         self.asked.forget(&is_replaced);
+        let ordered = self.under_way.iter().chain(&self.large);
+        self.replaced.extend(ordered.filter(|name| is_replaced(name.as_bytes())).cloned());
         self.failed.retain(|name, _| !is_replaced(name.as_bytes()));
     }
 
@@ -85,6 +89,8 @@ impl Hashing {
     pub(super) fn check_invariants(&self) {
         assert!(self.under_way.len() <= HASH_BATCH_FILES_MAX, "a batch is bounded");
         self.asked.check_invariants();
+        let is_ordered = |name| self.is_ordered(name);
+        assert!(self.replaced.iter().all(is_ordered), "a file that was replaced has a result to come");
         assert!(self.failed.len() <= HASH_FAILED_FILES_MAX, "the files that failed are bounded");
         let is_long = |files: &VecDeque<_>| files.len() > HASH_GATHER_FILES_MAX;
         assert!(!matches!(&self.stage, Stage::Ready { files, .. } if is_long(files)), "so is the choice");
@@ -221,9 +227,14 @@ impl ShareMachine {
     }
 
     pub(in crate::node) fn on_hashed(&mut self, cx: &mut Cx, files: Vec<HashedFile>) {
+        let mut is_any_replaced = false;
         for HashedFile { file, outcome } in files {
             self.hashing.under_way.remove(&file.name);
             self.hashing.large.take_if(|large| *large == file.name);
+            if self.hashing.replaced.remove(&file.name) {
+                is_any_replaced = true;
+                continue;
+            }
             match outcome {
                 Ok(b3) => {
                     // If the file has changed, the next search finds it.
@@ -240,6 +251,10 @@ impl ShareMachine {
                     }
                 }
             }
+        }
+        if is_any_replaced {
+            // Those that have their names by now were not chosen meanwhile.
+            self.hash_new();
         }
         self.notify_if_all_hashed(cx);
     }

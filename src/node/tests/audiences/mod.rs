@@ -4,7 +4,7 @@ mod local;
 mod property;
 mod replaced;
 
-use super::hashing::{b3_of, hash_all};
+use super::hashing::{b3_of, batches, hash_all};
 use super::rig::*;
 use super::search_end::said;
 use crate::audience::{Audience, Audiences, Requester};

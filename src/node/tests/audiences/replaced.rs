@@ -105,6 +105,21 @@ fn a_new_share_breaks_nothing_off() {
     assert_eq!((aborted(&mut rig), scans(&mut rig)), (vec![], 1));
 }
 
+/// A file of the old directory, whose job found it missing when the new directory was scanned.
+#[test]
+fn a_file_of_another_directory_under_the_same_name_is_hashed_though_the_old_one_could_not_be() {
+    let mut rig = sharing_home(&[("home/song.ogg", 3)]);
+    let ordered = batches(&mut rig).concat();
+    assert_eq!(ordered.len(), 1);
+    reshare(&mut rig, home_at("/public"), Audiences::default());
+    rig.settle();
+    rig.scan(&[("home/song.ogg", 4)]);
+    assert!(batches(&mut rig).is_empty(), "one of this name is being hashed");
+    let outcome = Err(DiskFault::Missing);
+    rig.handle(Event::Hashed { files: ordered.into_iter().map(|file| HashedFile { file, outcome }).collect() });
+    assert_eq!(batches(&mut rig).concat(), [scanned("home/song.ogg", 4)]);
+}
+
 #[test]
 fn what_a_running_scan_and_jobs_have_found_of_another_directory_is_not_taken() {
     let mut rig = sharing_home(FILES);

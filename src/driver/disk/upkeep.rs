@@ -6,7 +6,10 @@ use super::kept_manifests::KeptManifests;
 use super::orphans::Orphans;
 use crate::driver::cx::{Cx, Output, Phase};
 use crate::driver::net::Net;
+use crate::fault::DiskFault;
+use crate::name::FileName;
 use crate::node::{Event, NodeConfig};
+use crate::store::SharedFile;
 use crate::time::Instant;
 use std::path::PathBuf;
 
@@ -145,13 +148,7 @@ impl Disk {
                     let body = self.metadata.on_read(b3, bytes);
                     cx.out.push(Output::MetadataRead(b3, body));
                 }
-                Done::SharedOpened(name, outcome) => {
-                    let outcome = self.opened.on_opened(&name, outcome, cx.now);
-                    if outcome.is_err() {
-                        net.on_files_closed();
-                    }
-                    cx.out.push(Output::SharedOpened(name, outcome));
-                }
+                Done::SharedOpened(name, outcome) => self.on_shared_opened(name, outcome, net, cx),
                 Done::SharedRead(used, read, outcome) => {
                     self.opened.on_read(used, cx.now);
                     cx.out.push(Output::SharedRead(used.exchange, read, outcome));
@@ -174,5 +171,13 @@ impl Disk {
                 Done::Written(file, content, outcome) => self.state.on_written(file, &content, outcome, cx),
             }
         }
+    }
+
+    fn on_shared_opened(&mut self, name: FileName, outcome: Result<SharedFile, DiskFault>, net: &mut Net, cx: &mut Cx) {
+        let outcome = self.opened.on_opened(&name, outcome, cx.now);
+        if outcome.is_err() {
+            net.on_files_closed();
+        }
+        cx.out.push(Output::SharedOpened(name, outcome));
     }
 }

@@ -1,0 +1,195 @@
+//! Jobs that hang, and all that goes on meanwhile.
+
+use super::*;
+
+/// What goes on without a job that hangs goes on without those that wait for it as well.
+#[test]
+fn a_job_that_hangs_is_given_up_with_those_that_wait_for_the_same_share_until_it_ends() {
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(2).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let scan = |jobs: &mut Jobs, share: &str, key: fn(Arc<Path>) -> Key, name, work: Box<dyn FnOnce() + Send>| {
+        let share = Path::new(share).into();
+        let done = move |outcome: Result<(), DiskFault>| {
+            Done::Written(name, Arc::new(StateContent::Text(Vec::new())), outcome)
+        };
+        let place = (Lane::Scan, key(Arc::clone(&share)));
+        jobs.submit_on(Some(&share), place, done, Err(DiskFault::NoAnswer), || {
+            work();
+            Ok(())
+        });
+    };
+    let ended = |rig: &mut Loop| {
+        let Done::Written(name, _, outcome) = rig.wait() else { panic!("it was submitted") };
+        (name, outcome)
+    };
+    assert!(rig.jobs.next_deadline().is_none());
+    scan(&mut rig.jobs, "/hangs", Key::Scan, "hangs", Box::new(move || waits.recv().unwrap()));
+    scan(&mut rig.jobs, "/hangs", Key::Hash, "waits", Box::new(|| unreachable!("it was given up")));
+    scan(&mut rig.jobs, "/works", Key::Scan, "works", Box::new(|| {}));
+    assert_eq!(ended(&mut rig), ("works", Ok(())));
+    rig.jobs.give_up_overdue();
+    assert!(rig.jobs.poll().is_none(), "it may be slow");
+    let wait = rig.jobs.next_deadline().unwrap().saturating_since(rig.jobs.clock().now());
+    thread::sleep(wait + Duration::from_millis(2));
+    rig.jobs.give_up_overdue();
+    assert!(rig.jobs.next_deadline().is_none());
+    assert_eq!(ended(&mut rig), ("hangs", Err(DiskFault::NoAnswer)));
+    assert_eq!(ended(&mut rig), ("waits", Err(DiskFault::NoAnswer)));
+    scan(&mut rig.jobs, "/hangs", Key::Hash, "late", Box::new(|| unreachable!("it was given up")));
+    assert_eq!(ended(&mut rig), ("late", Err(DiskFault::NoAnswer)));
+    scan(&mut rig.jobs, "/works", Key::Hash, "works", Box::new(|| {}));
+    assert_eq!(ended(&mut rig), ("works", Ok(())));
+    go.send(()).unwrap();
+    while rig.jobs.running.values().count() > 0 {
+        assert!(rig.jobs.poll().is_none(), "its real result is dropped");
+    }
+    scan(&mut rig.jobs, "/hangs", Key::Scan, "answers", Box::new(|| {}));
+    assert_eq!(ended(&mut rig), ("answers", Ok(())));
+}
+
+/// A read for a peer ends when it ends. Nothing else waits for that.
+#[test]
+fn what_waits_for_a_read_that_hangs_is_given_up() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let read = |number| (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
+    let look = (Lane::Share, Key::LookAt(Path::new("/hangs").into()));
+    submit(&mut rig.jobs, read(1), "/hangs", "read", move || waits.recv().unwrap());
+    submit(&mut rig.jobs, read(2), "/hangs", "next read", || {});
+    submit(&mut rig.jobs, look, "/hangs", "look", || unreachable!("it was given up"));
+    until_overdue(&mut rig);
+    assert_eq!(ended(&mut rig), ("look", Err(DiskFault::NoAnswer)));
+    assert!(rig.jobs.next_deadline().is_none() && rig.jobs.poll().is_none());
+    go.send(()).unwrap();
+    assert_eq!([ended(&mut rig), ended(&mut rig)], [("read", Ok(())), ("next read", Ok(()))]);
+}
+
+#[test]
+fn more_shares_may_hang_than_there_are_workers() {
+    const HANGING: usize = SHARE_WORKERS_MAX + 1;
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(HANGING + 1).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    for lane in [Lane::Share, Lane::Scan] {
+        for share in 0..HANGING {
+            let waits = Arc::clone(&waits);
+            let path = format!("/{share}");
+            let key = Key::Scan(Path::new(&format!("{lane:?} {share}")).into());
+            submit(&mut rig.jobs, (lane, key), &path, "hangs", move || waits.lock().unwrap().recv().unwrap());
+        }
+        let key = Key::Scan(Path::new(&format!("{lane:?} works")).into());
+        submit(&mut rig.jobs, (lane, key), "/works", "works", || {});
+    }
+    assert!(rig.jobs.poll().is_none(), "all workers hang");
+    until_overdue(&mut rig);
+    let mut all: Vec<_> = (0..2 * SHARE_WORKERS_MAX + 2).map(|_| ended(&mut rig)).collect();
+    all.sort_by_key(|(name, _)| *name);
+    assert!(all[2 * SHARE_WORKERS_MAX..].iter().all(|row| *row == ("works", Ok(()))), "{all:?}");
+    (0..2 * HANGING).for_each(|_| go.send(()).unwrap());
+    assert_eq!([ended(&mut rig), ended(&mut rig)], [("hangs", Ok(())); 2], "those that had waited");
+}
+
+/// Two workers of a lane write to part files.
+#[test]
+fn filesystems_with_part_files_that_hang_hold_up_no_other() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let hanging = ["/hangs", "/hangs too", "/hangs as well"];
+    for (download, directory) in (1..).zip(hanging.into_iter().chain(["/works"])) {
+        rig.jobs.set_device(TransferId(download), Some(Device::Directory(Path::new(directory).into())));
+    }
+    let lanes = [Lane::Parts, Lane::Open, Lane::Sync];
+    for (at, lane) in (0..).zip(lanes) {
+        for download in 1..=4 {
+            let done = move |()| Done::PartClosed(TransferId(download));
+            let waits = (download != 4).then(|| Arc::clone(&waits));
+            let work = move || waits.into_iter().for_each(|waits| waits.lock().unwrap().recv().unwrap());
+            rig.jobs.submit((lane, Key::Write(TransferId(download), at)), done, (), work);
+        }
+    }
+    let mut works = 0;
+    while works < lanes.len() {
+        assert!(rig.jobs.next_deadline().is_some(), "there is a thread for each filesystem by then");
+        until_overdue(&mut rig);
+        works += rig.wait_until_idle();
+    }
+    hanging.iter().flat_map(|_| lanes).for_each(|_| go.send(()).unwrap());
+    let mut ended = 0;
+    while ended < lanes.len() * hanging.len() {
+        ended += usize::from(matches!(rig.wait(), Done::PartClosed(_)));
+    }
+    assert!(!rig.jobs.is_syncing(), "none was given up");
+}
+
+/// The first reload waits for the disk of its configuration.
+#[test]
+fn a_reload_that_hangs_is_given_up_and_the_next_one_runs() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let mut reload = |number, work: Box<dyn FnOnce() + Send>| {
+        rig.jobs.submit((Lane::Reload, Key::Configuration(number)), |()| Done::ConfigurationRead, (), work);
+    };
+    reload(1, Box::new(move || waits.recv().unwrap()));
+    until_overdue(&mut rig);
+    assert!(matches!(rig.wait(), Done::ConfigurationRead));
+    let (ran, runs) = mpsc::channel();
+    rig.jobs.submit(
+        (Lane::Reload, Key::Configuration(2)),
+        |()| Done::ConfigurationRead,
+        (),
+        move || ran.send(()).unwrap(),
+    );
+    assert!(matches!(rig.wait(), Done::ConfigurationRead));
+    runs.try_recv().unwrap();
+    go.send(()).unwrap();
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none(), "its real result is dropped");
+    }
+}
+
+/// More hang than there may be threads.
+#[test]
+fn a_reload_is_given_up_at_once_while_all_threads_hang() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let reload = |jobs: &mut Jobs, number: u64| {
+        let waits = Arc::clone(&waits);
+        let work = move || waits.lock().unwrap().recv().unwrap();
+        jobs.submit((Lane::Reload, Key::Configuration(number)), |()| Done::ConfigurationRead, (), work);
+    };
+    rig.jobs.hire(Lane::Reload, THREADS_MAX).unwrap();
+    (0..THREADS_MAX as u64).for_each(|number| reload(&mut rig.jobs, number));
+    until_overdue(&mut rig);
+    (0..THREADS_MAX).for_each(|_| assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead))));
+    reload(&mut rig.jobs, u64::MAX);
+    assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead)), "there is no thread for it");
+    (0..THREADS_MAX).for_each(|_| go.send(()).unwrap());
+}
+
+#[test]
+fn a_job_that_panics_has_another_fault_than_one_that_hangs() {
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(2).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let mut scan = |share: &str, number, work: Box<dyn FnOnce() + Send>| {
+        let share = Path::new(share).into();
+        let done = move |walk| Done::ScanStepped(OfScan { number, share: 0 }, walk);
+        let place = (Lane::Scan, Key::Scan(Arc::clone(&share)));
+        rig.jobs.submit_on(Some(&share), place, done, Err(DiskFault::Internal), || {
+            work();
+            Err(DiskFault::Missing)
+        });
+    };
+    scan("/panics", 1, Box::new(|| panic!("on purpose")));
+    scan("/hangs", 2, Box::new(move || waits.recv().unwrap()));
+    let failed =
+        |done| if let Done::ScanStepped(of, Err(fault)) = done { (of.number, fault) } else { panic!("it failed") };
+    assert_eq!(failed(rig.wait()), (1, DiskFault::Internal));
+    until_overdue(&mut rig);
+    assert_eq!(failed(rig.wait()), (2, DiskFault::NoAnswer));
+    go.send(()).unwrap();
+}

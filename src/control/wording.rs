@@ -213,7 +213,7 @@ problems! {
         ("no link to \"{name}\" of {peer}: {fault}; try again later");
     ManifestTooLarge { name: FileName }: Other,
         ("\"{name}\" has too many files for one manifest, and so for one link; name directories beneath it");
-    ManifestOfPeerTooLarge { peer: SocketAddr, name: FileName, bytes: u64 }: NotFound,
+    ManifestOfPeerTooLarge { peer: SocketAddr, name: FileName, bytes: u64 }: Other,
         ("the manifest of \"{name}\" of {peer} has {bytes} bytes, more than the {MANIFEST_BYTES_MAX} that are taken; name directories \
             beneath it: {peer}/{name}DIR/");
     NoManifestNow { peer: SocketAddr, name: FileName, fault: DialFault }: fault.into(),

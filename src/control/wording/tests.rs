@@ -320,7 +320,7 @@ list!(problems: Problem as (ExitCode, &'static str) {
         Other, "\"a/\" has too many files for one manifest, and so for one link; name directories beneath it"
     );
     ManifestOfPeerTooLarge { peer: peer(), name: file_name(b"a/"), bytes: 5_000_000 } => (
-        NotFound, "the manifest of \"a/\" of [2001:db8::1]:9 has 5000000 bytes, more than the 4194304 that are taken; name directories \
+        Other, "the manifest of \"a/\" of [2001:db8::1]:9 has 5000000 bytes, more than the 4194304 that are taken; name directories \
             beneath it: [2001:db8::1]:9/a/DIR/"
     );
     NoManifestNow { peer: peer(), name: file_name(b"a/"), fault: DialFault::TimedOut } => (

@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::interface::Interface;
 use super::interface_watch::Watch;
 use super::local_addrs::local_addrs;
-use super::net::{Listener, Net, STEP_BYTES_MAX, Service};
+use super::net::{Listener, Net, STEP_BYTES_MAX, Service, shares_at_work_max};
 use super::passed::{BOOTSTRAP, KEPT_BOOTSTRAP, KEPT_METRICS, KEPT_PEER, KeptControl, PEER, Passed};
 use super::rate_orders::RateOrders;
 use super::scanned::HELD_MAX;
@@ -55,7 +55,12 @@ impl Driver {
         let seed = settings.seed.map_or_else(random_seed, Ok).map_err(io_fault("/dev/urandom"))?;
         let cache = open_cache(settings.state.as_ref().filter(|_| settings.listen.is_some()))?;
         let (path, follow_symlinks) = (settings.share, settings.follow_symlinks);
-        let share = SharePlace { path, follow_symlinks, named: settings.node.shares.clone() };
+        let share = SharePlace {
+            path,
+            follow_symlinks,
+            named: settings.node.shares.clone(),
+            at_work_max: shares_at_work_max(),
+        };
         let (mut disk, mut remembered) = Disk::open(settings.state, share, cache, &waker, clock)?;
         if let Some(directory) = settings.watch_directory {
             disk.watch(directory, registry, WATCH, now);

@@ -110,6 +110,7 @@ impl Driver {
         self.follow_limit_times(wall);
         self.hear_handle_and_signals();
         self.disk.receive(&mut self.net, &mut self.cx);
+        self.net.note_hung(self.disk.descriptors_of_hung());
         self.net.expect_descriptors(self.disk.gives_descriptors_back(self.cx.now));
         self.carry_out();
         self.front.accept(self.net.registry(), &mut self.cx);

@@ -93,7 +93,11 @@ pub(crate) struct HashWork {
 
 impl HashWork {
     pub(super) fn has_work(&self) -> bool {
-        !self.files.is_empty() || self.current.is_some() || self.large.is_some()
+        !self.files.is_empty() || self.has_open_files()
+    }
+
+    pub(super) fn has_open_files(&self) -> bool {
+        self.current.is_some() || self.large.is_some()
     }
 
     /// Gives up the files of shares that were replaced. Returns those that are open.

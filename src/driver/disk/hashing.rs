@@ -12,7 +12,7 @@ use crate::node::contract::HashedFile;
 use crate::store::{FLUSH_ENTRIES_USUAL, HashCache, ShareRoot, Volume, Volumes};
 use crate::time::Instant;
 use log::warn;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(super) struct Hashing {
     volumes: Arc<Volumes>,
     /// Shares with files to be hashed, by their directories.
     shares: BTreeMap<Arc<Path>, OfShare>,
+    /// Shares whose files are hashed at once: some are open from job to job.
+    at_once_max: usize,
     /// Entries of the cache to be written, as far as is known.
     pending: usize,
     /// The last attempt to write the cache failed, and was logged.
@@ -47,6 +49,19 @@ struct OfShare {
     work: Work,
     /// Shares that were replaced while the job had files of them.
     replaced: Vec<FileName>,
+}
+
+impl OfShare {
+    fn is_away(&self) -> bool {
+        matches!(self.work, Work::Away(_))
+    }
+
+    fn has_work(&self) -> bool {
+        match &self.work {
+            Work::Away(_) => true,
+            Work::Here(work) => !self.files.is_empty() || work.has_work(),
+        }
+    }
 }
 
 enum Work {
@@ -70,12 +85,14 @@ enum AtEnd {
 }
 
 impl Hashing {
-    pub(super) fn new(cache: HashCache) -> Self {
+    /// Hashes files of so many shares at once.
+    pub(super) fn new(cache: HashCache, at_once_max: usize) -> Self {
         Self {
             cache: SharedCache::new(cache),
             at_end: AtEnd::Open,
             volumes: Arc::default(),
             shares: BTreeMap::new(),
+            at_once_max,
             pending: 0,
             flush_failed: false,
             flush_at: None,
@@ -122,13 +139,11 @@ impl Hashing {
     }
 
     pub(super) fn take(&mut self, files: Vec<ScannedFile>, share: &Arc<ShareRoot>, jobs: &mut Jobs) {
-        let mut directories = BTreeSet::new();
         for file in files {
             let directory = share.directory_of(&file.name);
             self.shares.entry(Arc::clone(directory)).or_default().files.push_back(file);
-            directories.insert(directory);
         }
-        directories.into_iter().for_each(|directory| self.go_on(directory, share, jobs));
+        self.begin_next(None, share, jobs);
     }
 
     /// Other files than before have the names of these shares: what was ordered of them is not read any more, and reported as missing.
@@ -146,6 +161,17 @@ impl Hashing {
         }
     }
 
+    /// Goes on with shares in turn, those behind `last` first, as far as there are descriptors for that.
+    fn begin_next(&mut self, last: Option<&Arc<Path>>, share: &Arc<ShareRoot>, jobs: &mut Jobs) {
+        self.shares.retain(|_, of| of.has_work());
+        let here = self.shares.iter().filter(|(_, of)| !of.is_away());
+        let mut here: Vec<Arc<Path>> = here.map(|(directory, _)| Arc::clone(directory)).collect();
+        let more = self.at_once_max.saturating_sub(self.shares.len() - here.len());
+        let behind = here.partition_point(|directory| last.is_some_and(|last| directory <= last));
+        here.rotate_left(behind);
+        here.iter().take(more).for_each(|directory| self.go_on(directory, share, jobs));
+    }
+
     fn go_on(&mut self, directory: &Arc<Path>, share: &Arc<ShareRoot>, jobs: &mut Jobs) {
         let Some(of) = self.shares.get_mut(directory) else { return };
         let Work::Here(work) = &mut of.work else { return };
@@ -153,10 +179,6 @@ impl Hashing {
             && let Some(file) = of.files.pop_front()
         {
             work.files.push_back(file);
-        }
-        if !work.has_work() {
-            self.shares.remove(directory);
-            return;
         }
         let (unknown, work) = (work.unknown(), std::mem::take(work));
         of.work = Work::Away(unknown);
@@ -179,6 +201,7 @@ impl Hashing {
         let Some(of) = self.shares.get_mut(directory) else { return jobs.drop_beside(directory, work) };
         // Also of a job that was lost: the next one has files of the shares that are there now.
         let replaced = std::mem::take(&mut of.replaced);
+        let mut keeps_place = false;
         let files = match (work, std::mem::take(&mut of.work)) {
             (Ok(mut work), _) => {
                 let unwanted = work.forget(&replaced);
@@ -187,6 +210,7 @@ impl Hashing {
                 }
                 let files = std::mem::take(&mut work.done);
                 self.pending = work.pending;
+                keeps_place = work.has_open_files();
                 of.work = Work::Here(work);
                 files
             }
@@ -205,7 +229,10 @@ impl Hashing {
                 self.flush(jobs);
             }
         }
-        self.go_on(directory, share, jobs);
+        if keeps_place {
+            self.go_on(directory, share, jobs);
+        }
+        self.begin_next(Some(directory), share, jobs);
     }
 
     pub(super) fn flush(&mut self, jobs: &mut Jobs) {
@@ -246,15 +273,43 @@ mod tests {
     use crate::library::FileMeta;
     use mio::{Poll, Token, Waker};
 
+    #[test]
+    fn so_many_shares_are_hashed_at_once_and_each_has_its_turn() {
+        let poll = Poll::new().unwrap();
+        let mut jobs =
+            Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), (3, 1)).unwrap();
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
+        let name = |text: String| FileName::from_bytes(text.as_bytes()).unwrap();
+        let names = ["a", "b", "c"];
+        let named =
+            |share: &str| (name(share.into()), Arc::new(ShareRoot::at(Path::new(&format!("/nowhere/{share}")))));
+        let share = Arc::new(ShareRoot::at(Path::new("/nowhere")).with(names.map(named).into()));
+        let meta = FileMeta { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 };
+        let files = |share: &'static str| (0..FILES_PER_JOB + 1).map(move |n| name(format!("{share}/{n}")));
+        let files = names.into_iter().flat_map(files).map(|name| ScannedFile { name, meta, executable: false });
+        let mut hashing = Hashing::new(HashCache::open(None).unwrap().0, 1);
+        hashing.take(files.collect(), &share, &mut jobs);
+        let mut turns = Vec::new();
+        loop {
+            let away = hashing.shares.iter().filter(|(_, of)| of.is_away()).map(|(at, _)| Arc::clone(at));
+            let away: Vec<Arc<Path>> = away.collect();
+            let [at] = &away[..] else { break assert!(away.is_empty() && hashing.shares.is_empty(), "{away:?}") };
+            turns.push(at.to_str().unwrap().replace("/nowhere/", ""));
+            hashing.on_stepped((at, Ok(Box::default())), &share, &mut jobs, &mut cx);
+        }
+        assert_eq!(turns, ["a", "b", "c", "a", "b", "c"]);
+    }
+
     /// The next job has files of the share that has the name now.
     #[test]
     fn a_job_that_was_lost_leaves_nothing_of_a_share_that_was_replaced() {
         let poll = Poll::new().unwrap();
         let mut jobs =
-            Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), 1).unwrap();
+            Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), (1, 8)).unwrap();
         let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
-        let mut hashing = Hashing::new(HashCache::open(None).unwrap().0);
+        let mut hashing = Hashing::new(HashCache::open(None).unwrap().0, 8);
         let name = |text: &[u8]| FileName::from_bytes(text).unwrap();
         let meta = FileMeta { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1, device: 1 };
         let (share, at) = (Arc::new(ShareRoot::at(Path::new("/nowhere"))), Path::new("/nowhere").into());

@@ -95,6 +95,24 @@ pub(crate) enum Done {
 }
 
 impl Done {
+    /// Descriptors that a job with this result may hold without a permit. Those of one job of each kind are in the reserve.
+    pub(super) fn descriptors(&self) -> usize {
+        match self {
+            // The share, and a directory, which is opened twice.
+            Self::ScanStepped(..) => 3,
+            // A large file that waits, the share, and the next file.
+            Self::HashStepped(..) => 3,
+            // Copies of those of the part file.
+            Self::PartSynced(..) => 3,
+            // The share, and a file in it.
+            Self::ScanOpened(..) | Self::LookedAt(..) | Self::SharedOpened(..) => 2,
+            // What such jobs had.
+            Self::Dropped => 3,
+            Self::OrphansFound(_) | Self::WatchLooked(_) | Self::MountFound(..) | Self::ConfigurationRead => 1,
+            _ => 0,
+        }
+    }
+
     /// What a lost job that hangs has instead of the fault of one that panicked.
     pub(super) fn unanswered(self) -> Self {
         let fault = DiskFault::NoAnswer;

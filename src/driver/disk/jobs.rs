@@ -23,8 +23,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-/// Most threads that read shares for peers, and as many that scan and hash them. Each takes some KiB while it waits.
+/// Most threads that read shares for peers. Each takes some KiB while it waits.
 const SHARE_WORKERS_MAX: usize = 8;
+
+/// There are so many of them for each share that is scanned or hashed at once. Each takes a descriptor while it opens a file.
+const READERS_PER_SHARE_AT_WORK: usize = 2;
 
 /// Threads of a lane, with those in whose place others work since their jobs hang. Enough for one for each share.
 const THREADS_MAX: usize = if cfg!(test) { 20 } else { 72 };
@@ -47,8 +50,9 @@ pub(super) struct Jobs {
     /// What the part files of downloads are on.
     devices: BTreeMap<TransferId, Device>,
     workers: BTreeMap<Lane, Workers>,
-    /// Threads that each lane of shares has beside those whose jobs hang.
-    share_workers: usize,
+    shares: usize,
+    /// Shares that are scanned at once, and hashed.
+    shares_at_work_max: usize,
     /// The results of jobs that were given up.
     given_up: VecDeque<Done>,
     ended: Receiver<Ended>,
@@ -68,20 +72,26 @@ struct RunningJob {
     since: Duration,
     /// It hangs, as far as can be known.
     is_overdue: bool,
+    /// Descriptors that it may hold without a permit.
+    descriptors: usize,
     /// The result if the job is lost; `None` if it was given up.
     lost: Option<Done>,
 }
 
 impl Jobs {
-    /// Starts the threads, for so many shares.
+    /// Starts the threads, for so many shares, of which so many are scanned at once, and hashed.
     /// Errors: as the system reports that a thread cannot be created, with its name.
-    pub(super) fn start(waker: &Arc<Waker>, clock: Clock, shares: usize) -> Result<Self, StartFault> {
+    pub(super) fn start(
+        waker: &Arc<Waker>,
+        clock: Clock,
+        (shares, shares_at_work_max): (usize, usize),
+    ) -> Result<Self, StartFault> {
         let (running, waiting, places, devices, given_up) = Default::default();
         let (report, ended) = mpsc::channel();
         let tools = Tools { report, waker: Arc::clone(waker), clock };
         let (workers, waits) =
             (Lane::ALL.into_iter().map(|lane| (lane, Workers::default())).collect(), Histogram::default());
-        let (submitted, dropped, share_workers) = (0, 0, 0);
+        let (submitted, dropped) = (0, 0);
         let mut jobs = Self {
             running,
             waiting,
@@ -90,7 +100,8 @@ impl Jobs {
             dropped,
             devices,
             workers,
-            share_workers,
+            shares,
+            shares_at_work_max,
             given_up,
             ended,
             tools,
@@ -101,15 +112,24 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Has a worker for each share, at most [`SHARE_WORKERS_MAX`]. One whose job is overdue does not count: another takes its place.
+    /// Has a worker for each share, as far as there may be so many. One whose job is overdue does not count: another takes its place.
     /// Errors: as [`Jobs::start`].
     pub(super) fn hire_for_shares(&mut self, shares: usize) -> Result<(), StartFault> {
-        self.share_workers = shares.min(SHARE_WORKERS_MAX);
-        // Running jobs may be for shares that were replaced, and keep their workers.
-        let held = |lane| self.running.values().filter(|running| running.lane == lane).count();
-        let [read, scanned] = [Lane::Share, Lane::Scan].map(held);
-        self.hire(Lane::Share, (shares + read).min(SHARE_WORKERS_MAX))?;
-        self.hire(Lane::Scan, (shares + scanned).min(SHARE_WORKERS_MAX))
+        self.shares = shares;
+        [Lane::Share, Lane::Scan].into_iter().try_for_each(|lane| {
+            // Running jobs may be for shares that were replaced, and keep their workers.
+            let held = self.running.values().filter(|running| running.lane == lane).count();
+            self.hire(lane, (shares + held).min(self.workers_max(lane)))
+        })
+    }
+
+    /// Most threads of a lane, beside those whose jobs hang.
+    fn workers_max(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Share => (READERS_PER_SHARE_AT_WORK * self.shares_at_work_max).min(SHARE_WORKERS_MAX),
+            Lane::Scan => self.shares_at_work_max,
+            lane => lane.workers(),
+        }
     }
 
     /// Starts threads of a lane, until there are so many.
@@ -222,7 +242,7 @@ impl Jobs {
     /// Starts threads in place of those whose jobs are overdue.
     fn replace_overdue(&mut self, lane: Lane) {
         let overdue = self.running.values().filter(|job| job.lane == lane && job.is_overdue).count();
-        let usual = if lane.is_of_shares() { self.share_workers } else { lane.workers() };
+        let usual = self.workers_max(lane).min(if lane.is_of_shares() { self.shares } else { usize::MAX });
         if let Err(fault) = self.hire(lane, (usual + overdue).min(THREADS_MAX)) {
             warn!("a disk hangs, and jobs for other disks may wait for it: {fault}");
         }
@@ -250,6 +270,16 @@ impl Jobs {
             // They are polled as the others.
             let _ = self.tools.waker.wake();
         }
+    }
+
+    /// Descriptors that jobs hold which hang, beyond those with a permit; and what is to be dropped and waits for such a job.
+    pub(super) fn descriptors_of_hung(&self) -> usize {
+        let overdue = || self.running.values().filter(|job| job.is_overdue);
+        let held: usize = overdue().map(|job| job.descriptors).sum();
+        let scans = overdue().filter(|job| job.lane == Lane::Scan).filter_map(|job| job.on.clone());
+        let waiting = scans.flat_map(|share| self.waiting.range(of_device(Lane::Scan, Some(share))));
+        let unwanted = waiting.filter(|(_, (job, _))| matches!(job.key, Key::Drop(_)));
+        held + unwanted.map(|(_, (_, lost))| lost.descriptors()).sum::<usize>()
     }
 
     /// Notes what the part file of a download is on, while no job works on it; or forgets that.
@@ -289,7 +319,8 @@ impl Jobs {
             let Some((job, lost)) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             let (on, since) = (self.device_of(&job).cloned(), self.tools.clock.fine());
-            let running = RunningJob { lane, on, since, is_overdue: false, lost: Some(lost) };
+            let (is_overdue, descriptors) = (false, lost.descriptors());
+            let running = RunningJob { lane, on, since, is_overdue, descriptors, lost: Some(lost) };
             self.running.insert(job.key.clone(), running);
             self.workers[&lane].give(job);
         }

@@ -93,7 +93,7 @@ mod tests {
     fn what_jobs_of_an_earlier_order_find_is_in_no_answer() {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-        let mut jobs = Jobs::start(&waker, Clock::start(), 1).unwrap();
+        let mut jobs = Jobs::start(&waker, Clock::start(), (1, 8)).unwrap();
         let (share, volumes) = (Arc::new(ShareRoot::at(Path::new("/nowhere"))), Arc::default());
         let name = |text: &str| FileName::from_bytes(text.as_bytes()).unwrap();
         let found = |text: &str| vec![LookedAt { name: name(text), found: Err(DiskFault::Missing) }];

@@ -116,6 +116,8 @@ pub(crate) struct SharePlace {
     pub(crate) path: PathBuf,
     pub(crate) follow_symlinks: bool,
     pub(crate) named: Vec<ShareNamed>,
+    /// Shares that are walked through at once, and hashed.
+    pub(crate) at_work_max: usize,
 }
 
 impl Disk {
@@ -132,11 +134,11 @@ impl Disk {
         let opened = records::open(state.as_ref());
         let what = || "the state file of downloads".to_owned();
         let (records, remembered) = opened.map_err(|error| StartFault::Io { what: what(), error })?;
-        let SharePlace { path, follow_symlinks, named } = share;
+        let SharePlace { path, follow_symlinks, named, at_work_max } = share;
         let named: Arc<[_]> = named.into_iter().map(Named::new).collect();
         let links = follow_symlinks.then(Arc::default);
         let mut disk = Self {
-            jobs: Jobs::start(waker, clock, 1 + named.len())?,
+            jobs: Jobs::start(waker, clock, (1 + named.len(), at_work_max))?,
             records,
             places: Places::open(state.as_ref()),
             state: StateFiles::new(state),
@@ -146,8 +148,8 @@ impl Disk {
             named,
             opened: OpenedFiles::default(),
             looking: Looking::default(),
-            scan: Scan::default(),
-            hashing: Hashing::new(cache),
+            scan: Scan::new(at_work_max),
+            hashing: Hashing::new(cache, at_work_max),
             metadata: MetadataBodies::default(),
             parts: PartFiles::default(),
             orphans: Orphans::default(),
@@ -186,6 +188,11 @@ impl Disk {
     /// Whether there are jobs that a stop waits for.
     pub(crate) fn is_syncing(&self) -> bool {
         self.jobs.is_syncing()
+    }
+
+    /// Descriptors that jobs hold which hang, beyond those with a permit.
+    pub(crate) fn descriptors_of_hung(&self) -> usize {
+        self.jobs.descriptors_of_hung()
     }
 
     pub(crate) fn open_parts(&mut self) -> &mut OpenParts {

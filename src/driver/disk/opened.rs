@@ -300,7 +300,7 @@ mod tests {
             let (root, name) = (ShareRoot::open(share.path()).unwrap(), FileName::from_bytes(b"a").unwrap());
             let poll = Poll::new().unwrap();
             let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-            let jobs = Jobs::start(&waker, Clock::start(), 1).unwrap();
+            let jobs = Jobs::start(&waker, Clock::start(), (1, 8)).unwrap();
             Self { _share: share, _poll: poll, root, name, files: OpenedFiles::default(), jobs }
         }
 

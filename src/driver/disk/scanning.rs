@@ -13,11 +13,12 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-#[derive(Default)]
 pub(super) struct Scan {
     /// Scans so far. What a job of an earlier one brings is dropped.
     number: u64,
     running: Option<Running>,
+    /// Shares that are walked through at once: each holds descriptors from its first job to its last.
+    walks_max: usize,
 }
 
 struct Running {
@@ -41,7 +42,7 @@ struct ShareScan {
 enum Stage {
     /// A job opens it.
     Opening,
-    /// It is walked through when all that can be opened are.
+    /// It is walked through when all that can be opened are, and not too many others are walked through.
     Opened,
     /// A job walks through it.
     Walking,
@@ -67,6 +68,10 @@ impl ShareScan {
 }
 
 impl Scan {
+    pub(super) fn new(walks_max: usize) -> Self {
+        Self { number: 0, running: None, walks_max }
+    }
+
     /// The share that a job was for, unless its scan is over.
     fn share(&mut self, of: OfScan) -> Option<&mut ShareScan> {
         let running = self.running.as_mut().filter(|_| of.number == self.number)?;
@@ -141,20 +146,21 @@ impl Disk {
             Ok(()) => scan.stage = Stage::Opened,
             Err(fault) => scan.fail(fault),
         }
-        self.walk_if_all_opened();
+        self.begin_walks();
     }
 
-    /// Nothing is shared twice: a walk leaves out what the other shares are.
-    fn walk_if_all_opened(&mut self) {
+    /// Walks through the next shares, once all that can be opened are, as far as there are descriptors for that. Nothing is shared twice: a
+    /// walk leaves out what the other shares are.
+    fn begin_walks(&mut self) {
         let Some(running) = &mut self.scan.running else { return };
         if running.shares.iter().any(|scan| matches!(scan.stage, Stage::Opening)) {
             return;
         }
+        let is_walked = |scan: &&ShareScan| matches!(scan.stage, Stage::Walking | Stage::Reporting(..));
+        let more = self.scan.walks_max.saturating_sub(running.shares.iter().filter(is_walked).count());
         let all: Arc<[OtherShare]> = running.shares.iter().map(|scan| scan.other.clone()).collect();
-        for (share, scan) in running.shares.iter_mut().enumerate() {
-            if !matches!(scan.stage, Stage::Opened) {
-                continue;
-            }
+        let opened = running.shares.iter_mut().enumerate().filter(|(_, scan)| matches!(scan.stage, Stage::Opened));
+        for (share, scan) in opened.take(more) {
             scan.stage = Stage::Walking;
             let (own, place, all) = (Arc::clone(&running.own), scan.place.clone(), Arc::clone(&all));
             let (named, clock) = (Arc::clone(&self.named), self.jobs.clock());
@@ -173,7 +179,10 @@ impl Disk {
     pub(super) fn on_scan_stepped(&mut self, of: OfScan, walk: Result<Box<Walk>, DiskFault>) {
         match (self.scan.share(of), walk) {
             (Some(scan), Ok(mut walk)) => scan.stage = Stage::Reporting(walk.take_steps(), walk),
-            (Some(scan), Err(fault)) => scan.fail(fault),
+            (Some(scan), Err(fault)) => {
+                scan.fail(fault);
+                self.begin_walks();
+            }
             (None, Ok(walk)) => self.jobs.drop_beside(&Arc::clone(walk.path()), walk),
             (None, Err(_)) => {}
         }
@@ -223,7 +232,8 @@ impl Disk {
             scan.stage = Stage::Ended(Box::new(report));
             let mount = walk.take_mount().into_iter();
             mount.for_each(|mount| self.places.note(&scan.place.path, mount, &mut self.state, &mut self.jobs));
-            return self.jobs.drop_beside(&scan.place.path, walk);
+            self.jobs.drop_beside(&scan.place.path, walk);
+            return self.begin_walks();
         }
         let (of, clock) = (OfScan { number: self.scan.number, share }, self.jobs.clock());
         let key = (Lane::Scan, Key::Scan(Arc::clone(&scan.place.path)));
@@ -243,7 +253,7 @@ mod tests {
         let shares = ["/a", "/b"].map(|path| ShareScan::new(place(path))).into();
         let (own, report) = (Arc::new(OwnPaths { state: None, logs: Vec::new() }), ScanReport::default());
         let running = Running { own, shares, report, merged: 0, all_failed: false };
-        let mut scan = Scan { number: 2, running: Some(running) };
+        let mut scan = Scan { number: 2, running: Some(running), walks_max: 1 };
         let mut path_of =
             |number, share| scan.share(OfScan { number, share }).map(|scan| scan.place.path.to_path_buf());
         assert_eq!(path_of(2, 1), Some("/b".into()));

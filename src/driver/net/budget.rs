@@ -1,4 +1,4 @@
-//! Limits of descriptors for connections, in total and for one network, so that some are left for control and state.
+//! Limits of descriptors for connections, in total and for one network, so that some are left for control, state and the shares.
 
 use crate::network::Network;
 use nix::sys::resource::{Resource, getrlimit};
@@ -12,6 +12,17 @@ const DESCRIPTORS_RESERVED: usize = 64;
 
 /// The reserve on a system that allows very few descriptors.
 const DESCRIPTORS_RESERVED_MIN: usize = 28;
+
+/// Most shares that scans walk through at once, and as many whose files are hashed.
+const SHARES_AT_WORK_MAX: usize = 8;
+
+/// For each of them there are so many descriptors.
+const DESCRIPTORS_PER_SHARE_AT_WORK: usize = 64;
+
+/// Descriptors kept for each share at work but the first, whose own are in the reserve: three of a walk (the share, and a directory, which is
+/// opened twice), three of hashing (a large file that waits, the share, and the next file), and the share in each of two jobs that open files
+/// for peers.
+const RESERVED_PER_SHARE_AT_WORK: usize = 8;
 
 /// At most this many are used, even if the system allows more.
 const DESCRIPTORS_MAX: usize = 100_000;
@@ -39,14 +50,27 @@ pub(super) enum Exhausted {
     ForNetwork,
 }
 
+/// Shares that scans may walk through at once, and whose files may be hashed at once, within the limit of this process on open files.
+pub(crate) fn shares_at_work_max() -> usize {
+    shares_at_work(descriptors_of_system())
+}
+
+fn shares_at_work(descriptors: usize) -> usize {
+    (descriptors / DESCRIPTORS_PER_SHARE_AT_WORK).clamp(1, SHARES_AT_WORK_MAX)
+}
+
+fn descriptors_of_system() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 #[derive(Debug)]
 pub(super) struct Budget(Rc<RefCell<Counts>>);
 
 impl Budget {
     /// Within the limit of this process on open files.
     pub(super) fn from_system() -> Self {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
-        Self::new(usize::try_from(limit).unwrap_or(usize::MAX))
+        Self::new(descriptors_of_system())
     }
 
     pub(super) fn new(descriptors: usize) -> Self {
@@ -61,13 +85,19 @@ impl Budget {
     /// Whether there are so many free descriptors that files stay open that nobody reads.
     pub(super) fn is_ample(&self) -> bool {
         let counts = self.0.borrow();
-        counts.total + AMPLE_DESCRIPTORS <= counts.total_max && counts.has_room()
+        counts.total + counts.hung + AMPLE_DESCRIPTORS <= counts.total_max && counts.has_room()
     }
 
     /// Descriptors taken, and how many may be.
     pub(super) fn in_use(&self) -> (usize, usize) {
         let counts = self.0.borrow();
-        (counts.total, counts.total_max)
+        (counts.total + counts.hung, counts.total_max)
+    }
+
+    /// Jobs that hang hold so many descriptors without a permit. Returns whether that are less than before.
+    pub(super) fn set_hung(&self, hung: usize) -> bool {
+        let before = std::mem::replace(&mut self.0.borrow_mut().hung, hung);
+        hung < before
     }
 
     /// Whether a descriptor is free for an accepted connection.
@@ -125,6 +155,8 @@ struct Counts {
     inbound: usize,
     /// Of `total`, requested files.
     files: usize,
+    /// Beside `total`, what jobs hold that hang.
+    hung: usize,
     by_network: HashMap<Network, usize>,
 }
 
@@ -135,7 +167,8 @@ impl Counts {
     fn new(descriptors: usize) -> Self {
         let reserved =
             if descriptors >= 4 * DESCRIPTORS_RESERVED { DESCRIPTORS_RESERVED } else { DESCRIPTORS_RESERVED_MIN };
-        let total_max = descriptors.saturating_sub(reserved).clamp(8, DESCRIPTORS_MAX);
+        let for_shares = (shares_at_work(descriptors) - 1) * RESERVED_PER_SHARE_AT_WORK;
+        let total_max = descriptors.saturating_sub(reserved + for_shares).clamp(8, DESCRIPTORS_MAX);
         let eighth = total_max.div_ceil(8);
         let files_reserved = (eighth / 2).max(1);
         Self {
@@ -146,6 +179,7 @@ impl Counts {
             total: 0,
             inbound: 0,
             files: 0,
+            hung: 0,
             by_network: HashMap::new(),
         }
     }
@@ -198,7 +232,7 @@ impl Counts {
 
     /// Whether a descriptor is free beside those that are kept for files.
     fn is_any_free(&self) -> bool {
-        self.total + self.files_reserved.saturating_sub(self.files) < self.total_max
+        self.total + self.hung + self.files_reserved.saturating_sub(self.files) < self.total_max
     }
 
     /// Descriptors that count towards `inbound_max`.
@@ -256,6 +290,28 @@ mod tests {
                 assert!(taken[1] >= OWN_RESERVED_MIN, "{descriptors} descriptors: {taken:?}");
             }
         }
+    }
+
+    /// A daemon that does nothing has 17 open, and takes some more for its state.
+    #[test]
+    fn what_the_shares_take_is_beside_what_is_for_connections_and_files() {
+        for (descriptors, shares) in [(0, 1), (48, 1), (127, 1), (128, 2), (256, 4), (512, 8), (1_024, 8), (65_536, 8)]
+        {
+            assert_eq!(shares_at_work(descriptors), shares, "{descriptors} descriptors");
+            let others = Counts::new(descriptors).total_max + shares * RESERVED_PER_SHARE_AT_WORK;
+            assert!(descriptors == 0 || others + 20 <= descriptors, "{descriptors} descriptors, {others} for others");
+        }
+    }
+
+    #[test]
+    fn what_jobs_hold_that_hang_is_for_nobody_else() {
+        let budget = Budget::new(28 + 64);
+        let take_all = || std::iter::from_fn(|| budget.take(Use::Own).ok()).collect::<Vec<_>>().len();
+        let all = take_all();
+        assert!(!budget.set_hung(10));
+        assert_eq!((take_all(), budget.in_use()), (all - 10, (10, 64)));
+        assert!(budget.set_hung(9), "one is free again");
+        assert_eq!(take_all(), all - 9);
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl Net {
         }
     }
 
+    /// Jobs that hang hold so many descriptors without a permit.
+    pub(crate) fn note_hung(&mut self, descriptors: usize) {
+        if self.table.budget.set_hung(descriptors) {
+            self.on_files_closed();
+        }
+    }
+
     /// Whether a connection that waits at a listener can get a descriptor.
     pub(super) fn may_admit(&self, cx: &Cx) -> bool {
         let has_victim = || self.table.evictions.victim(None, None, cx.now).is_some();

@@ -30,7 +30,7 @@ mod stream_index;
 mod streams;
 mod table;
 
-pub(crate) use budget::Permit;
+pub(crate) use budget::{Permit, shares_at_work_max};
 pub(crate) use exchange::{CALL_BACK_DESCRIPTORS, Lent, Outgoing, Part, STEP_BYTES_MAX, Service, Task};
 pub(crate) use keeping::Taken;
 pub(crate) use listener::Listener;

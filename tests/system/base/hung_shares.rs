@@ -45,14 +45,10 @@ fn requesters_that_are_gone_leave_their_descriptors_to_others_while_the_share_ha
 
 /// A peer with further shares of these names, each with the file `a`.
 fn start_with_shares(setup: Setup, names: &[&str]) -> Daemon {
-    let table = |name: &&str| {
-        let path = setup.home().join("data").join(name);
-        std::fs::create_dir_all(&path).expect("it is not there");
-        std::fs::write(path.join("a"), name).expect("it can be written");
-        format!("{{ path = '{}', name = '{name}' }}", path.display())
-    };
-    let tables: Vec<String> = names.iter().map(table).collect();
-    start_hashed(setup.set("share", &format!("[{}]", tables.join(", "))))
+    let setup = setup.further_shares(names.iter().copied());
+    let write = |name: &&str| std::fs::write(setup.home().join("data").join(name).join("a"), name);
+    names.iter().for_each(|name| write(name).expect("it can be written"));
+    start_hashed(setup)
 }
 
 /// Has shares hang.

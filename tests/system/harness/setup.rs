@@ -112,6 +112,17 @@ impl Setup {
         self
     }
 
+    /// Shares further directories with these names, in `data` of its home.
+    pub(crate) fn further_shares<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let table = |name: &str| {
+            let path = self.home().join("data").join(name);
+            fs::create_dir_all(&path).expect("it can be made");
+            format!("{{ path = '{}', name = '{name}' }}", path.display())
+        };
+        let tables: Vec<String> = names.into_iter().map(table).collect();
+        self.set("share", &format!("[{}]", tables.join(", ")))
+    }
+
     pub(crate) fn share(&self) -> PathBuf {
         self.home.path().join("share")
     }

@@ -1,6 +1,9 @@
 //! Which connection gets a descriptor, and which one gives its own up, when there are few.
 
-use crate::harness::{Daemon, LIMIT, OldBootstrap, Setup, connect_from, pause, reset, until};
+use crate::harness::{
+    Daemon, Delaying, End, LIMIT, OldBootstrap, Setup, await_hashed, connect_from, pause, read_to_end, reset,
+    side_by_side, start_hashed, until,
+};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -84,4 +87,52 @@ fn the_control_client_that_was_idle_for_longest_gives_way_where_descriptors_are_
     let said = idle[0].line().expect("it is told why").to_string();
     assert!(said.contains("this one was idle for longest"), "{said}");
     drop(streams);
+}
+
+/// Of 8 shares that are walked through at once, each would have a directory open, twice, and its top.
+#[test]
+fn all_shares_are_scanned_and_hashed_beside_a_crowd_however_few_descriptors_there_are() {
+    const DIRECTORIES: usize = 6;
+    side_by_side([(48, 60), (256, 250)], |(descriptors, requesters)| {
+        let bootstrap = OldBootstrap::listing(&[]);
+        let names = ["1", "2", "3", "4", "5", "6", "7"];
+        let setup = Setup::peer().descriptors_max(descriptors).joins(&[bootstrap.addr()]).further_shares(names);
+        let tops: Vec<_> =
+            [setup.share()].into_iter().chain(names.map(|name| setup.home().join("data").join(name))).collect();
+        let add = |file: &str| {
+            for (top, directory) in
+                tops.iter().flat_map(|top| (0..DIRECTORIES).map(move |n| (top, top.join(format!("d{n}")))))
+            {
+                std::fs::create_dir_all(&directory).expect("it can be made");
+                std::fs::write(directory.join(file), format!("{file} {}", top.display()).repeat(1_000))
+                    .expect("it can be written");
+            }
+        };
+        add("known");
+        let peer = start_hashed(setup);
+        add("new");
+        let Some(_delaying) = Delaying::calls(&peer, "getdents64", Duration::from_millis(30)) else { return };
+        peer.call("rescan", Value::Null);
+        let ask = |n: u8| {
+            let share = names[usize::from(n) % names.len()];
+            ask(
+                connect_from(Ipv4Addr::new(127, 3, 1, n), peer.listen()).expect("the backlog takes it"),
+                &format!("{share}/d{}/known", n % 6),
+            )
+        };
+        let asking: Vec<TcpStream> = (1..=requesters).map(ask).collect();
+        for (at, mut stream) in asking.into_iter().enumerate() {
+            let (bytes, end) = read_to_end(&mut stream);
+            assert!(
+                bytes.starts_with(b"known /") && end == End::Fin,
+                "requester {at} of {descriptors} descriptors: {end:?}"
+            );
+        }
+        let (files, all) = (|| peer.pages("files", "files"), 2 * DIRECTORIES * tops.len());
+        until("all are listed", 2 * LIMIT, || files().len() == all);
+        await_hashed(&peer);
+        assert!(files().iter().all(|row| row["b3"].is_string()));
+        assert_eq!(peer.status()["limited"]["connections_displaced"], 0, "nobody lost anything");
+        assert!(!peer.log().contains("no file descriptor is left"));
+    });
 }

@@ -17,7 +17,8 @@ struct Loop {
 impl Loop {
     fn new() -> Self {
         let poll = Poll::new().unwrap();
-        let jobs = Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), 1).unwrap();
+        let jobs =
+            Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), (1, 8)).unwrap();
         Self { poll, jobs }
     }
 

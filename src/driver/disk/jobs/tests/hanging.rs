@@ -48,6 +48,36 @@ fn a_job_that_hangs_is_given_up_with_those_that_wait_for_the_same_share_until_it
     assert_eq!(ended(&mut rig), ("answers", Ok(())));
 }
 
+#[test]
+fn what_jobs_hold_that_hang_is_counted_until_it_is_closed() {
+    let mut rig = Loop::new();
+    rig.jobs.hire_for_shares(2).unwrap();
+    let (go, waits) = mpsc::channel::<()>();
+    let share: Arc<Path> = Path::new("/hangs").into();
+    let walk = |jobs: &mut Jobs, share: &Arc<Path>, work: Box<dyn FnOnce() + Send>| {
+        let done = |walk| Done::ScanStepped(OfScan { number: 1, share: 0 }, walk);
+        let place = (Lane::Scan, Key::Scan(Arc::clone(share)));
+        jobs.submit_on(Some(share), place, done, Err(DiskFault::Internal), || {
+            work();
+            Err(DiskFault::Missing)
+        });
+    };
+    walk(&mut rig.jobs, &share, Box::new(move || waits.recv().unwrap()));
+    rig.jobs.drop_beside(&share, ());
+    assert_eq!(rig.jobs.descriptors_of_hung(), 0, "that is in the reserve");
+    until_overdue(&mut rig);
+    assert!(matches!(rig.wait(), Done::ScanStepped(_, Err(DiskFault::NoAnswer))));
+    assert_eq!(rig.jobs.descriptors_of_hung(), 3 + 3, "what is to be dropped waits for it");
+    walk(&mut rig.jobs, &Path::new("/works").into(), Box::new(|| {}));
+    assert!(matches!(rig.wait(), Done::ScanStepped(_, Err(DiskFault::Missing))));
+    assert_eq!(rig.jobs.descriptors_of_hung(), 3 + 3);
+    go.send(()).unwrap();
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none());
+    }
+    assert_eq!(rig.jobs.descriptors_of_hung(), 0);
+}
+
 /// A read for a peer ends when it ends. Nothing else waits for that.
 #[test]
 fn what_waits_for_a_read_that_hangs_is_given_up() {

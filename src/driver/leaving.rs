@@ -20,7 +20,7 @@ impl Driver {
         self.front.host().leaving();
         self.begin_handing_over();
         if let Some(bootstrap) = &self.bootstrap {
-            self.disk.save_registry_at_once(bootstrap, self.clock.wall());
+            self.disk.save_registry_last(bootstrap);
         }
         self.disk.leave();
         self.node.handle(self.cx.now, Event::Leave);

@@ -20,6 +20,9 @@ const TURN_MAX: Duration = Duration::from_millis(5);
 /// After this long control clients give way to other connections.
 const CLIENTS_MAX: Duration = Duration::from_millis(2);
 
+/// After this long the copying of the registry gives way to the rest of the turn.
+const REGISTRY_MAX: Duration = Duration::from_millis(1);
+
 /// A turn beyond this is logged: the budget of its connections, and a slice of each kind of work.
 const TURN_SLOW: Duration = Duration::from_millis(10);
 
@@ -196,7 +199,8 @@ impl Driver {
         self.disk.scan_slice(&mut self.cx);
         self.disk.sync_parts(false);
         if let Some(bootstrap) = &self.bootstrap {
-            self.disk.save_registry(bootstrap, self.clock.wall(), self.cx.now);
+            let (began, wall) = (self.clock.fine(), self.clock.wall());
+            while self.disk.save_registry(bootstrap, wall, self.cx.now) && self.clock.within(began, REGISTRY_MAX) {}
         }
         if self.node.has_work() {
             self.node.work(self.cx.now);

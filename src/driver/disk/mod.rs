@@ -53,7 +53,7 @@ use super::histogram::Histogram;
 use super::host::ReloadJob;
 use super::interface::Interface;
 use super::open_parts::OpenParts;
-use crate::bootstrap::{Bootstrap, Lease, decode_snapshot};
+use crate::bootstrap::{Bootstrap, decode_snapshot};
 use crate::fault::ResolveFault;
 use crate::id::TransferId;
 use crate::library::ScannedFile;
@@ -170,7 +170,7 @@ impl Disk {
         self.registry.note_saved(bootstrap);
     }
 
-    /// How long jobs waited before they ran.
+    /// How long jobs waited before they ran, or were given up.
     pub(crate) fn job_waits(&self) -> &Histogram {
         self.jobs.waits()
     }
@@ -185,9 +185,9 @@ impl Disk {
         self.has_scanned() || self.registry.is_copying()
     }
 
-    /// Whether there are jobs that a stop waits for.
+    /// Whether there is something that a stop waits for.
     pub(crate) fn is_syncing(&self) -> bool {
-        self.jobs.is_syncing()
+        self.registry.is_copying() || self.jobs.is_syncing()
     }
 
     /// Descriptors that jobs hold which hang, beyond those with a permit.
@@ -247,23 +247,20 @@ impl Disk {
         }
     }
 
-    /// Copies a slice of the registry, and has it written after the last one.
-    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap, wall: WallClock, now: Instant) {
+    /// Copies a slice of the registry, and has it written after the last one. Returns whether there are more.
+    pub(crate) fn save_registry(&mut self, bootstrap: &Bootstrap, wall: WallClock, now: Instant) -> bool {
         self.registry.begin_if_due(bootstrap, now);
-        let copied = self.registry.copy_slice(bootstrap);
-        copied.into_iter().for_each(|leases| self.write_registry(leases, wall));
-    }
-
-    /// Has the whole registry written, if it has changed, since the daemon leaves.
-    pub(crate) fn save_registry_at_once(&mut self, bootstrap: &Bootstrap, wall: WallClock) {
-        if self.state.directory().is_some() {
-            let copied = self.registry.copy_rest(bootstrap);
-            copied.into_iter().for_each(|leases| self.write_registry(leases, wall));
+        if let Some(leases) = self.registry.copy_slice(bootstrap) {
+            self.state.save(state_files::REGISTRY_FILE, StateContent::Registry(leases, wall), &mut self.jobs);
         }
+        self.registry.is_copying()
     }
 
-    fn write_registry(&mut self, leases: Vec<Lease>, wall: WallClock) {
-        self.state.save(state_files::REGISTRY_FILE, StateContent::Registry(leases, wall), &mut self.jobs);
+    /// The daemon leaves: what the registry has is to be written by the slices that follow, if it has changed.
+    pub(crate) fn save_registry_last(&mut self, bootstrap: &Bootstrap) {
+        if self.state.directory().is_some() {
+            self.registry.begin_last(bootstrap);
+        }
     }
 
     pub(crate) fn resolve(&mut self, host: BootstrapAddr, interface: &Interface) {

@@ -1,5 +1,5 @@
 //! When the registrations of the bootstrap node are written, and their copying for that: in slices, since strangers determine how
-//! many there are.
+//! many there are, also when the daemon leaves.
 
 use crate::bootstrap::{Bootstrap, Lease};
 use crate::time::Instant;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// How soon a change is written.
 const SAVE_DELAY: Duration = Duration::from_secs(5);
 
-/// Registrations that one turn copies.
-const ROWS_PER_TURN: usize = 1000;
+/// Registrations of a slice.
+const ROWS_PER_SLICE: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct RegistryFile {
@@ -35,9 +35,21 @@ impl RegistryFile {
     /// Begins to copy if that is due, and not going on.
     pub(super) fn begin_if_due(&mut self, bootstrap: &Bootstrap, now: Instant) {
         if self.copying.is_none() && self.save_at.take_if(|at| *at <= now).is_some() {
-            self.copied = bootstrap.revision();
-            self.copying = Some(Vec::with_capacity(bootstrap.count()));
+            self.begin(bootstrap);
         }
+    }
+
+    /// When the daemon leaves: begins to copy all, if something is not written.
+    pub(super) fn begin_last(&mut self, bootstrap: &Bootstrap) {
+        self.save_at = None;
+        if self.copying.is_some() || bootstrap.revision() != self.copied {
+            self.begin(bootstrap);
+        }
+    }
+
+    fn begin(&mut self, bootstrap: &Bootstrap) {
+        self.copied = bootstrap.revision();
+        self.copying = Some(Vec::with_capacity(bootstrap.count()));
     }
 
     pub(super) fn is_copying(&self) -> bool {
@@ -50,16 +62,8 @@ impl RegistryFile {
         let copied = self.copying.as_mut()?;
         let before = copied.len();
         let after = copied.last().map(|lease| lease.peer);
-        copied.extend(bootstrap.leases_after(after).take(ROWS_PER_TURN));
-        if copied.len() < before + ROWS_PER_TURN { self.copying.take() } else { None }
-    }
-
-    /// When the daemon leaves: copies at once what is not written, if there is something.
-    pub(super) fn copy_rest(&mut self, bootstrap: &Bootstrap) -> Option<Vec<Lease>> {
-        self.save_at = None;
-        let is_unwritten = self.copying.take().is_some() || bootstrap.revision() != self.copied;
-        self.copied = bootstrap.revision();
-        is_unwritten.then(|| bootstrap.leases_after(None).collect())
+        copied.extend(bootstrap.leases_after(after).take(ROWS_PER_SLICE));
+        if copied.len() < before + ROWS_PER_SLICE { self.copying.take() } else { None }
     }
 }
 
@@ -117,8 +121,12 @@ mod tests {
         );
         file.watch(&node, at(5_001));
         assert_eq!(file.save_at, Some(at(10_001)), "what changed meanwhile is written later");
-        let rest = file.copy_rest(&node).unwrap();
-        assert_eq!(rest.len(), node.count());
-        assert!(file.copy_rest(&node).is_none(), "nothing has changed");
+        let mut last = || {
+            file.begin_last(&node);
+            let slices = std::iter::from_fn(|| file.is_copying().then(|| file.copy_slice(&node)));
+            slices.fold((0, 0), |(slices, rows), copied| (slices + 1, rows + copied.map_or(0, |rows| rows.len())))
+        };
+        assert_eq!(last(), (node.count().div_ceil(1_000), node.count()), "also when the daemon leaves");
+        assert_eq!(last(), (0, 0), "nothing has changed");
     }
 }

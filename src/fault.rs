@@ -218,7 +218,7 @@ impl From<DiskFault> for RefusalReason {
         match fault {
             DiskFault::Missing | DiskFault::NotDirectory | DiskFault::NotRegular => Self::NoSuchFile,
             DiskFault::Changed | DiskFault::Shrank => Self::Changed,
-            DiskFault::NoDescriptor => Self::Busy,
+            DiskFault::NoDescriptor | DiskFault::NoAnswer => Self::Busy,
             _ => Self::NotReadable,
         }
     }

@@ -64,7 +64,7 @@ pub struct StatusReply {
     /// Turns of the loop, from the moment it has something to do until it waits again.
     #[serde(default)]
     pub turns: TimesReply,
-    /// Jobs of the worker threads: how long each waited before one ran it.
+    /// Jobs of the worker threads: how long each waited before one ran it, or before it was given up.
     #[serde(default)]
     pub job_waits: TimesReply,
     #[serde(default)]

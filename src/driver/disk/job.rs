@@ -76,6 +76,8 @@ pub(crate) enum Done {
     SharedOpened(FileName, Result<SharedFile, DiskFault>),
     /// A piece of a shared file was read.
     SharedRead(Left, Ordered, ReadOutcome),
+    /// A read that was given up has ended.
+    SharedLeft(Left),
     /// Files of this share were closed.
     SharedClosed(Arc<Path>),
     /// Files of one share were looked at, for this order.
@@ -113,6 +115,14 @@ impl Done {
         }
     }
 
+    /// What is to be heard of a job with this result that was given up, when it ends.
+    pub(super) fn late(&self) -> Option<Self> {
+        match self {
+            Self::SharedRead(used, ..) => Some(Self::SharedLeft(*used)),
+            _ => None,
+        }
+    }
+
     /// What a lost job that hangs has instead of the fault of one that panicked.
     pub(super) fn unanswered(self) -> Self {
         let fault = DiskFault::NoAnswer;
@@ -122,6 +132,8 @@ impl Done {
                 let unanswered = |file: LookedAt| LookedAt { found: Err(fault), ..file };
                 Self::LookedAt(order, files.into_iter().map(unanswered).collect())
             }
+            Self::SharedOpened(name, Err(_)) => Self::SharedOpened(name, Err(fault)),
+            Self::SharedRead(used, read, Err(_)) => Self::SharedRead(used, read, Err(fault)),
             Self::ScanOpened(of, other, Err(_)) => Self::ScanOpened(of, other, Err(fault)),
             Self::ScanStepped(of, Err(_)) => Self::ScanStepped(of, Err(fault)),
             other => other,
@@ -177,7 +189,14 @@ impl Key {
     /// Whether a job is given up that takes too long: its result is taken for lost then, and the real one is dropped. Something waits
     /// for it that goes on without it.
     pub(super) fn is_given_up(&self) -> bool {
-        matches!(self, Self::Scan(_) | Self::Hash(_) | Self::LookAt(_) | Self::Mount(_) | Self::Configuration(_))
+        self.holds_open_files()
+            || matches!(self, Self::OpenShared(_) | Self::ReadShared(_) | Self::LookAt(_))
+            || matches!(self, Self::Mount(_) | Self::Configuration(_))
+    }
+
+    /// Whether a job holds open files of a share from the job before it.
+    pub(super) fn holds_open_files(&self) -> bool {
+        matches!(self, Self::Scan(_) | Self::Hash(_))
     }
 }
 

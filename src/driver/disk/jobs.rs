@@ -58,7 +58,7 @@ pub(super) struct Jobs {
     ended: Receiver<Ended>,
     /// What each worker has.
     tools: Tools,
-    /// How long jobs waited.
+    /// How long jobs waited that ran, and those that did not since they were given up.
     waits: Histogram,
 }
 
@@ -70,12 +70,16 @@ struct RunningJob {
     on: Option<Device>,
     /// By [`Clock::fine`].
     since: Duration,
+    /// How long it had waited then.
+    waited: Duration,
     /// It hangs, as far as can be known.
     is_overdue: bool,
     /// Descriptors that it may hold without a permit.
     descriptors: usize,
     /// The result if the job is lost; `None` if it was given up.
     lost: Option<Done>,
+    /// What is to be heard of its end if it was given up.
+    late: Option<Done>,
 }
 
 impl Jobs {
@@ -189,8 +193,11 @@ impl Jobs {
         }
         loop {
             let Ended { key, done, waited } = self.ended.try_recv().ok()?;
-            self.waits.record(waited);
             let ran = self.running.remove(&key);
+            // Of one that was given up this is counted; and nothing waits for what is dropped.
+            if ran.as_ref().is_some_and(|ran| ran.lost.is_some()) && !matches!(key, Key::Drop(_)) {
+                self.waits.record(waited);
+            }
             let lanes = [ran.as_ref().map(|ran| ran.lane), self.places.get(&key).map(|(lane, ..)| *lane)];
             lanes.into_iter().flatten().for_each(|lane| self.start_waiting(lane));
             match ran {
@@ -199,8 +206,15 @@ impl Jobs {
                     done => return Some(done),
                 },
                 // One that was given up has had its result.
-                Some(RunningJob { on: Some(Device::Directory(share)), .. }) => self.drop_beside(&share, done),
-                _ => {}
+                Some(RunningJob { on, late, .. }) => {
+                    if let Some(Device::Directory(share)) = on {
+                        self.drop_beside(&share, done);
+                    }
+                    if late.is_some() {
+                        return late;
+                    }
+                }
+                None => {}
             }
         }
     }
@@ -229,6 +243,8 @@ impl Jobs {
             for (key, job) in self.running.iter_mut().filter(|(_, job)| is_late(job)) {
                 (job.is_overdue, is_any_late) = (true, true);
                 if key.is_given_up() {
+                    self.waits.record(job.waited);
+                    job.late = job.lost.as_ref().and_then(Done::late);
                     self.given_up.extend(job.lost.take().map(Done::unanswered));
                 }
             }
@@ -261,11 +277,18 @@ impl Jobs {
         let waiting = self.waiting.range((lane, None, 0)..).take_while(|((of, ..), _)| *of == lane);
         let given_up = waiting.filter(|(place, (job, _))| job.key.is_given_up() && is_hopeless(place));
         let given_up: Vec<Place> = given_up.map(|(place, _)| place.clone()).collect();
+        let mut unwanted = Vec::new();
         for place in given_up {
             let Some((job, lost)) = self.waiting.remove(&place) else { continue };
             self.places.remove(&job.key);
+            self.waits.record(self.tools.clock.fine().saturating_sub(job.submitted));
             self.given_up.push_back(lost.unanswered());
+            if let Some(Device::Directory(share)) = job.on.clone().filter(|_| job.key.holds_open_files()) {
+                unwanted.push((share, job));
+            }
         }
+        // After all are given up: it gives up what waits as well.
+        unwanted.into_iter().for_each(|(share, job)| self.drop_beside(&share, job));
         if !self.given_up.is_empty() {
             // They are polled as the others.
             let _ = self.tools.waker.wake();
@@ -295,7 +318,7 @@ impl Jobs {
         self.tools.clock
     }
 
-    /// How long jobs waited before they ran.
+    /// How long jobs waited before they ran, or were given up.
     pub(super) fn waits(&self) -> &Histogram {
         &self.waits
     }
@@ -319,8 +342,8 @@ impl Jobs {
             let Some((job, lost)) = self.waiting.remove(&place) else { return };
             self.places.remove(&job.key);
             let (on, since) = (self.device_of(&job).cloned(), self.tools.clock.fine());
-            let (is_overdue, descriptors) = (false, lost.descriptors());
-            let running = RunningJob { lane, on, since, is_overdue, descriptors, lost: Some(lost) };
+            let (is_overdue, descriptors, waited) = (false, lost.descriptors(), since.saturating_sub(job.submitted));
+            let running = RunningJob { lane, on, since, waited, is_overdue, descriptors, lost: Some(lost), late: None };
             self.running.insert(job.key.clone(), running);
             self.workers[&lane].give(job);
         }

@@ -153,6 +153,7 @@ impl Disk {
                     self.opened.on_read(used, cx.now);
                     cx.out.push(Output::SharedRead(used.exchange, read, outcome));
                 }
+                Done::SharedLeft(used) => self.opened.on_read(used, cx.now),
                 Done::LookedAt(order, found) => {
                     let all = self.looking.on_looked_at(order, found).into_iter();
                     all.for_each(|files| cx.out.event(Event::LookedAt { files }));

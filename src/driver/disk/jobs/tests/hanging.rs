@@ -1,6 +1,9 @@
 //! Jobs that hang, and all that goes on meanwhile.
 
 use super::*;
+use crate::driver::shared_files::{Left, LeftFiles, OpenedId, Reader, Reads};
+use crate::name::FileName;
+use crate::store::ShareRoot;
 
 /// What goes on without a job that hangs goes on without those that wait for it as well.
 #[test]
@@ -78,21 +81,70 @@ fn what_jobs_hold_that_hang_is_counted_until_it_is_closed() {
     assert_eq!(rig.jobs.descriptors_of_hung(), 0);
 }
 
-/// A read for a peer ends when it ends. Nothing else waits for that.
+/// Those that opened or read files for peers would take the places of others.
 #[test]
-fn what_waits_for_a_read_that_hangs_is_given_up() {
+fn what_is_opened_and_read_for_peers_is_given_up_and_the_end_of_a_read_is_heard_of() {
     let mut rig = Loop::new();
     let (go, waits) = mpsc::channel::<()>();
-    let read = |number| (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
-    let look = (Lane::Share, Key::LookAt(Path::new("/hangs").into()));
-    submit(&mut rig.jobs, read(1), "/hangs", "read", move || waits.recv().unwrap());
-    submit(&mut rig.jobs, read(2), "/hangs", "next read", || {});
-    submit(&mut rig.jobs, look, "/hangs", "look", || unreachable!("it was given up"));
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::write(scratch.path().join("a"), "a").unwrap();
+    let name = FileName::from_bytes(b"a").unwrap();
+    let file = Arc::new(ShareRoot::open(scratch.path()).unwrap().open_file(&name).unwrap());
+    let used = |number| Left { file: OpenedId(number), exchange: ExchangeId::Inbound(number) };
+    let share: Arc<Path> = Path::new("/hangs").into();
+    let read = |jobs: &mut Jobs, number, work: Box<dyn FnOnce() + Send>| {
+        let (reader, mut reads) = (Reader::new(&file, used(number), &LeftFiles::default()), Reads::default());
+        let ordered = reads.order(&reader, 0, 1, Vec::new());
+        let done = move |outcome| Done::SharedRead(used(number), ordered, outcome);
+        let place = (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
+        jobs.submit_on(Some(&share), place, done, Err(DiskFault::Internal), || {
+            work();
+            Ok(vec![0])
+        });
+    };
+    let given_up = |rig: &mut Loop| match rig.wait() {
+        Done::SharedRead(used, _, Err(DiskFault::NoAnswer)) => used.file.0,
+        Done::SharedOpened(_, Err(DiskFault::NoAnswer)) => 0,
+        _ => panic!("it was given up"),
+    };
+    read(&mut rig.jobs, 1, Box::new(move || waits.recv().unwrap()));
+    read(&mut rig.jobs, 2, Box::new(|| unreachable!("it was given up")));
+    let (opened, place) = (name.clone(), (Lane::Share, Key::OpenShared(name)));
+    let done = move |outcome| Done::SharedOpened(opened.clone(), outcome);
+    rig.jobs.submit_on(Some(&share), place, done, Err(DiskFault::Internal), || unreachable!("it was given up"));
     until_overdue(&mut rig);
-    assert_eq!(ended(&mut rig), ("look", Err(DiskFault::NoAnswer)));
+    assert_eq!([given_up(&mut rig), given_up(&mut rig), given_up(&mut rig)], [1, 2, 0]);
+    let waits = rig.jobs.waits().reply();
+    assert_eq!(waits.count, 3, "they have waited");
+    assert!(waits.max_us >= ANSWER_MAX.as_micros() as u64 / 2, "{waits:?}");
+    read(&mut rig.jobs, 3, Box::new(|| unreachable!("it is given up at once")));
+    assert_eq!(given_up(&mut rig), 3);
     assert!(rig.jobs.next_deadline().is_none() && rig.jobs.poll().is_none());
     go.send(()).unwrap();
-    assert_eq!([ended(&mut rig), ended(&mut rig)], [("read", Ok(())), ("next read", Ok(()))]);
+    assert!(matches!(rig.wait(), Done::SharedLeft(left) if left == used(1)), "the job has the file until then");
+    assert_eq!(rig.jobs.waits().reply().count, 4, "each is counted once");
+    read(&mut rig.jobs, 4, Box::new(|| {}));
+    assert!(matches!(rig.wait(), Done::SharedRead(left, _, Ok(_)) if left == used(4)));
+}
+
+/// It may hold an open file, and closing that may wait for the disk.
+#[test]
+fn a_job_that_waits_with_open_files_and_is_given_up_is_dropped_by_a_worker() {
+    let mut rig = Loop::new();
+    let (go, waits) = mpsc::channel::<()>();
+    let (told, dropped) = mpsc::channel();
+    let share: Arc<Path> = Path::new("/hangs").into();
+    submit(&mut rig.jobs, (Lane::Scan, Key::Scan(Arc::clone(&share))), "/hangs", "scan", move || waits.recv().unwrap());
+    let held = Told(told);
+    submit(&mut rig.jobs, (Lane::Scan, Key::Hash(share)), "/hangs", "hash", move || drop(held));
+    until_overdue(&mut rig);
+    assert_eq!([ended(&mut rig).0, ended(&mut rig).0], ["scan", "hash"]);
+    assert!(dropped.try_recv().is_err());
+    go.send(()).unwrap();
+    while !rig.jobs.running.is_empty() {
+        assert!(rig.jobs.poll().is_none());
+    }
+    assert_ne!(dropped.recv().unwrap(), thread::current().id());
 }
 
 #[test]
@@ -193,7 +245,9 @@ fn a_reload_is_given_up_at_once_while_all_threads_hang() {
     };
     rig.jobs.hire(Lane::Reload, THREADS_MAX).unwrap();
     (0..THREADS_MAX as u64).for_each(|number| reload(&mut rig.jobs, number));
-    until_overdue(&mut rig);
+    while rig.jobs.next_deadline().is_some() {
+        until_overdue(&mut rig);
+    }
     (0..THREADS_MAX).for_each(|_| assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead))));
     reload(&mut rig.jobs, u64::MAX);
     assert!(matches!(rig.jobs.poll(), Some(Done::ConfigurationRead)), "there is no thread for it");

@@ -182,6 +182,9 @@ pub struct DirectoryPart {
     pub files_missing: u64,
     /// The first 100 of them.
     pub missing: Vec<MissingRow>,
+    /// Files that the peer does not share yet, as far as it has said: it is still writing them, or has not looked for them.
+    #[serde(default)]
+    pub files_pending: u64,
 }
 
 /// A file of a directory that could not be had until now.

@@ -185,6 +185,11 @@ problems! {
     FilesMissing { missing: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
         ("{missing} of {} cannot be had{}; the peer is asked again until cancelled", count(*.files, "file"),
             for_example(.name, .error));
+    MoreToCome { peer: SocketAddr, files: u64 }: NoSource,
+        ("all is there that {peer} shares of it now; {}; it is asked again", match .files {
+            0 => "it has not read all of its files yet".to_owned(),
+            files => format!("it is still writing, or looking for, {}", count(*files, "other file")),
+        });
     FilesNotSaved { failed: u64, files: u64, name: Option<RawText>, error: Option<Box<Problem>> }: of_first(&error),
         ("{failed} of {} cannot be saved{}{}; `pyratectl retry` tries again", count(*.files, "file"), for_example(.name, .error),
             if .files > .failed { "; the others are there" } else { "" });

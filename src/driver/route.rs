@@ -15,7 +15,7 @@ use crate::node::contract::{PartSpec, Refusal};
 use crate::node::{Action, Event};
 use crate::store::PartRequest;
 use crate::time::Instant;
-use crate::wire::{FIRST_CONTACT_ANSWER, Message, encode_metadata, encode_peer_list};
+use crate::wire::{FIRST_CONTACT_ANSWER, FileInfo, Message, encode_info, encode_peer_list};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -155,8 +155,8 @@ impl Driver {
             Action::SendList { exchange, to, attributes } => {
                 net.respond(exchange, Outgoing::list(to, attributes, cx.now), None, cx)
             }
-            Action::SendManifest { exchange, manifest, range } => {
-                net.respond(exchange, of_manifest(&manifest, range, cx.now), None, cx);
+            Action::SendManifest { exchange, manifest, range, pending } => {
+                net.respond(exchange, of_manifest(&manifest, range, pending, cx.now), None, cx);
             }
             Action::AnswerFirstContact { exchange } => {
                 net.respond(exchange, Outgoing::bytes(FIRST_CONTACT_ANSWER.to_vec(), cx.now), None, cx);
@@ -261,9 +261,10 @@ impl Driver {
 }
 
 /// The response to a request for a manifest: a range of it, or its metadata.
-fn of_manifest(manifest: &WrittenManifest, range: Option<Range<usize>>, now: Instant) -> Outgoing {
-    match range {
-        None => Outgoing::bytes(encode_metadata(manifest.text.len() as u64, manifest.b3, &manifest.chain), now),
-        Some(range) => Outgoing::bytes_range(Rc::clone(&manifest.text), range, now),
-    }
+fn of_manifest(manifest: &WrittenManifest, range: Option<Range<usize>>, pending: u64, now: Instant) -> Outgoing {
+    let Some(range) = range else {
+        let info = FileInfo { size: manifest.text.len() as u64, b3: manifest.b3, pending };
+        return Outgoing::bytes(encode_info(info, &manifest.chain), now);
+    };
+    Outgoing::bytes_range(Rc::clone(&manifest.text), range, now)
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// 2 TiB: the values fill 64 MiB.
 pub(crate) const METADATA_GROUPS_MAX: u64 = 1 << 21;
 
-/// Ours have at most 103 bytes, the rest is for future keys.
+/// Ours have at most 132 bytes, the rest is for future keys.
 const METADATA_LINE_BYTES_MAX: usize = 256;
 
 const VALUE_BYTES: usize = 32;
@@ -38,11 +38,31 @@ pub(crate) fn encode_refusal(reason: RefusalReason) -> Vec<u8> {
 
 /// The response to code 9. `chain`: from a [`ContentHasher`]; empty for a content of at most one group.
 pub(crate) fn encode_metadata(size: u64, b3: ContentHash, chain: &[ChainingValue]) -> Vec<u8> {
+    encode_info(FileInfo { size, b3, pending: 0 }, chain)
+}
+
+/// The response to code 9 for the manifest of a directory (PROTOCOL, Directories).
+pub(crate) fn encode_info(info: FileInfo, chain: &[ChainingValue]) -> Vec<u8> {
+    let FileInfo { size, b3, pending } = info;
     let mut out = Vec::with_capacity(METADATA_LINE_BYTES_MAX / 2 + chain.len() * VALUE_BYTES);
     // Writing to a vector cannot fail.
-    let _ = writeln!(out, "size={size}\tb3={b3}\tgroup={GROUP_LOG2}");
+    let _ = write!(out, "size={size}\tb3={b3}\tgroup={GROUP_LOG2}");
+    if pending > 0 {
+        let _ = write!(out, "\tpending={pending}");
+    }
+    out.push(b'\n');
     chain.iter().for_each(|value| out.extend_from_slice(&value.0));
     out
+}
+
+/// What the first line of the response to code 9 says, unproven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileInfo {
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) b3: ContentHash,
+    /// Of a manifest: how many files beneath the directory are not in it yet.
+    pub(crate) pending: u64,
 }
 
 /// Reads and verifies the response to code 9 in pieces. Allocates only for received bytes.
@@ -53,7 +73,7 @@ pub(crate) struct MetadataReader {
     state: State,
 }
 
-/// Reads only the first line of the response to code 9: size and hash of a file, or the reason of a refusal.
+/// Reads only the first line of the response to code 9, or the reason of a refusal.
 #[derive(Debug, Default)]
 pub(crate) struct FileInfoReader {
     line: Vec<u8>,
@@ -61,12 +81,12 @@ pub(crate) struct FileInfoReader {
 }
 
 impl FileInfoReader {
-    /// Adds received bytes. Returns size and hash, unproven, once the line is complete.
+    /// Adds received bytes. Returns what the line says once it is complete.
     ///
     /// # Errors
     ///
     /// [`MetadataFault::Malformed`] or [`MetadataFault::Refused`].
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<FileInfo>, MetadataFault> {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         take_line(&mut self.line, bytes)?.map(|_| parse_line(&self.line)).transpose()
     }
@@ -157,7 +177,7 @@ impl MetadataReader {
 
     fn read_line(&self, mut line: Vec<u8>, bytes: &[u8]) -> Result<State, MetadataFault> {
         let Some(values) = take_line(&mut line, bytes)? else { return Ok(State::Line(line)) };
-        let (size, b3) = parse_line(&line)?;
+        let FileInfo { size, b3, .. } = parse_line(&line)?;
         if self.wanted.is_some_and(|wanted| wanted != b3) {
             return Err(MetadataFault::Corrupt);
         }
@@ -208,8 +228,8 @@ fn take_line<'a>(line: &mut Vec<u8>, bytes: &'a [u8]) -> Result<Option<&'a [u8]>
 
 /// `size=…`, `b3=…` and `group=20`, or `refused=…`, separated by tabs, in any order. Unknown keys are ignored, and of a repeated
 /// key the last value counts.
-fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
-    let (mut size, mut b3, mut group, mut refused) = (None, None, None, None);
+fn parse_line(line: &[u8]) -> Result<FileInfo, MetadataFault> {
+    let (mut size, mut b3, mut group, mut refused, mut pending) = (None, None, None, None, 0);
     for piece in line.split(|&b| b == b'\t') {
         if has_control(piece) {
             return Err(MetadataFault::Malformed);
@@ -220,6 +240,8 @@ fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
             b3 = Some(ContentHash::from_hex(hex).ok_or(MetadataFault::Malformed)?);
         } else if let Some(digits) = piece.strip_prefix(b"group=") {
             group = Some(parse_size(digits).ok_or(MetadataFault::Malformed)?);
+        } else if let Some(digits) = piece.strip_prefix(b"pending=") {
+            pending = parse_size(digits).ok_or(MetadataFault::Malformed)?;
         } else if let Some(word) = piece.strip_prefix(b"refused=") {
             refused = Some(RefusalReason::from_word(word));
         }
@@ -227,5 +249,6 @@ fn parse_line(line: &[u8]) -> Result<(u64, ContentHash), MetadataFault> {
     if let Some(reason) = refused {
         return Err(MetadataFault::Refused(reason));
     }
-    size.zip(b3).filter(|_| group == Some(u64::from(GROUP_LOG2))).ok_or(MetadataFault::Malformed)
+    let told = size.zip(b3).filter(|_| group == Some(u64::from(GROUP_LOG2))).ok_or(MetadataFault::Malformed);
+    told.map(|(size, b3)| FileInfo { size, b3, pending })
 }

@@ -24,7 +24,9 @@ pub(crate) use first_contact::{FIRST_CONTACT_ANSWER, FIRST_CONTACT_ANSWER_BYTES_
 pub(crate) use framer::{End, Framer};
 pub use lists::{FileListReader, PeerListReader, encode_list_line, encode_peer_list, parse_listed};
 pub use message::{Attributes, Listed, ListedPeer, Message, Search, SearchResponse};
-pub(crate) use metadata::{FileInfoReader, MetadataFault, MetadataReader, encode_metadata, encode_refusal};
+pub(crate) use metadata::{
+    FileInfo, FileInfoReader, MetadataFault, MetadataReader, encode_info, encode_metadata, encode_refusal,
+};
 pub use report::{ReportReader, SearchDone, SearchReport};
 
 use crate::name::FILE_NAME_BYTES_MAX;

@@ -4,6 +4,7 @@
 
 mod completion;
 mod directory_hits;
+mod directory_rows;
 mod downloads;
 mod event_log;
 mod failures;

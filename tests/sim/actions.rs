@@ -58,7 +58,9 @@ impl World {
             Action::HashFiles { files } => self.hash_files(host, files),
             Action::ProbeTarget { download, spec, .. } => self.probe_target(host, download, spec),
             Action::MakeDirectories { download, spec, paths } => self.make_directories(host, download, spec, paths),
-            Action::SendManifest { exchange, manifest, range } => self.send_manifest(host, exchange, &manifest, range),
+            Action::SendManifest { exchange, manifest, range, pending } => {
+                self.send_manifest(host, exchange, &manifest, range, pending);
+            }
             Action::Manifest { .. } => self.violation(host, "no user has given a manifest"),
             Action::OpenPart { download, spec, b3, size } => self.open_part(host, download, spec, b3, size),
             Action::SetOutline { download, b3, size } => self.set_outline(host, download, b3, size),
@@ -66,11 +68,7 @@ impl World {
             Action::CommitPart { download } => self.commit_part(host, download),
             Action::ClosePart { download } => self.close_part(host, download),
             Action::DropPart { download, spec } => self.drop_part(host, download, &spec),
-            Action::RememberDownload { record, revision } => {
-                let download = record.id;
-                self.remember_download(host, *record);
-                self.recorded(host, download, revision);
-            }
+            Action::RememberDownload { record, revision } => self.remember_download(host, *record, revision),
             Action::RememberWish { wish, record, revision } => self.remember_wish(host, wish, record, revision),
             Action::ForgetDownload { download } => self.forget_download(host, download),
             Action::ForgetEvents { download, up_to } => self.hosts[host.0].disk.forget_events(download, up_to),
@@ -93,7 +91,7 @@ impl World {
         self.recorded(host, wish, revision);
     }
 
-    fn recorded(&mut self, host: HostId, download: TransferId, revision: u64) {
+    pub(crate) fn recorded(&mut self, host: HostId, download: TransferId, revision: u64) {
         let now = self.now;
         if let Program::Node(Some(node)) = &mut self.hosts[host.0].program {
             node.handle(now, Event::Recorded { download, revision, outcome: Ok(()) });

@@ -85,7 +85,7 @@ impl DirectorySource {
             Described::Not => Answer::Refuse,
             Described::As { bytes, ending, .. } if wants_text => Answer::Manifest(bytes.clone(), *ending),
             Described::As { b3, size, .. } => {
-                Answer::Metadata(Metadata { chain: Content { id: 0, size: *size }, b3: *b3, size: *size })
+                Answer::Metadata(Metadata { chain: Content { id: 0, size: *size }, b3: *b3, size: *size, pending: 0 })
             }
         }
     }

@@ -24,6 +24,7 @@ impl World {
         exchange: ExchangeId,
         manifest: &WrittenManifest,
         range: Option<Range<usize>>,
+        pending: u64,
     ) {
         let mut name = None;
         let is_asked_for = |asked: &Message| match (asked, &range) {
@@ -44,7 +45,7 @@ impl World {
         match range {
             None => {
                 let size = manifest.text.len() as u64;
-                let metadata = Metadata { chain: Content { id: 0, size }, b3: manifest.b3, size };
+                let metadata = Metadata { chain: Content { id: 0, size }, b3: manifest.b3, size, pending };
                 self.begin_response(id, Responding::Metadata(Some(metadata)));
             }
             Some(range) => {

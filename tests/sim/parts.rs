@@ -19,7 +19,9 @@ const CHECK_BYTES_PER_MS: u64 = 4_000_000;
 const RECORD_SOURCES_MAX: usize = 64;
 
 impl World {
-    pub(crate) fn remember_download(&mut self, host: HostId, record: DownloadRecord) {
+    /// A record is on the disk, and the node is told.
+    pub(crate) fn remember_download(&mut self, host: HostId, record: DownloadRecord, revision: u64) {
+        let download = record.id;
         if record.sources.len() > RECORD_SOURCES_MAX {
             self.violation(host, &format!("{} sources of a download are to be remembered", record.sources.len()));
         }
@@ -38,6 +40,7 @@ impl World {
             disk.events.insert(record.id, record.events.clone());
         }
         disk.downloads.insert(record.id, record);
+        self.recorded(host, download, revision);
     }
 
     pub(crate) fn forget_download(&mut self, host: HostId, download: TransferId) {

@@ -27,6 +27,8 @@ pub(crate) struct Metadata {
     pub(crate) chain: Content,
     pub(crate) b3: ContentHash,
     pub(crate) size: u64,
+    /// Of a manifest: files that are not in it yet.
+    pub(crate) pending: u64,
 }
 
 /// A response on its way.
@@ -219,7 +221,7 @@ impl World {
         if !self.hosts[host.0].disk.hashed.contains(&file.meta) || b3 != scanned.b3() {
             self.violation(host, "it tells a hash that the file does not have");
         }
-        let metadata = found.map(|chain| Metadata { chain, b3, size: chain.size });
+        let metadata = found.map(|chain| Metadata { chain, b3, size: chain.size, pending: 0 });
         self.begin_response(id, Responding::Metadata(metadata));
     }
 
@@ -298,9 +300,9 @@ impl World {
     fn take_metadata(&mut self, id: ConnId, metadata: Metadata) {
         let Some(conn) = self.conns.get(&id).filter(|conn| !conn.aborted) else { return };
         let (Some(dialer), local) = (conn.dialer, conn.local) else { return };
-        let Metadata { chain, b3: said, size } = metadata;
+        let Metadata { chain, b3: said, size, pending } = metadata;
         if conn.want == Want::FileInfo {
-            let response = Response::FileInfo { b3: said, size };
+            let response = Response::FileInfo { b3: said, size, pending };
             return self.dialer_ends(id, Ok(Dialled { local, response }));
         }
         let &Want::Metadata { download, b3 } = &conn.want else { return };

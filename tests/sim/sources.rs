@@ -79,7 +79,7 @@ impl Source {
     }
 
     fn metadata(&self) -> Answer {
-        let said = Metadata { chain: self.content, b3: self.content.b3(), size: self.content.size };
+        let said = Metadata { chain: self.content, b3: self.content.b3(), size: self.content.size, pending: 0 };
         Answer::Metadata(match self.vice {
             Vice::RefusesMetadata => return Answer::Refuse,
             Vice::Mute => return Answer::Silence,

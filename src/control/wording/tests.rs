@@ -5,8 +5,10 @@ use crate::fault::OtherProgram;
 use std::os::unix::ffi::OsStrExt;
 
 mod faults;
+mod values;
 
 use faults::faults;
+use values::{file_name, path, peer, text};
 
 /// A list of all variants of a type, each with what users are told. One without a row does not compile.
 macro_rules! list {
@@ -256,6 +258,13 @@ list!(problems: Problem as (ExitCode, &'static str) {
     FilesMissing { missing: 2, files: 9, name: None, error: None } => (
         NoSource, "2 of 9 files cannot be had; the peer is asked again until cancelled"
     );
+    MoreToCome { peer: peer(), files: 0 } => (
+        NoSource, "all is there that [2001:db8::1]:9 shares of it now; it has not read all of its files yet; it is asked again"
+    );
+    MoreToCome { peer: peer(), files: 1 } => (
+        NoSource,
+        "all is there that [2001:db8::1]:9 shares of it now; it is still writing, or looking for, 1 other file; it is asked again"
+    );
     FilesNotSaved { failed: 1, files: 9, name: Some(text(b"a")), error: None } => (
         NoSource, r#"1 of 9 files cannot be saved ("a"); the others are there; `pyratectl retry` tries again"#
     );
@@ -415,22 +424,6 @@ list!(problems: Problem as (ExitCode, &'static str) {
     Recalled { error: CallError::new(NotFound, "as it was") } => (NotFound, "as it was");
     Unknown => (Other, "unknown");
 });
-
-fn peer() -> SocketAddr {
-    "[2001:db8::1]:9".parse().unwrap()
-}
-
-fn path() -> PathBuf {
-    std::ffi::OsStr::from_bytes(b"/a b/\xff").into()
-}
-
-fn file_name(bytes: &[u8]) -> FileName {
-    FileName::from_bytes(bytes).unwrap()
-}
-
-fn text(bytes: &[u8]) -> RawText {
-    RawText::new(bytes)
-}
 
 #[test]
 fn each_problem_has_its_code_and_its_sentence() {

@@ -80,7 +80,8 @@ impl Show for Details<DownloadRow> {
                 // The rest are among the files below.
                 fields.extend(part.missing.iter().take(MISSING_SHOWN).map(|file| ("Missing", missing(file))));
             }
-            if row.state != DownloadState::Done || row.already {
+            let lacks = row.directory.as_ref().is_some_and(|part| part.files_pending > 0);
+            if row.state != DownloadState::Done || row.already || lacks {
                 fields.push(("Remark", remark(row)));
             }
             fields.retain(|(_, value)| value != UNKNOWN);

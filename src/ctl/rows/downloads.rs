@@ -105,10 +105,15 @@ fn remark_of_state(row: &DownloadRow) -> String {
     match row.state {
         DownloadState::Done => {
             let path = or_unknown(row.path.as_ref(), |path| name(path.as_bytes()));
-            match &row.copied_from {
+            let there = match &row.copied_from {
                 _ if row.already => format!("already have it: {path}"),
                 Some(from) => format!("{path}, copied from {}", name(from.as_bytes())),
                 None => path,
+            };
+            match row.directory.as_deref().map_or(0, |part| part.files_pending) {
+                0 => there,
+                1 => format!("{there}; without 1 file that the peer did not share yet"),
+                pending => format!("{there}; without {pending} files that the peer did not share yet"),
             }
         }
         DownloadState::Retrying => match (row.retry_in_s, error) {
@@ -136,7 +141,11 @@ pub(in crate::ctl) fn files(part: &DirectoryPart) -> String {
         0 => String::new(),
         missing => format!(", {missing} missing"),
     };
-    format!("{} of {}{missing}", part.files_done, count(part.files, "file"))
+    let pending = match part.files_pending {
+        0 => String::new(),
+        pending => format!(", {pending} not shared yet"),
+    };
+    format!("{} of {}{missing}{pending}", part.files_done, count(part.files, "file"))
 }
 
 /// What a user orders some downloads to do.

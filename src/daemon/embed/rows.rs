@@ -139,12 +139,21 @@ pub struct DirectoryFiles {
     pub missing: u64,
     /// The first 100 of these: the name in the peer's share, and why.
     pub missing_first: Vec<(OsString, Option<Error>)>,
+    /// Files that the peer does not share yet, as far as it has said: it is still writing them, or has not looked for them. It is
+    /// asked again for about five minutes; a directory is done without those that it does not share by then.
+    pub pending: u64,
 }
 
 impl From<DirectoryPart> for DirectoryFiles {
     fn from(part: DirectoryPart) -> Self {
         let missing = part.missing.into_iter().map(|row| (os(&row.name), row.error.map(Error::of_download)));
-        Self { files: part.files, done: part.files_done, missing: part.files_missing, missing_first: missing.collect() }
+        Self {
+            files: part.files,
+            done: part.files_done,
+            missing: part.files_missing,
+            missing_first: missing.collect(),
+            pending: part.files_pending,
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Action {
         manifest: Rc<WrittenManifest>,
         /// A range that is inside it; `None` for its metadata.
         range: Option<Range<usize>>,
+        /// Files beneath the directory that are not in it yet, which its metadata tell.
+        pending: u64,
     },
     /// Answer a first contact, then FIN (PROTOCOL, part 2, First contact).
     AnswerFirstContact {

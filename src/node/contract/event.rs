@@ -272,5 +272,10 @@ pub enum Response {
     /// [`Expect::Manifest`](super::Expect::Manifest): it has the hash.
     Manifest(Box<Manifest>),
     /// [`Expect::FileInfo`](super::Expect::FileInfo): unproven. A refusal with a reason is [`DialFault::Declined`].
-    FileInfo { b3: ContentHash, size: u64 },
+    FileInfo {
+        b3: ContentHash,
+        size: u64,
+        /// Of a directory: how many files beneath it are not in the manifest yet.
+        pending: u64,
+    },
 }

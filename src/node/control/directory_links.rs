@@ -279,7 +279,7 @@ impl DirectoryLinks {
                 let next = ask_for_hash(net, peer, &name);
                 return self.await_next(net, next, Asked { caller, name, step: Step::Hash });
             }
-            (Step::Hash, Ok(Dialled { response: Response::FileInfo { b3, size }, .. }))
+            (Step::Hash, Ok(Dialled { response: Response::FileInfo { b3, size, .. }, .. }))
                 if size <= MANIFEST_BYTES_MAX as u64 =>
             {
                 if wants == Wants::Text {

@@ -81,7 +81,7 @@ pub(super) fn judge(
         (Ok(Dialled { response: Response::Metadata { b3, size }, .. }), Task::Metadata) => {
             FetchOutcome::Outline { b3, size }
         }
-        (Ok(Dialled { response: Response::FileInfo { b3, size }, .. }), Task::Identify) => {
+        (Ok(Dialled { response: Response::FileInfo { b3, size, .. }, .. }), Task::Identify) => {
             FetchOutcome::Has { b3, size }
         }
         (Ok(_), Task::Metadata | Task::Identify) => FetchOutcome::Lost(SourceFault::NoMetadata),

@@ -45,6 +45,11 @@ pub(in crate::node) const MANIFEST_ENTRIES_PER_SLICE: usize = 256;
 pub(in crate::node) const DIRECTORY_DEPTH_MAX: usize = 64;
 /// Names of missing files that are shown of a directory.
 pub(in crate::node) const DIRECTORY_NAMES_SHOWN: usize = 100;
+/// Files that are not shared yet are counted so far for the answer to a request for a manifest.
+pub(in crate::node) const PENDING_COUNT_MAX: usize = 1_000;
+/// How often a peer is asked again for files that it does not share yet, with the waits of sources: for about five minutes. One
+/// that is always being written, like a log, holds no download for ever.
+pub(in crate::node) const PENDING_ASKS_MAX: u32 = 8;
 /// First wait before the list is asked for again because files were refused; doubles.
 pub(in crate::node) const DIRECTORY_RETRY_MIN: Duration = Duration::from_secs(60);
 /// Longest such wait.

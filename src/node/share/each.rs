@@ -50,6 +50,11 @@ impl EachShare {
         newly_unread
     }
 
+    /// Whether the files of a share may not have been found yet: no scan that has ended has looked at it.
+    fn awaits_scan(&self, share: Option<&FileName>) -> bool {
+        !self.0.contains_key(&share.cloned())
+    }
+
     /// Other directories than before may have these names.
     pub(super) fn forget(&mut self, is_replaced: impl Fn(&[u8]) -> bool) {
         self.0.retain(|name, _| !name.as_ref().is_some_and(|name| is_replaced(name.as_bytes())));
@@ -76,6 +81,14 @@ impl ShareMachine {
         let path = cx.config.shares.iter().find(|share| share.name == *name)?.path.clone()?;
         let lists_files = self.library.has_share(name.as_bytes());
         Some(Problem::FurtherShareUnreadable { name: RawText::new(name.as_bytes()), path, fault, lists_files })
+    }
+
+    /// How many files are beneath a directory, whose name ends in `/`, that are not shared yet: they are being written, or, which
+    /// counts as one, were not looked for yet.
+    pub(in crate::node) fn pending_beneath(&self, cx: &Cx, directory: &FileName) -> u64 {
+        let first = directory.as_bytes().split(|&byte| byte == b'/').next();
+        let share = cx.config.shares.iter().map(|share| &share.name).find(|name| Some(name.as_bytes()) == first);
+        u64::from(self.each.awaits_scan(share)) + self.settling.count_beneath(directory.as_bytes())
     }
 
     /// Logs why shares cannot be read any more.

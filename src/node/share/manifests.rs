@@ -161,8 +161,10 @@ impl ShareMachine {
         name: &FileName,
         asked_by: SocketAddr,
     ) -> Result<(), Refusal> {
-        if !shares_directory(self.library.seen_by(requester), name.as_bytes()) {
-            return Err(Refusal::NoSuchFile);
+        let view = self.library.seen_by(requester);
+        if !shares_directory(view, name.as_bytes()) {
+            let is_coming = view.admits(name.as_bytes()) && self.settling.count_beneath(name.as_bytes()) > 0;
+            return Err(if is_coming { Refusal::BeingWritten } else { Refusal::NoSuchFile });
         }
         let Manifests { queue, writing, .. } = &mut self.manifests;
         let is_asked = queue.find(|asked| asked.name == *name).is_some()

@@ -14,7 +14,8 @@ use crate::name::FileName;
 use crate::node::contract::{Action, LookedAt};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{
-    LOOK_FILES_MAX, LOOK_WAIT, LOOK_WAIT_MAX, RESCAN_SOON, REST, REST_AFTER_CHANGE, UNSETTLED_FILES_MAX,
+    LOOK_FILES_MAX, LOOK_WAIT, LOOK_WAIT_MAX, PENDING_COUNT_MAX, RESCAN_SOON, REST, REST_AFTER_CHANGE,
+    UNSETTLED_FILES_MAX,
 };
 use crate::time::Instant;
 use crate::timer::TimerId;
@@ -74,6 +75,12 @@ impl Settling {
     /// Those after a name, which may be any bytes.
     pub(super) fn names_after(&self, after: &[u8]) -> impl Iterator<Item = &FileName> {
         self.files.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded)).map(|(name, _)| name)
+    }
+
+    /// How many of them have names that begin so, counted up to [`PENDING_COUNT_MAX`].
+    pub(super) fn count_beneath(&self, prefix: &[u8]) -> u64 {
+        let beneath = self.names_after(prefix).take_while(|name| name.as_bytes().starts_with(prefix));
+        beneath.take(PENDING_COUNT_MAX).count() as u64
     }
 
     /// Those of which no name is remembered.

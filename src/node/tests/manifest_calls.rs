@@ -77,7 +77,7 @@ fn that_of_a_peer_is_fetched_and_told_in_pages() {
     let manifest = large(1_000);
     let (text, b3) = (manifest.text(), manifest.b3);
     let size = text.len() as u64;
-    rig.succeed(exchange, Response::FileInfo { b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3, size, pending: 0 });
     let expected = Expect::Manifest { b3, size };
     let asked = rig.orders.iter().any(|order| matches!(order, Action::Dial { expect, .. } if *expect == expected));
     assert!(asked, "{:?}", rig.orders);
@@ -105,7 +105,7 @@ fn what_a_client_that_is_gone_has_read_is_not_kept() {
     let (exchange, ..) = rig.dial();
     let manifest = large(1_000);
     let size = manifest.text().len() as u64;
-    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size, pending: 0 });
     let (exchange, ..) = rig.dial();
     rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
     let first = page(answered(&mut rig));
@@ -138,7 +138,7 @@ fn a_peer_that_gives_none_is_told_with_the_reason() {
     let mut rig = knowing_a_peer();
     rig.begin_call(asks(Some(peer(1)), "x/d/", None, 0));
     let (exchange, ..) = rig.dial();
-    rig.succeed(exchange, Response::FileInfo { b3: ContentHash([7; 32]), size: 100 });
+    rig.succeed(exchange, Response::FileInfo { b3: ContentHash([7; 32]), size: 100, pending: 0 });
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::Reset);
     let error = answered(&mut rig).unwrap_err();
@@ -151,7 +151,7 @@ fn one_that_is_too_large_is_not_asked_for() {
     rig.begin_call(asks(Some(peer(1)), "x/d/", None, 0));
     let (exchange, ..) = rig.dial();
     let size = crate::content::MANIFEST_BYTES_MAX as u64 + 1;
-    rig.succeed(exchange, Response::FileInfo { b3: ContentHash([7; 32]), size });
+    rig.succeed(exchange, Response::FileInfo { b3: ContentHash([7; 32]), size, pending: 0 });
     let error = answered(&mut rig).unwrap_err();
     assert!(error.message.contains(&format!("has {size} bytes, more than")), "{}", error.message);
     assert_eq!((error.code, rig.dials().len()), (ExitCode::Other as i32, 0));

@@ -5,13 +5,14 @@ use super::rig::*;
 use crate::content::{EntryKind, MANIFEST_ENTRIES_MAX, Manifest, WrittenManifest};
 use crate::control::{CallId, Linkable, RawText, Reply, Request};
 use crate::id::ExchangeId;
-use crate::library::{ScanReport, ScannedFile};
-use crate::node::contract::{Action, Event, NodeConfig, Refusal};
+use crate::library::{FoundFiles, RecentFile, ScanReport, ScannedFile};
+use crate::node::contract::{Action, Event, NodeConfig, Refusal, ShareNamed};
 use crate::node::limits::MANIFESTS_ASKED_MAX;
 use crate::wire::Message;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub(super) fn sharing(files: Vec<ScannedFile>, empty: &[&str]) -> Rig {
     let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), ..config() });
@@ -41,7 +42,7 @@ fn ask(rig: &mut Rig, directory: &str, range: Option<(u64, u64)>) -> ExchangeId 
 
 fn sent(rig: &mut Rig) -> Vec<(ExchangeId, Rc<WrittenManifest>, Option<Range<usize>>)> {
     rig.take(|order| match order {
-        Action::SendManifest { exchange, manifest, range } => Some((*exchange, Rc::clone(manifest), range.clone())),
+        Action::SendManifest { exchange, manifest, range, .. } => Some((*exchange, Rc::clone(manifest), range.clone())),
         _ => None,
     })
 }
@@ -220,4 +221,47 @@ fn a_manifest_that_nobody_awaits_any_more_is_not_made() {
     assert!(rig.orders.iter().any(|order| matches!(order, Action::Reply { outcome: Ok(Reply::Link(_)), .. })));
     let exchange = ask(&mut rig, "0000/", Some((0, 1)));
     assert_eq!(sent(&mut rig)[0].0, exchange);
+}
+
+/// A manifest whose metadata are asked for: how many files it lacks.
+fn pending(rig: &mut Rig, directory: &str) -> u64 {
+    let exchange = ask(rig, directory, None);
+    let pending = rig.take(|order| match order {
+        Action::SendManifest { pending, range: None, .. } => Some(*pending),
+        _ => None,
+    });
+    rig.handle(Event::ResponseEnded { exchange, outcome: Ok(80) });
+    pending[0]
+}
+
+#[test]
+fn the_metadata_tell_which_files_are_not_in_it_yet() {
+    let mut rig = sharing(tree(), &["e"]);
+    hash_all(&mut rig);
+    rig.call(Request::Rescan).unwrap();
+    let recent = |text: &str| RecentFile { file: scanned(text, 1), quiet: Duration::from_millis(100) };
+    rig.handle(Event::RecentFiles { files: ["d/b", "d/c/d", "d0", "new/a"].map(recent).into() });
+    scan(&mut rig, tree(), &["e"]);
+    let told = ["d/", "d/a/", "dd/", "e/"].map(|directory| pending(&mut rig, directory));
+    assert_eq!(told, [2, 0, 0, 0]);
+    ask(&mut rig, "new/", None);
+    assert_eq!(refused(&mut rig)[0].1, Refusal::BeingWritten, "nothing of it is shared yet");
+    let length = the_manifest(&mut rig, "d/").text.len() as u64;
+    ask(&mut rig, "d/", Some((0, length)));
+    assert_eq!(sent(&mut rig).len(), 1);
+}
+
+#[test]
+fn until_a_scan_has_looked_at_a_share_a_directory_of_it_may_have_more_files() {
+    let share = ShareNamed { name: name("x"), path: Some("/x".into()), follow_symlinks: false };
+    let mut rig = Rig::new(NodeConfig { bootstraps: Vec::new(), shares: vec![share], ..config() });
+    scan(&mut rig, vec![scanned("d/a", 1), scanned("x/d/a", 2)], &[]);
+    hash_all(&mut rig);
+    let told = |rig: &mut Rig| ["d/", "x/d/", "x/"].map(|directory| pending(rig, directory));
+    assert_eq!(told(&mut rig), [0, 1, 1]);
+    rig.call(Request::Rescan).unwrap();
+    rig.handle(Event::Scanned { files: vec![scanned("d/a", 1), scanned("x/d/a", 2)] });
+    let shares = vec![(Some(name("x")), Ok(FoundFiles::default()))];
+    rig.handle(Event::ScanEnded { report: ScanReport { shares, ..ScanReport::default() } });
+    assert_eq!(told(&mut rig), [0, 0, 0]);
 }

@@ -87,6 +87,7 @@ impl UploadMachine {
 
 /// The action that gives a requester a manifest.
 pub(super) fn send_manifest(
+    cx: &Cx,
     share: &mut ShareMachine,
     exchange: ExchangeId,
     (to, name): (SocketAddr, &FileName),
@@ -102,5 +103,6 @@ pub(super) fn send_manifest(
         (end <= manifest.text.len()).then_some(usize::try_from(offset).ok()?..end)
     };
     let range = range.map(|range| inside(range).ok_or(Refusal::OutsideFile)).transpose()?;
-    Ok(Action::SendManifest { exchange, manifest, range })
+    let pending = if range.is_none() { share.pending_beneath(cx, name) } else { 0 };
+    Ok(Action::SendManifest { exchange, manifest, range, pending })
 }

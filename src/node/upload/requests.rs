@@ -33,7 +33,7 @@ impl UploadMachine {
         from: SocketAddr,
         wanted: Wanted,
     ) {
-        if let Err(reason) = response(share, exchange, &wanted) {
+        if let Err(reason) = response(cx, share, exchange, &wanted) {
             if let (Refusal::NotHashed, Wanted::Metadata { name, .. }) = (reason, wanted) {
                 share.hash_soon(from, name);
             }
@@ -51,7 +51,7 @@ impl UploadMachine {
     /// A response has a worker. The file may have changed or left the library since the request.
     pub(in crate::node) fn on_granted(&mut self, cx: &mut Cx, share: &mut ShareMachine, exchange: ExchangeId) {
         let Some((_, wanted)) = self.uploads.wanted.remove(&exchange) else { return cx.free_worker(exchange) };
-        match response(share, exchange, &wanted) {
+        match response(cx, share, exchange, &wanted) {
             Ok(action) => {
                 match (&wanted, &action) {
                     (Wanted::File { to, name }, _) => self.note_upload_started(cx, exchange, *to, name),
@@ -96,7 +96,7 @@ impl UploadMachine {
 }
 
 /// The action that gives a requester what it wants, as the library is now.
-fn response(share: &mut ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Result<Action, Refusal> {
+fn response(cx: &Cx, share: &mut ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> Result<Action, Refusal> {
     match wanted {
         Wanted::List { to, attributes } => Ok(Action::SendList { exchange, to: *to, attributes: *attributes }),
         Wanted::File { to, name } => {
@@ -114,7 +114,7 @@ fn response(share: &mut ShareMachine, exchange: ExchangeId, wanted: &Wanted) -> 
             let (file, b3) = find_file(share, *to, name)?;
             Ok(Action::SendMetadata { exchange, file, b3: b3.ok_or(Refusal::NotHashed)? })
         }
-        Wanted::Manifest { to, name, range } => send_manifest(share, exchange, (*to, name), *range),
+        Wanted::Manifest { to, name, range } => send_manifest(cx, share, exchange, (*to, name), *range),
         Wanted::CallBack { to, name } => {
             find_file(share, *to, name)?;
             Ok(Action::CallBack { exchange, to: *to, name: name.clone() })

@@ -261,7 +261,7 @@ proptest! {
 }
 
 /// The result of reading the first line in these pieces.
-fn info(pushes: &[&[u8]]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
+fn info(pushes: &[&[u8]]) -> Result<Option<FileInfo>, MetadataFault> {
     let mut reader = FileInfoReader::default();
     for push in pushes {
         if let Some(said) = reader.push(push)? {
@@ -269,6 +269,23 @@ fn info(pushes: &[&[u8]]) -> Result<Option<(u64, ContentHash)>, MetadataFault> {
         }
     }
     Ok(None)
+}
+
+#[test]
+fn the_metadata_of_a_manifest_tell_how_many_files_are_not_in_it_yet() {
+    let (b3, _) = content(1);
+    let told = FileInfo { size: 1, b3, pending: 1_000 };
+    let written = encode_info(told, &[]);
+    assert_eq!(written, format!("size=1\tb3={b3}\tgroup=20\tpending=1000\n").as_bytes());
+    assert_eq!(info(&written.chunks(1).collect::<Vec<_>>()), Ok(Some(told)));
+    assert_eq!(read_both(Some(b3), &written).unwrap().size(), 1, "who does not ask for it reads over it");
+    let none = FileInfo { pending: 0, ..told };
+    assert_eq!(encode_info(none, &[]), encode_metadata(1, b3, &[]));
+    assert_eq!(info(&[&encode_info(none, &[])]), Ok(Some(none)));
+    for bad in ["", "-1", "x", "1x"] {
+        let line = format!("size=1\tb3={b3}\tgroup=20\tpending={bad}\n");
+        assert_eq!(info(&[line.as_bytes()]), Err(MetadataFault::Malformed), "{bad:?}");
+    }
 }
 
 #[test]
@@ -302,8 +319,9 @@ fn a_reason_of_a_later_version_is_unknown_and_its_line_is_bounded() {
 fn the_first_line_tells_size_and_hash_without_the_chaining_values() {
     let (b3, chain) = content(4 * GROUP_BYTES - 1);
     let written = encode_metadata(4 * GROUP_BYTES - 1, b3, &chain);
-    assert_eq!(info(&[&written]), Ok(Some((4 * GROUP_BYTES - 1, b3))));
+    let told = Ok(Some(FileInfo { size: 4 * GROUP_BYTES - 1, b3, pending: 0 }));
+    assert_eq!(info(&[&written]), told);
     let line = written.iter().position(|b| *b == b'\n').unwrap();
     assert_eq!(info(&[&written[..line]]), Ok(None), "the line is not whole");
-    assert_eq!(info(&written[..=line].chunks(1).collect::<Vec<_>>()), Ok(Some((4 * GROUP_BYTES - 1, b3))));
+    assert_eq!(info(&written[..=line].chunks(1).collect::<Vec<_>>()), told);
 }

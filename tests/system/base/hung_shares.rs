@@ -2,11 +2,10 @@
 
 use crate::harness::{
     Daemon, Delaying, End, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port,
-    read_to_end, reset, side_by_side, start_hashed, until,
+    read_to_end, reset, start_hashed, until,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -80,46 +79,34 @@ fn a_share_that_hangs_delays_no_file_of_another() {
 /// After 20 seconds: a disk that stood still has spun up by then.
 #[test]
 fn requests_for_a_share_that_hangs_give_up_their_places_for_others() {
-    let peer = start_with_shares(Setup::peer().set("max_workers", "2").shares("b", "main"), &["hangs", "works"]);
-    let hangs = peer.home().join("data/hangs");
-    let Some(_delaying) = Delaying::calls_on(&peer, "openat,openat2", HANGS, [hangs]) else { return };
-    let hanging = [request(&peer, 1, "hangs/a"), request(&peer, 2, "hangs/a")];
-    until("all places are taken", LIMIT, || peer.status()["uploads_active"] == 2);
+    let setup = Setup::peer().set("max_workers", "3");
+    let peer = start_with_shares(setup.shares("cold", vec![7; 1 << 20]).shares("b", "main"), &["hangs", "works"]);
+    let cold = File::open(peer.share().join("cold")).expect("it is shared");
+    cold.sync_all().expect("it can be written");
+    posix_fadvise(&cold, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("this is only advice");
+    let hung = ["data/hangs", "share/cold"].map(|path| peer.home().join(path));
+    let Some(_delaying) = Delaying::calls_on(&peer, "openat,openat2,pread64", HANGS, hung) else { return };
+    let hanging = [request(&peer, 1, "hangs/a"), request(&peer, 2, "hangs/a"), request(&peer, 3, "cold")];
+    until("all places are taken", LIMIT, || peer.status()["uploads_active"] == 3);
     let mut waits = request(&peer, 4, "works/a");
     until("it waits for a place", LIMIT, || peer.status()["commands_queued"] == 1);
     waits.set_read_timeout(Some(2 * LIMIT)).expect("not zero");
     let mut content = Vec::new();
     waits.read_to_end(&mut content).expect("it has a place");
     assert_eq!(content, b"works");
-    for mut stream in hanging {
-        assert_eq!(read_to_end(&mut stream), (Vec::new(), End::Reset));
-    }
+    let ended = hanging.map(|mut stream| read_to_end(&mut stream)).map(|(bytes, end)| (bytes.len() < 1 << 20, end));
+    assert_eq!(ended, [(true, End::Reset), (true, End::Reset), (true, End::Reset)]);
     peer.await_log("refused: the disk does not answer reason=file peer=127.0.9.1");
+    peer.await_log("upload aborted peer=127.0.9.3");
+    let log = peer.log();
+    let of_cold = log.lines().find(|line| line.contains("upload aborted peer=127.0.9.3")).expect("it has begun");
+    assert!(of_cold.contains("the disk does not answer"), "{of_cold}");
     let watch = Stopwatch::start();
     let mut told = connect_from(Ipv4Addr::new(127, 0, 9, 5), peer.listen()).expect("the backlog takes it");
     told.write_all(b"9:hangs/a\n").expect("it waits in the buffer");
     assert_eq!(read_to_end(&mut told), (b"refused=busy\n".to_vec(), End::Fin), "it may hang no more later");
     assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
     assert_eq!(fetch(peer.listen(), b"works/a"), b"works");
-}
-
-#[test]
-fn a_response_whose_read_hangs_is_broken_off() {
-    const SIZE: usize = 1 << 20;
-    let peer = start_hashed(Setup::peer().shares("cold", vec![7; SIZE]));
-    let cold = File::open(peer.share().join("cold")).expect("it is shared");
-    cold.sync_all().expect("it can be written");
-    posix_fadvise(&cold, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("this is only advice");
-    let Some(_delaying) = Delaying::calls_on(&peer, "pread64", HANGS, [peer.share().join("cold")]) else { return };
-    let mut stream = request(&peer, 1, "cold");
-    until("it is answered", LIMIT, || peer.status()["uploads_active"] == 1);
-    until("it is over", 2 * LIMIT, || peer.status()["uploads_active"] == 0);
-    let (bytes, end) = read_to_end(&mut stream);
-    assert!(bytes.len() < SIZE && end == End::Reset, "{} bytes, {end:?}", bytes.len());
-    peer.await_log("upload aborted peer=127.0.9.1");
-    let log = peer.log();
-    let line = log.lines().find(|line| line.contains("upload aborted")).expect("it is there");
-    assert!(line.contains("the disk does not answer"), "{line}");
 }
 
 /// What a scan waits for is given up after 20 seconds.
@@ -139,52 +126,6 @@ fn a_share_that_hangs_keeps_no_new_file_of_another_from_being_shared() {
     println!("shared after {:?}", watch.elapsed());
     assert!(is_shared("hangs/a") && is_shared("hangs too/a"), "what is known of a share stays");
     assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
-}
-
-fn is_shared(peer: &Daemon, name: &str) -> bool {
-    peer.pages("files", "files").iter().any(|row| row["name"] == name && row["b3"].is_string())
-}
-
-/// What the job brings that was given up is dropped when the share answers, and harms no later scan.
-#[test]
-fn a_share_that_hangs_only_while_it_is_read_or_has_no_name_hangs_alone_and_comes_back() {
-    const ALL_CALLS: &str = "openat,openat2,statx,newfstatat,getdents64";
-    side_by_side([("data/hangs", "hangs/", "getdents64"), ("share", "", ALL_CALLS)], |(path, prefix, calls)| {
-        let peer = start_with_shares(Setup::peer().shares("a", "main"), &["hangs", "works"]);
-        let hangs = peer.home().join(path);
-        let Some(delaying) = Delaying::calls_on(&peer, calls, HANGS, [&hangs]) else { return };
-        std::fs::write(peer.home().join("data/works/new"), "new").expect("it can be written");
-        peer.call("rescan", Value::Null);
-        until("the new file is shared", 2 * LIMIT, || is_shared(&peer, "works/new"));
-        assert!(is_shared(&peer, &format!("{prefix}a")), "what is known of a share stays");
-        assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
-        drop(delaying);
-        std::fs::write(hangs.join("late"), "late").expect("it can be written");
-        until("the share is scanned again", LIMIT, || {
-            peer.call("rescan", Value::Null);
-            is_shared(&peer, &format!("{prefix}late"))
-        });
-        assert_eq!(fetch(peer.listen(), format!("{prefix}late").as_bytes()), b"late");
-    });
-}
-
-/// The scan that was going on is over, and the next one does not wait for the job that hangs.
-#[test]
-fn a_reload_adds_a_share_while_another_one_hangs() {
-    let mut peer = start_with_shares(Setup::peer(), &["hangs"]);
-    let data = peer.home().join("data");
-    let Some(_delaying) = Delaying::calls_on(&peer, "openat2,getdents64", HANGS, [data.join("hangs")]) else { return };
-    peer.call("rescan", Value::Null);
-    until("it scans", LIMIT, || peer.status()["scanning"] == true);
-    std::fs::create_dir(data.join("added")).expect("it is not there");
-    std::fs::write(data.join("added/a"), "added").expect("it can be written");
-    let tables =
-        ["hangs", "added"].map(|name| format!("{{ path = '{}', name = '{name}' }}", data.join(name).display()));
-    peer.reconfigure("share", &format!("[{}]", tables.join(", ")));
-    peer.call("reload", Value::Null);
-    until("what was added is shared", 2 * LIMIT, || is_shared(&peer, "added/a"));
-    assert_eq!(fetch(peer.listen(), b"added/a"), b"added");
-    assert!(is_shared(&peer, "hangs/a"));
 }
 
 /// A signal is not heard while something is waited for that comes before the first turn.

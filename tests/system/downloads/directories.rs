@@ -6,10 +6,12 @@ use crate::harness::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 /// Files beneath `music/live/` at a source, and one beside it.
@@ -248,6 +250,43 @@ fn what_the_manifest_says_survives_a_kill_without_the_peer() {
     asker.await_download(id, "done");
     let saved = asker.downloads_directory().join("tree");
     assert!(saved.join("empty/within").is_dir() && is_executable(&saved.join("bin/run")));
+}
+
+#[test]
+fn what_a_peer_is_still_writing_is_fetched_before_the_directory_is_done() {
+    let source = Setup::peer().shares("d/one", "1").start();
+    await_hashed(&source);
+    let growing = source.share().join("d/growing");
+    let (stop, stopped) = mpsc::channel::<()>();
+    let writer = thread::spawn(move || {
+        let mut file = File::create(&growing).expect("a file");
+        while stopped.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+            file.write_all(b"more").expect("room");
+        }
+        std::fs::read(&growing).expect("it is there")
+    });
+    until("the file is found", LIMIT, || {
+        source.rescan();
+        source.status()["left_out"]["being_written"] == 1
+    });
+    let asker = Setup::peer().start();
+    let id = asker.begin_download(source.listen(), "d/");
+    until("all else is there", LIMIT, || {
+        let row = asker.download(id);
+        assert_ne!(row["state"], "done", "{row}");
+        row["state"] == "retrying" && row["directory"]["files_pending"] == 1
+    });
+    let row = asker.download(id);
+    let said = row["error"]["message"].as_str().unwrap_or_default();
+    assert!(
+        row["directory"]["files_done"] == 1 && said.contains("still writing, or looking for, 1 other file"),
+        "{row}"
+    );
+    drop(stop);
+    let written = writer.join().expect("it is written");
+    let done = asker.await_download(id, "done");
+    assert_eq!((&done["directory"]["files"], &done["directory"]["files_pending"]), (&json!(2), &json!(0)), "{done}");
+    assert!(std::fs::read(asker.downloads_directory().join("d/growing")).expect("it is there") == written);
 }
 
 #[test]

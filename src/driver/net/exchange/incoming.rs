@@ -10,7 +10,7 @@ use crate::id::{ContentHash, ExchangeId, TransferId};
 use crate::node::Event;
 use crate::node::contract::{Portion, Response};
 use crate::time::Instant;
-use crate::wire::{FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
+use crate::wire::{FileInfo, FileInfoReader, FileListReader, MetadataFault, MetadataReader, PeerListReader};
 use std::sync::Arc;
 
 /// A longer file list is truncated.
@@ -52,10 +52,10 @@ pub(super) enum Incoming {
         b3: ContentHash,
         size: u64,
     },
-    /// The first line of metadata: size and hash once it is whole.
+    /// The first line of metadata: what it says once it is whole.
     FileInfo {
         reader: FileInfoReader,
-        info: Option<(u64, ContentHash)>,
+        info: Option<FileInfo>,
     },
 }
 
@@ -248,7 +248,8 @@ impl Incoming {
                 Some(Err(fault)) => Err(outline_fault(*fault)),
             },
             Self::FileInfo { info, .. } => {
-                Ok(info.map_or(Taken::More, |(size, b3)| Taken::Enough(Response::FileInfo { b3, size })))
+                let told = |FileInfo { size, b3, pending }| Response::FileInfo { b3, size, pending };
+                Ok(info.map_or(Taken::More, |info| Taken::Enough(told(info))))
             }
             Self::Metadata { reader, reported, .. } => {
                 Ok(reported.report(exchange, reader.bytes(), cx.now).map_or(Taken::More, Taken::Report))

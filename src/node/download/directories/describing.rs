@@ -2,7 +2,7 @@
 //! none for it is asked for its list.
 
 use super::plan::Plan;
-use super::state::{Asked, Attempt, Described, Stage};
+use super::state::{Asked, Attempt, Described, Pending, Stage};
 use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
 use crate::control::Problem;
 use crate::fault::DialFault;
@@ -22,6 +22,9 @@ impl DownloadMachine {
     pub(super) fn begin_attempt(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.attempt = Attempt { peers_left: directory.others.len(), may_come: None };
+        if directory.has_all() {
+            directory.pending.asks += 1;
+        }
         self.ask_what_is_beneath(net, id);
     }
 
@@ -37,7 +40,7 @@ impl DownloadMachine {
                 let why = Problem::NoManifest { peer, name: directory.name.clone(), fault: None };
                 self.turn_to_next_peer(net, id, why, false);
             }
-            Speech::Unheard | Speech::Base => self.go_without_manifest(net, id, None),
+            Speech::Unheard | Speech::Base => self.go_without_manifest(net, id, None, false),
         }
     }
 
@@ -49,9 +52,11 @@ impl DownloadMachine {
         }
     }
 
-    /// The peer has no manifest: it is asked for its list, unless a link says which manifest is wanted.
-    fn go_without_manifest(&mut self, net: &mut Net, id: TransferId, fault: Option<DialFault>) {
-        let Some(directory) = self.directories.get(id) else { return };
+    /// The peer has no manifest: it is asked for its list, unless a link says which manifest is wanted. Whether it may have one
+    /// later: then it is asked again before the directory is done.
+    fn go_without_manifest(&mut self, net: &mut Net, id: TransferId, fault: Option<DialFault>, may_come: bool) {
+        let Some(directory) = self.directories.get_mut(id) else { return };
+        directory.pending = Pending { files: 0, lacks_manifest: may_come, ..directory.pending };
         if directory.wanted.is_none() {
             return self.ask_for_list(net, id);
         }
@@ -129,9 +134,10 @@ impl DownloadMachine {
             {
                 self.turn_to_next_peer(net, id, Problem::DirectoryChanged { peer, name }, true);
             }
-            (Asked::Info, Ok((_, Dialled { response: Response::FileInfo { b3, size }, .. })))
+            (Asked::Info, Ok((_, Dialled { response: Response::FileInfo { b3, size, pending }, .. })))
                 if size <= MANIFEST_BYTES_MAX as u64 =>
             {
+                self.note_pending(id, pending);
                 let message = Message::RangeRequest { offset: 0, length: size, name };
                 self.ask_for_manifest(net, id, (message, Expect::Manifest { b3, size }), Asked::Manifest);
             }
@@ -140,7 +146,7 @@ impl DownloadMachine {
             }
             (Asked::Info, Err(DialFault::Reset)) => {
                 net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
-                self.go_without_manifest(net, id, Some(DialFault::Reset));
+                self.go_without_manifest(net, id, Some(DialFault::Reset), false);
             }
             (_, other) => {
                 if asked == Asked::Contact {
@@ -150,9 +156,16 @@ impl DownloadMachine {
                 if let Some(fault) = fault {
                     log::debug!(id = id.0, peer:%, error:% = fault; "no manifest of the directory");
                 }
-                self.go_without_manifest(net, id, fault);
+                let may_come = asked == Asked::Manifest || fault.is_some_and(|fault| !fault.is_lack_of_manifest());
+                self.go_without_manifest(net, id, fault, may_come);
             }
         }
+    }
+
+    /// Files that are not in the manifest yet do not belong to one whose hash is given.
+    fn note_pending(&mut self, id: TransferId, files: u64) {
+        let Some(directory) = self.directories.get_mut(id).filter(|row| row.wanted.is_none()) else { return };
+        directory.pending = Pending { files, lacks_manifest: false, ..directory.pending };
     }
 
     pub(super) fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {

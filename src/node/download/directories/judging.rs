@@ -8,7 +8,9 @@ use crate::node::contract::Action;
 use crate::node::cx::{Cx, NodeTimer, Topic};
 use crate::node::download::DownloadMachine;
 use crate::node::download::state::{Life, NamedPlace};
-use crate::node::limits::{DIRECTORY_RETRY_MAX, DIRECTORY_RETRY_MIN, PROGRESS_INTERVAL};
+use crate::node::limits::{
+    DIRECTORY_RETRY_MAX, DIRECTORY_RETRY_MIN, PROGRESS_INTERVAL, SOURCE_REST_MAX, SOURCE_REST_MIN,
+};
 use crate::node::network::Net;
 use std::time::Duration;
 
@@ -58,7 +60,10 @@ impl DownloadMachine {
         let (files, done) = (directory.files(), count(Doing::Done));
         let (refused, unsavable) = (count(Doing::Refused), count(Doing::Unsavable));
         let stage = directory.stage();
-        if done == files && directory.left_out.count == 0 {
+        if directory.has_all() {
+            if directory.pending.is_awaited() {
+                return self.wait_for_pending(cx, id);
+            }
             let summary = self.summary(cx, id);
             return self.set_stage(cx, id, Stage::Done(summary));
         }
@@ -74,6 +79,20 @@ impl DownloadMachine {
         if matches!(stage, Stage::Fetching) && refused > 0 && is_at_rest {
             self.wait_for_refused(cx, id, refused, files, done);
         }
+    }
+
+    /// All files that the peer shares are there. It has others that it does not share yet: it is asked again, a few times.
+    fn wait_for_pending(&mut self, cx: &mut Cx, id: TransferId) {
+        let Some(directory) = self.directories.get(id) else { return };
+        let waits_for_others = match directory.stage() {
+            Stage::Fetching => true,
+            Stage::Waiting { why, .. } => matches!(why, Problem::FilesMissing { .. }),
+            _ => false,
+        };
+        let Some(peer) = directory.peer.filter(|_| waits_for_others) else { return };
+        let why = Problem::MoreToCome { peer, files: directory.pending.files };
+        let wait = cx.rng.back_off(directory.pending.asks + 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
+        self.set_directory_waiting(cx, id, wait, why);
     }
 
     /// Sources refuse some files: the peer is asked again after a while what it has.

@@ -79,8 +79,8 @@ impl DownloadMachine {
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
         directory.to_make.clear();
         if plan.is_empty() {
-            let name = directory.name.clone();
-            return self.turn_to_next_peer(net, id, Problem::NothingBeneath { name, peer }, true);
+            let (name, may_come) = (directory.name.clone(), directory.pending.lacks_manifest);
+            return self.turn_to_next_peer(net, id, Problem::NothingBeneath { name, peer }, !may_come);
         }
         if !directory.is_listed || plan.added() > 0 {
             // A manifest that an earlier attempt was given says something else.

@@ -34,9 +34,9 @@ impl DownloadMachine {
             sources: directory.peers().map(|peer| source(peer, &directory.name)).collect(),
             place: i64::from(id.0),
             events: cx.event_log.of(id),
-            // What was left out is in no record: the next run asks for the list again.
+            // What was left out, or is still to come, is in no record: the next run asks again.
             kind: RecordKind::Directory {
-                files: (directory.is_listed && directory.left_out.count == 0).then(|| directory.files()),
+                files: directory.is_whole().then(|| directory.files()),
                 is_given: directory.is_searched_for(),
             },
         };

@@ -10,6 +10,7 @@ use crate::link::LINK_PEERS_MAX;
 use crate::name::FileName;
 use crate::node::contract::{PartSpec, RecordState, Target};
 use crate::node::download::state::{Download, NamedPlace, Recorded};
+use crate::node::limits::PENDING_ASKS_MAX;
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub(in crate::node::download) struct Directory {
     pub(super) looked_at: Option<TransferId>,
     /// Of the last list.
     pub(super) left_out: LeftOut,
+    pub(super) pending: Pending,
     /// `None` as long as the peer has sent no manifest, or if files of it have changed since they became members.
     pub(super) described: Option<Described>,
     /// Directories of the last manifest that are still to be made. The last is next.
@@ -116,6 +118,29 @@ pub(super) struct Attempt {
     pub(super) may_come: Option<Problem>,
 }
 
+/// Files of the peer that were in no manifest yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Pending {
+    /// How many, as the peer has said.
+    pub(super) files: u64,
+    /// It had no manifest yet, so that its list was taken.
+    pub(super) lacks_manifest: bool,
+    /// How often it was asked again because of that.
+    pub(super) asks: u32,
+}
+
+impl Pending {
+    /// Whether the peer is asked again before the directory is done.
+    pub(super) fn is_awaited(self) -> bool {
+        self.shown() > 0 && self.asks < PENDING_ASKS_MAX
+    }
+
+    /// How many there are, at least.
+    pub(super) fn shown(self) -> u64 {
+        self.files.max(u64::from(self.lacks_manifest))
+    }
+}
+
 /// What the last manifest says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Described {
@@ -133,6 +158,8 @@ pub(super) struct Summary {
     pub(super) files_done: u64,
     pub(super) bytes_done: u64,
     pub(super) size: Option<u64>,
+    /// Files that the peer still did not share.
+    pub(super) pending: u64,
     pub(super) verified: bool,
     pub(super) already: bool,
     pub(super) sources: Vec<SocketAddr>,
@@ -163,6 +190,7 @@ impl Directory {
             awaiting: BTreeSet::new(),
             looked_at: None,
             left_out: LeftOut::default(),
+            pending: Pending::default(),
             described: None,
             to_make: Vec::new(),
             making: 0,
@@ -205,6 +233,16 @@ impl Directory {
         let next = self.others.remove(0);
         self.others.push(std::mem::replace(peer, next));
         true
+    }
+
+    /// Whether all that is to be there is known, and can be.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_listed && self.left_out.count == 0 && !self.pending.is_awaited()
+    }
+
+    /// Whether all files that are known are there.
+    pub(super) fn has_all(&self) -> bool {
+        self.is_listed && self.left_out.count == 0 && self.tally.count(Doing::Done) == self.files()
     }
 
     /// Whoever has ordered it has named these.

@@ -144,7 +144,7 @@ impl Swarm {
                     Kind::Dead | Kind::Flaps | Kind::Refuses | Kind::Unhashed => {
                         self.rig.fail(exchange, DialFault::Reset);
                     }
-                    _ => self.rig.succeed(exchange, Response::FileInfo { b3: B3, size: self.size }),
+                    _ => self.rig.succeed(exchange, Response::FileInfo { b3: B3, size: self.size, pending: 0 }),
                 },
                 // Searches for further sources find nobody.
                 Action::Dial { exchange, .. } | Action::Stream { exchange, .. } => self.rig.deliver(exchange),

@@ -77,7 +77,7 @@ fn a_source_is_asked_for_its_size_when_that_of_a_hit_is_disproved() {
     let in_vain = fetch(&mut rig);
     rig.fail(in_vain.exchange, DialFault::Corrupt);
     let asked = inquiry(&mut rig);
-    rig.succeed(asked, Response::FileInfo { b3: B3, size: 3 * MIB });
+    rig.succeed(asked, Response::FileInfo { b3: B3, size: 3 * MIB, pending: 0 });
     open(&mut rig);
     assert_eq!(outline(&mut rig, 3 * MIB), peer(1));
     let proof = fetch(&mut rig);
@@ -95,7 +95,7 @@ fn a_source_is_asked_for_its_size_when_that_of_a_hit_is_disproved() {
         asked += 1;
         rig.fail(in_vain.exchange, DialFault::Corrupt);
         let inquiry = inquiry(&mut rig);
-        rig.succeed(inquiry, Response::FileInfo { b3: B3, size: 5 + asked });
+        rig.succeed(inquiry, Response::FileInfo { b3: B3, size: 5 + asked, pending: 0 });
         open(&mut rig);
     }
     assert!((2..20).contains(&asked), "{asked}");

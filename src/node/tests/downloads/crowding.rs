@@ -29,7 +29,7 @@ fn fail_all(rig: &mut Rig, seconds: u32, fault: DialFault) {
                 break;
             }
             asked.into_iter().for_each(|(exchange, ..)| rig.fail(exchange, fault));
-            let says = Response::FileInfo { b3: B3, size: 4 * MIB };
+            let says = Response::FileInfo { b3: B3, size: 4 * MIB, pending: 0 };
             inquiries.into_iter().for_each(|(exchange, _)| rig.succeed(exchange, says.clone()));
         }
         rig.pass(Duration::from_secs(1));
@@ -136,7 +136,7 @@ fn searches_for_a_name_continue_while_only_liars_are_known() {
             rig.fail(fetch.exchange, DialFault::Corrupt);
         }
         for (exchange, _) in identifying(&mut rig) {
-            rig.succeed(exchange, Response::FileInfo { b3: B3, size: 4 * MIB });
+            rig.succeed(exchange, Response::FileInfo { b3: B3, size: 4 * MIB, pending: 0 });
         }
         for (exchange, _, messages) in rig.dials() {
             searches += messages.iter().filter(|message| matches!(message, Message::Search(_))).count();

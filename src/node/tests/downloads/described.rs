@@ -7,7 +7,7 @@ use crate::fault::RefusalReason;
 use crate::name::FileName;
 use crate::node::contract::{DiskOutcome, Expect, RecordKind};
 
-fn asked(knows_p1: bool) -> Rig {
+pub(super) fn asked(knows_p1: bool) -> Rig {
     let mut rig = Rig::among(vec![peer(1)], &[]);
     if knows_p1 {
         hear_of(&mut rig, 1);
@@ -17,14 +17,14 @@ fn asked(knows_p1: bool) -> Rig {
     rig
 }
 
-fn manifest(entries: &[(&str, EntryKind)]) -> (Manifest, u64) {
+pub(super) fn manifest(entries: &[(&str, EntryKind)]) -> (Manifest, u64) {
     let mut writer = ManifestWriter::default();
     entries.iter().for_each(|(path, kind)| writer.push(path.as_bytes(), *kind).unwrap());
     let text = writer.finish().text;
     (Manifest::parse(&text).unwrap(), text.len() as u64)
 }
 
-fn entry(size: u64, executable: bool) -> EntryKind {
+pub(super) fn entry(size: u64, executable: bool) -> EntryKind {
     EntryKind::File { size, b3: ContentHash([size as u8; 32]), executable }
 }
 
@@ -33,10 +33,15 @@ fn tree() -> (Manifest, u64) {
 }
 
 /// Gives the peer's answers until the manifest has come.
-fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) {
+fn describe(rig: &mut Rig, manifest: (Manifest, u64)) {
+    describe_with(rig, manifest, 0);
+}
+
+/// The same; `pending` files are not in the manifest yet.
+pub(super) fn describe_with(rig: &mut Rig, (manifest, size): (Manifest, u64), pending: u64) {
     let (exchange, _, message) = rig.dial();
     assert_eq!(message, Message::MetadataRequest { name: name("x/d/") });
-    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size, pending });
     let expects = rig.orders.iter().find_map(|order| match order {
         Action::Dial { expect, .. } => Some(*expect),
         _ => None,
@@ -59,7 +64,7 @@ fn answer_made(rig: &mut Rig, outcome: DiskOutcome<Vec<FileName>>) {
     rig.handle(Event::DirectoriesMade { download: TransferId(1), outcome });
 }
 
-fn all_there(rig: &mut Rig) {
+pub(super) fn all_there(rig: &mut Rig) {
     for (download, target) in opened(rig) {
         rig.handle(Event::PartOpened { download, outcome: Ok(OpenedPart::AlreadyThere { path: target.path() }) });
     }
@@ -154,13 +159,13 @@ fn a_peer_that_has_no_manifest_is_asked_for_its_list() {
     // The bytes are others than the hash says, or more than a manifest may have.
     let mut rig = asked(true);
     let (exchange, ..) = rig.dial();
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 100 });
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 100, pending: 0 });
     let (exchange, ..) = rig.dial();
     rig.fail(exchange, DialFault::Corrupt);
     assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
     let mut rig = asked(true);
     let (exchange, ..) = rig.dial();
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: u64::MAX });
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: u64::MAX, pending: 0 });
     assert_eq!(rig.dial().2, Message::ListFiles { p1: true });
     let mut rig = asked(true);
     let (exchange, ..) = rig.dial();
@@ -291,7 +296,7 @@ fn a_list_that_comes_instead_of_the_manifest_of_before_is_what_is_done() {
     rig.orders.clear();
     order(&mut rig, Request::Retry { ids: "1".into() });
     let (exchange, ..) = rig.dial();
-    rig.fail(exchange, DialFault::Declined(RefusalReason::NotHashed));
+    rig.fail(exchange, DialFault::Declined(RefusalReason::TooLarge));
     let (exchange, ..) = rig.dial();
     rig.handle(Event::ListBatch { exchange, files: vec![of_list("x/d/a", 5), of_list("x/d/b", 6)] });
     rig.succeed(exchange, Response::FileList { truncated: false });

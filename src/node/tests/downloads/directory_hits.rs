@@ -108,7 +108,7 @@ fn tree(files: u8) -> (Manifest, u64) {
 fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) -> SocketAddr {
     let (exchange, to, message) = rig.dial();
     assert_eq!(message, Message::MetadataRequest { name: name("music/live/") });
-    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size, pending: 0 });
     let (exchange, ..) = rig.dial();
     rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
     to

@@ -59,7 +59,7 @@ fn download_link(rig: &mut Rig, peers: &[u8]) {
 fn describe(rig: &mut Rig, (manifest, size): (Manifest, u64)) -> SocketAddr {
     let (exchange, to, message) = rig.dial();
     assert_eq!(message, Message::MetadataRequest { name: name("x/d/") });
-    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3: manifest.b3, size, pending: 0 });
     let (exchange, _, message) = rig.dial();
     assert_eq!(message, Message::RangeRequest { offset: 0, length: size, name: name("x/d/") });
     rig.succeed(exchange, Response::Manifest(Box::new(manifest)));
@@ -91,13 +91,16 @@ fn a_peer_is_asked_for_the_hash_of_its_directory() {
     assert_eq!(link(&mut rig, of_peer()), []);
     let (exchange, to, message) = rig.dial();
     assert_eq!((to, message), (peer(1), Message::MetadataRequest { name: name("x/d/") }));
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90, pending: 0 });
     let row = answers(&mut rig).remove(0).unwrap();
     assert_eq!(row.link, format!("pyrate:b3={B3}&size=90&name=x%2Fd%2F&peer=10.0.1.1%3A63339"));
     let mut rig = knowing(&[1]);
     link(&mut rig, of_peer());
     let (exchange, ..) = rig.dial();
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: crate::content::MANIFEST_BYTES_MAX as u64 + 1 });
+    rig.succeed(
+        exchange,
+        Response::FileInfo { b3: B3, size: crate::content::MANIFEST_BYTES_MAX as u64 + 1, pending: 0 },
+    );
     assert!(answers(&mut rig).remove(0).unwrap_err().1.contains("gives no manifest"), "none is as large");
     let lacking = [DialFault::Reset, DialFault::Declined(RefusalReason::NoSuchFile)];
     let later = [DialFault::Declined(RefusalReason::NotHashed), DialFault::Refused];
@@ -148,7 +151,7 @@ fn a_link_fetches_the_tree_of_its_hash_alone() {
     let mut rig = knowing(&[1]);
     download_link(&mut rig, &[1]);
     let (exchange, ..) = rig.dial();
-    rig.succeed(exchange, Response::FileInfo { b3: tree(6).0.b3, size: tree(6).1 });
+    rig.succeed(exchange, Response::FileInfo { b3: tree(6).0.b3, size: tree(6).1, pending: 0 });
     let failed = row(&mut rig, 1);
     let error = failed.error.unwrap();
     assert_eq!((failed.state, error.code), (DownloadState::Failed, ExitCode::Checksum as i32));
@@ -168,7 +171,7 @@ fn the_peers_of_a_link_are_asked_in_turn() {
     rig.fail(exchange, DialFault::Refused);
     let (exchange, to, _) = rig.dial();
     assert_eq!(to, peer(2));
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90 });
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 90, pending: 0 });
     assert_eq!(describe(&mut rig, tree(5)), peer(3));
     assert_eq!(row(&mut rig, 1).directory.unwrap().files, 1);
 }
@@ -187,7 +190,7 @@ fn fails(rig: &mut Rig, with: &[Result<Response, DialFault>]) -> DownloadState {
 
 #[test]
 fn a_link_fails_only_if_none_of_its_peers_may_give_the_manifest_later_in_whatever_order_they_are() {
-    let (down, changed) = (Err(DialFault::Refused), Ok(Response::FileInfo { b3: B3, size: 90 }));
+    let (down, changed) = (Err(DialFault::Refused), Ok(Response::FileInfo { b3: B3, size: 90, pending: 0 }));
     let none = Err(DialFault::Declined(RefusalReason::NoSuchFile));
     for (outcomes, expected) in [
         ([down.clone(), changed.clone()], DownloadState::Retrying),
@@ -236,7 +239,7 @@ fn a_file_of_a_link_is_never_another_content() {
     let asked = fetch(&mut rig);
     rig.fail(asked.exchange, DialFault::Corrupt);
     let (exchange, _) = identifying(&mut rig)[0];
-    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 5 });
+    rig.succeed(exchange, Response::FileInfo { b3: B3, size: 5, pending: 0 });
     open(&mut rig);
     assert!(metadata(&mut rig).is_empty() && fetches(&mut rig).is_empty(), "nobody has what the link names");
     let Ok(Reply::Downloads(files)) = rig.call(Request::DirectoryFiles { id: 1, after: 0 }) else { panic!("files") };

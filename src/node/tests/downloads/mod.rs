@@ -24,6 +24,7 @@ mod orders;
 mod other_contents;
 mod paced;
 mod past;
+mod pending;
 mod precedence;
 mod progress;
 mod queue;
@@ -122,7 +123,7 @@ fn identify_as(rig: &mut Rig, b3: ContentHash) -> SocketAddr {
     let asked = identifying(rig);
     let [(exchange, to)] = asked[..] else { panic!("{asked:?}") };
     let size = row(rig, 1).size.unwrap_or(1);
-    rig.succeed(exchange, Response::FileInfo { b3, size });
+    rig.succeed(exchange, Response::FileInfo { b3, size, pending: 0 });
     to
 }
 

@@ -148,7 +148,7 @@ fn a_peer_that_names_another_content_each_time_is_left_out() {
     rig.fail(running.exchange, DialFault::Corrupt);
     for n in 10..30 {
         for (exchange, _) in identifying(&mut rig) {
-            rig.succeed(exchange, Response::FileInfo { b3: ContentHash([n; 32]), size: 1 });
+            rig.succeed(exchange, Response::FileInfo { b3: ContentHash([n; 32]), size: 1, pending: 0 });
         }
         rig.pass(Duration::from_secs(91));
         open(&mut rig);

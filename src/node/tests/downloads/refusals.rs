@@ -52,7 +52,7 @@ fn a_source_that_resets_a_range_is_asked_why_and_is_busy_if_it_made_us_wait() {
         rig.pass(Duration::from_secs(50));
         rig.fail(groups.exchange, DialFault::Reset);
         let exchange = inquiry(&mut rig);
-        rig.succeed(exchange, Response::FileInfo { b3: B3, size: 4 * MIB });
+        rig.succeed(exchange, Response::FileInfo { b3: B3, size: 4 * MIB, pending: 0 });
         let row = row(&mut rig, 1);
         assert_eq!(row.state, DownloadState::Retrying);
         assert!(row.error.unwrap().message.contains("busy"));
@@ -76,7 +76,7 @@ fn a_source_whose_file_is_gone_or_has_changed_is_not_asked_for_that_name_again()
         rig.fail(groups.exchange, DialFault::Reset);
         let exchange = inquiry(&mut rig);
         match says {
-            Ok(b3) => rig.succeed(exchange, Response::FileInfo { b3, size: 5 }),
+            Ok(b3) => rig.succeed(exchange, Response::FileInfo { b3, size: 5, pending: 0 }),
             Err(fault) => rig.fail(exchange, fault),
         }
         let share = row(&mut rig, 1).shares.remove(0);

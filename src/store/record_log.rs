@@ -188,7 +188,8 @@ impl RecordLog {
         let job = Job { bytes: self.content.bytes, changes: self.changes, compacts, failed: Arc::default() };
         let work = match compacts {
             true => Work::Compact { highest: self.content.highest, records: self.records.clone() },
-            false => Work::Sync(disk::duplicate(&self.content.file)?),
+            // Of a file that is synced up to somewhere the name is, too.
+            false => Work::Sync { file: disk::duplicate(&self.content.file)?, name: self.synced_bytes == 0 },
         };
         self.job = Some(RunningJob { job: job.clone(), since: BTreeSet::new() });
         Ok(Some(LogJob { place: Arc::clone(&self.place), work, job }))
@@ -274,8 +275,15 @@ pub(crate) struct LogJob {
 
 #[derive(Debug)]
 enum Work {
-    Sync(File),
-    Compact { highest: u32, records: Records },
+    /// `name`: that of the file is to be synced, too.
+    Sync {
+        file: File,
+        name: bool,
+    },
+    Compact {
+        highest: u32,
+        records: Records,
+    },
 }
 
 /// One job, shared by the log, the [`LogJob`] and its result.
@@ -288,11 +296,11 @@ struct Job {
 }
 
 impl LogJob {
-    /// Syncs the file and its name, or writes and syncs a new file.
+    /// Syncs the file, and its name if that is new; or writes and syncs a new file.
     /// Errors: as the system reports them; then [`RecordLog::maintain`] makes another job.
     pub(crate) fn run(self) -> io::Result<LogDone> {
         let outcome = match &self.work {
-            Work::Sync(file) => sync(&self.place, file).map(|()| None),
+            Work::Sync { file, name } => sync(&self.place, file, *name).map(|()| None),
             Work::Compact { highest, records } => compact(&self.place, *highest, records).map(Some),
         };
         match outcome {
@@ -305,9 +313,12 @@ impl LogJob {
     }
 }
 
-fn sync(place: &Place, file: &File) -> io::Result<()> {
+fn sync(place: &Place, file: &File, name: bool) -> io::Result<()> {
     disk::sync(file)?;
-    Ok(disk::sync_directory(place.directory.as_fd())?)
+    if name {
+        disk::sync_directory(place.directory.as_fd())?;
+    }
+    Ok(())
 }
 
 fn compact(place: &Place, highest: u32, records: &Records) -> io::Result<Content> {

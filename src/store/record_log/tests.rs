@@ -2,6 +2,8 @@
 //!
 //! `PYRATE_STORE_SEED=n` runs one seed, `PYRATE_STORE_SEEDS=n` so many.
 
+mod costs;
+
 use super::frames::{Kind, decode, frame};
 use super::*;
 use crate::store::tests::recorder::{self, Call, Dice, Disk, Op};

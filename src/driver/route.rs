@@ -38,7 +38,7 @@ impl Driver {
                 self.disk.write_parts(&mut self.cx);
             } else if let Some(order) = self.cx.reads.pop() {
                 self.disk.read_shared(order);
-            } else if self.disk.has_changed_records() {
+            } else if self.disk.has_changed_records(self.cx.now) {
                 self.disk.maintain_records();
             } else {
                 break;
@@ -207,7 +207,7 @@ impl Driver {
             Action::ForgetDownload { download } => disk.order_part(download, PartOrder::Forget, net, cx),
             Action::HashFiles { files } => disk.hash_files(files),
             Action::ForgetEvents { download, up_to } => disk.forget_events(download, up_to, cx),
-            Action::KeepEventsFrom { first } => disk.keep_events_from(first),
+            Action::KeepEventsFrom { first } => disk.keep_events_from(first, self.cx.now),
             Action::RememberWish { wish, record, revision } => disk.remember_wish(wish, record, revision, cx),
             Action::RememberDownload { record, revision } => disk.remember_download(&record, revision, cx),
             Action::RememberPeers(peers) => disk.remember_peers(&peers),

@@ -47,7 +47,10 @@ fn rename_noreplace(directory: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Result
     if super::tests::recorder::lacks_exclusive_names() {
         return Err(Errno::EINVAL);
     }
-    renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)
+    renameat2(directory, from, directory, to, RenameFlags::RENAME_NOREPLACE)?;
+    #[cfg(test)]
+    super::tests::recorder::note_rename(from, to);
+    Ok(())
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -61,7 +61,7 @@ pub(crate) use links::FollowedLinks;
 pub(crate) use mount::{DirectoryMount, KnownMounts};
 pub(crate) use orphans::{Orphan, OrphanKind, OrphanSearch, OrphansFound};
 pub(crate) use own::{OtherShare, OwnFiles};
-pub(crate) use part::{OutlineRefused, PartCheck, PartCopy, PartFile, PartOpened, PartRequest, SyncDue};
+pub(crate) use part::{OutlineRefused, PartCheck, PartCopy, PartFile, PartOpened, PartRequest, SyncDue, commit_all};
 pub(crate) use record_log::{RECORD_BYTES_MAX, RecordLog};
 pub(crate) use scan::{ScanStep, Scanner};
 pub(crate) use share::{ShareRoot, SharedFile};

@@ -316,17 +316,18 @@ impl Place {
         steps(Replacing { directory: self.directory(), new: &new, name: &name })
     }
 
-    /// Removes the journal, also a half-written one, and a [claim](super::super::claim).
+    /// Removes the journal, also a half-written one, and a [claim](super::super::claim). Returns whether there was any of these.
     /// Errors: [`DiskFault::Exists`] if one of these is a directory; otherwise as the system reports.
-    pub(in crate::store) fn remove_journals(&self) -> Result<(), DiskFault> {
+    pub(in crate::store) fn remove_journals(&self) -> Result<bool, DiskFault> {
+        let mut was_any = false;
         for name in [self.new_journal_name(), self.journal_name(), self.claim_name()] {
             match disk::unlink(self.directory(), &name) {
-                Ok(_) => {}
+                Ok(was_there) => was_any |= was_there,
                 Err(Errno::EISDIR | Errno::EPERM) => return Err(DiskFault::Exists),
                 Err(errno) => return Err(fault(errno)),
             }
         }
-        Ok(())
+        Ok(was_any)
     }
 
     /// Whether a name in the directory is this open file.

@@ -19,7 +19,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub(super) struct Job {
@@ -53,8 +53,8 @@ pub(crate) enum Done {
     /// A slice of a check.
     PartChecked(TransferId, Result<CheckStep, DiskFault>),
     PartClosed(TransferId),
-    /// A finished download was synced and renamed.
-    Committed(TransferId, Result<CommittedPart, DiskFault>),
+    /// Finished downloads on a filesystem were synced and renamed.
+    Committed(Committed),
     OrphansFound(OrphansFound),
     /// Orphans without data.
     OrphansRemoved(Vec<(Orphan, io::Result<()>)>),
@@ -147,6 +147,8 @@ pub(super) enum Key {
     Part(TransferId),
     /// A write to a part file, by its number.
     Write(TransferId, u64),
+    /// Part files on this filesystem get their final names.
+    Commits(FilesystemId),
     /// A state file that is written whole.
     File(&'static str),
     KeepManifest(TransferId),
@@ -186,6 +188,11 @@ impl Key {
         }
     }
 
+    /// The filesystem that it waits for, if it is about no single download.
+    pub(super) fn device(&self) -> Option<Device> {
+        if let Self::Commits(filesystem) = self { Some(Device::Filesystem(*filesystem)) } else { None }
+    }
+
     /// Whether a job is given up that takes too long: its result is taken for lost then, and the real one is dropped. Something waits
     /// for it that goes on without it.
     pub(super) fn is_given_up(&self) -> bool {
@@ -215,6 +222,7 @@ impl fmt::Display for Key {
             Self::Host(host) => write!(f, "look up {}", host.host),
             Self::Part(download) => write!(f, "part file of download {}", download.0),
             Self::Write(download, _) => write!(f, "write to the part file of download {}", download.0),
+            Self::Commits(_) => f.write_str("give finished downloads their names"),
             Self::File(name) => write!(f, "write the state file {name}"),
             Self::KeepManifest(_) => f.write_str("write a manifest"),
             Self::ReadManifest(_) => f.write_str("read a manifest"),
@@ -324,6 +332,20 @@ pub(crate) struct RecordsWritten {
     /// Downloads whose last change is not on the disk; `None` after a job that panicked.
     pub(super) owed: Option<BTreeSet<u32>>,
 }
+
+/// What a job has made of the part files that it has taken.
+pub(crate) struct Committed {
+    pub(super) filesystem: FilesystemId,
+    /// In the order of the outcomes.
+    pub(super) taken: NamedParts,
+    /// None at all if the job was lost.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// The downloads of part files that a job gives their names.
+pub(super) type NamedParts = Arc<Mutex<Vec<TransferId>>>;
+
+pub(super) type Outcome = Result<CommittedPart, DiskFault>;
 
 /// How far a check of a part file is.
 #[derive(Debug)]

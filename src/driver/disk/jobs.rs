@@ -166,7 +166,7 @@ impl Jobs {
     ) {
         let lost = done(lost);
         let work = Box::new(move || done(work()));
-        let on = share.map(|share| Device::Directory(Arc::clone(share)));
+        let on = share.map(|share| Device::Directory(Arc::clone(share))).or_else(|| key.device());
         let job = Job { key: key.clone(), on, work, submitted: self.tools.clock.fine() };
         self.submitted += 1;
         let place = self.places.entry(key).or_insert((lane, job.on.clone(), self.submitted)).clone();

@@ -5,6 +5,7 @@
 //! | here | hashing, records, part files that exchanges write to, jobs of others |
 //! | `scanning` | scans of the share |
 //! | `sharing` | reading shared files for peers |
+//! | `commits` | the final names of part files |
 //! | `part_orders` | orders for part files |
 //! | `watching` | the watched directory |
 //! | `kept_manifests` | manifests that users have given, in the state directory |
@@ -14,6 +15,7 @@
 //! `record_form`, `registry_file`, and `places` (state across restarts), `opened`, `looking`, `walk`, `hashing` with `hash_work`, and `metadata` (the
 //! share), `part_files`, `removals` and `orphans` (part files).
 
+mod commits;
 mod event_form;
 mod hash_work;
 mod hashing;
@@ -61,6 +63,7 @@ use crate::node::contract::{BootstrapAddr, DownloadRecord, ShareNamed, WishRecor
 use crate::node::{Remembered, RememberedPeers};
 use crate::store::{FollowedLinks, HashCache, ShareRoot, StateDirectory};
 use crate::time::{Instant, WallClock};
+use commits::Commits;
 use hashing::Hashing;
 use job::{Done, Key, Lane};
 use jobs::Jobs;
@@ -101,6 +104,7 @@ pub(crate) struct Disk {
     hashing: Hashing,
     metadata: MetadataBodies,
     parts: PartFiles,
+    commits: Commits,
     orphans: Orphans,
     watch: Option<Watch>,
     manifests: KeptManifests,
@@ -152,6 +156,7 @@ impl Disk {
             hashing: Hashing::new(cache, at_work_max),
             metadata: MetadataBodies::default(),
             parts: PartFiles::default(),
+            commits: Commits::default(),
             orphans: Orphans::default(),
             watch: None,
             manifests: KeptManifests::default(),
@@ -221,16 +226,16 @@ impl Disk {
         self.records.forget_events(download, up_to, cx);
     }
 
-    pub(crate) fn keep_events_from(&mut self, first: u64) {
-        self.records.keep_events_from(first);
+    pub(crate) fn keep_events_from(&mut self, first: u64, now: Instant) {
+        self.records.keep_events_from(first, now);
     }
 
     pub(crate) fn has_writes(&self) -> bool {
         self.parts.open.has_writes()
     }
 
-    pub(crate) fn has_changed_records(&self) -> bool {
-        self.records.has_changes()
+    pub(crate) fn has_changed_records(&self, now: Instant) -> bool {
+        self.records.has_changes(now)
     }
 
     pub(crate) fn maintain_records(&mut self) {

@@ -103,6 +103,11 @@ impl PartFiles {
         self.busy.get_mut(&download).and_then(Option::take)
     }
 
+    /// A job that others share works on a part file: it has the descriptors of this.
+    pub(super) fn set_busy(&mut self, download: TransferId, permit: Option<Permit>) {
+        self.busy.insert(download, permit);
+    }
+
     /// Ends a job, and gives its descriptors back.
     pub(super) fn end_job(&mut self, download: TransferId) {
         self.busy.remove(&download);

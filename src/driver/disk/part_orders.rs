@@ -231,16 +231,6 @@ impl Disk {
         self.end_job(download, Some(Event::PartChecked { download, outcome }), net, cx);
     }
 
-    fn commit_part(&mut self, download: TransferId, cx: &mut Cx) {
-        self.parts.open.forget_partials(download);
-        let Some((part, permit)) = self.parts.take(download) else {
-            return cx.out.event(Event::PartCommitted { download, outcome: Err(DiskFault::Missing) });
-        };
-        self.parts.submit((Lane::Sync, download, permit), &mut self.jobs, Done::Committed, move || {
-            part.into_file().ok_or(DiskFault::Other(0))?.commit().run()
-        });
-    }
-
     fn close_part(&mut self, download: TransferId, cx: &Cx) {
         let Some((part, permit)) = self.parts.take(download) else { return };
         // Without a state directory the next run does not know the download.
@@ -248,7 +238,7 @@ impl Disk {
         let done = |download, _: Result<(), DiskFault>| Done::PartClosed(download);
         self.parts.submit((Lane::Open, download, permit), &mut self.jobs, done, move || {
             match part.into_file() {
-                Some(part) if discards => part.discard(),
+                Some(part) if discards => part.discard()?,
                 Some(part) => part.close(),
                 None => {}
             }
@@ -361,7 +351,7 @@ fn sync(file: &Mutex<PartFile>) -> Result<View, DiskFault> {
 fn open(request: PartRequest) -> Result<PartOpened, DiskFault> {
     match request.clone().open()? {
         PartOpened::Ready(part) if request.b3.is_none() && part.outline().is_some() => {
-            part.discard();
+            part.discard()?;
             request.open()
         }
         opened => Ok(opened),

@@ -9,10 +9,10 @@ use super::record_form::{EVENTS_FROM, Recalled, decode, encode, encode_events, e
 use super::state_files::{RETRY_MIN, back_off};
 use super::wish_form::encode_wish;
 use crate::control::EventRow;
-use crate::driver::cx::Cx;
+use crate::driver::cx::{Cx, Phase};
 use crate::fault::DiskFault;
 use crate::id::TransferId;
-use crate::node::contract::{DownloadRecord, PartSpec, Target, WishRecord};
+use crate::node::contract::{DownloadRecord, PartSpec, RecordKind, RecordState, Target, WishRecord};
 use crate::node::{Event, Remembered};
 use crate::store::{RECORDS_FILE, RecordLog, StateDirectory};
 use crate::time::Instant;
@@ -22,6 +22,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long changes wait for others of which nobody waits for one: they are synced together.
+const CALM_WAIT: Duration = Duration::from_millis(50);
 
 /// The new record of a download, or none.
 type Changes = BTreeMap<TransferId, Option<Vec<u8>>>;
@@ -41,6 +45,8 @@ pub(crate) struct Records {
     pending: BTreeMap<TransferId, Pending>,
     /// Changes that no job has yet.
     changes: Changes,
+    /// When they are to be written.
+    due: Option<Instant>,
     /// The changes that the running job writes.
     running: Option<Arc<Changes>>,
     /// Changes of a job that panicked: it is unknown what was written. The next job writes them again.
@@ -87,11 +93,19 @@ impl Records {
     }
 
     pub(super) fn remember(&mut self, record: &DownloadRecord, revision: u64, cx: &mut Cx) {
-        self.part_files.insert(record.id, part_file(&record.spec));
+        let is_new = self.part_files.insert(record.id, part_file(&record.spec)).is_none();
+        let is_settled = match record.state {
+            // A content that is known is known again when it is found under its name; else the record tells whose that file is.
+            RecordState::Waiting => record.b3.is_some() && record.size.is_some(),
+            RecordState::Done { .. } => true,
+            _ => false,
+        };
+        let is_calm = !is_new && matches!(record.kind, RecordKind::Member { .. }) && is_settled;
         if !record.events.is_empty() {
             self.events.insert(record.id, Events { kept: record.events.clone(), alone: false });
         }
-        self.change(record.id, Some(revision), cx, || Some(encode(record)));
+        let wait = if is_calm && cx.phase == Phase::Running { CALM_WAIT } else { Duration::ZERO };
+        self.change_within(wait, (record.id, Some(revision)), cx, || Some(encode(record)));
     }
 
     /// `record`: `None` if nothing is to be left of a wish but its events.
@@ -130,9 +144,10 @@ impl Records {
     }
 
     /// Events with smaller ids are forgotten. Written with, or before, what removes any of them.
-    pub(super) fn keep_events_from(&mut self, first: u64) {
+    pub(super) fn keep_events_from(&mut self, first: u64, now: Instant) {
         if self.log.is_some() {
             self.changes.insert(EVENTS_FROM, Some(encode_events_from(first)));
+            self.be_due(now);
         }
     }
 
@@ -143,18 +158,46 @@ impl Records {
         cx: &mut Cx,
         record: impl FnOnce() -> Option<Vec<u8>>,
     ) {
+        self.change_within(Duration::ZERO, (download, revision), cx, record);
+    }
+
+    /// A change that may wait so long to be written.
+    fn change_within(
+        &mut self,
+        wait: Duration,
+        (download, revision): (TransferId, Option<u64>),
+        cx: &mut Cx,
+        record: impl FnOnce() -> Option<Vec<u8>>,
+    ) {
         let pending = self.pending.entry(download).or_default();
         *pending = Pending { revision: revision.unwrap_or(pending.revision), fault_reported: false };
         match self.log {
-            Some(_) => _ = self.changes.insert(download, record()),
+            Some(_) => {
+                self.changes.insert(download, record());
+                self.be_due(cx.now + wait);
+            }
             // Without a state directory nothing is recorded: the user wants it so.
             None => self.report(&BTreeSet::new(), cx),
         }
     }
 
-    /// Whether there are changes that a job could write now.
-    pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty() && self.running.is_none()
+    fn be_due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Has all changes written as soon as a job can.
+    pub(super) fn hurry(&mut self) {
+        self.due = self.due.map(|_| Instant::default());
+    }
+
+    /// Whether there are changes that a job is to write now.
+    pub(super) fn has_changes(&self, now: Instant) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now)
+    }
+
+    /// When a job is to write what has changed.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.due.filter(|_| self.running.is_none())
     }
 
     /// Whether a change of this download is still to be written for the first time.
@@ -171,6 +214,7 @@ impl Records {
         }
         let mut changes = std::mem::take(&mut self.lost);
         changes.append(&mut self.changes);
+        self.due = None;
         let changes = Arc::new(changes);
         self.running = Some(Arc::clone(&changes));
         let lost = RecordsWritten { outcome: Err(io::Error::other("the job was lost")), owed: None };
@@ -312,33 +356,4 @@ fn record_fault(error: &io::Error) -> DiskFault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_of_another_version_is_left_out_and_known_to_be_there() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = StateDirectory::open(directory.path()).unwrap();
-        let (mut records, _) = open(Some(&state)).unwrap();
-        assert!(!records.has_unread());
-        let changes = BTreeMap::from([(TransferId(7), Some(b"of another version".to_vec()))]);
-        assert!(write(&records.log.take().unwrap(), &changes).outcome.is_ok());
-        let (records, remembered) = open(Some(&state)).unwrap();
-        assert!(records.has_unread() && remembered.downloads.is_empty());
-    }
-
-    #[test]
-    fn the_next_run_knows_which_events_are_forgotten() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = StateDirectory::open(directory.path()).unwrap();
-        let (mut records, remembered) = open(Some(&state)).unwrap();
-        assert_eq!(remembered.events_from, 0);
-        records.keep_events_from(7);
-        records.keep_events_from(9);
-        assert!(records.has_changes());
-        assert!(write(&records.log.take().unwrap(), &records.changes).outcome.is_ok());
-        let (records, remembered) = open(Some(&state)).unwrap();
-        assert_eq!((remembered.events_from, remembered.download_last), (9, 0));
-        assert!(!records.has_changes());
-    }
-}
+mod tests;

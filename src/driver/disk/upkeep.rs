@@ -16,7 +16,8 @@ use std::path::PathBuf;
 impl Disk {
     /// When [`Disk::advance`] has something to do, or the registry is to be saved.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let retries = [self.records.retry_at, self.state.retry_at, self.parts.removals.retry_at];
+        let retries =
+            [self.records.next_deadline(), self.records.retry_at, self.state.retry_at, self.parts.removals.retry_at];
         let closes_at = self.opened.next_deadline();
         let look_at = self.watch.as_ref().and_then(|watch| watch.look_at);
         let others =
@@ -49,6 +50,7 @@ impl Disk {
     pub(crate) fn leave(&mut self) {
         self.state.retry(&mut self.jobs);
         self.end_walk();
+        self.records.hurry();
         self.sync();
     }
 
@@ -123,9 +125,7 @@ impl Disk {
                 Done::PartChecked(download, step) => self.on_part_checked(download, step, net, cx),
                 Done::PartClosed(download) => self.end_job(download, None, net, cx),
                 Done::PartSynced(download, outcome) => self.on_part_synced(download, outcome, net, cx),
-                Done::Committed(download, outcome) => {
-                    self.end_job(download, Some(Event::PartCommitted { download, outcome }), net, cx);
-                }
+                Done::Committed(ended) => self.on_committed(ended, net, cx),
                 Done::ManifestKept(download, outcome) => cx.out.event(Event::ManifestKept { download, outcome }),
                 Done::ManifestRead(download, outcome) => cx.out.event(Event::ManifestRead { download, outcome }),
                 Done::ManifestsRemoved(outcome) => KeptManifests::on_removed(outcome),

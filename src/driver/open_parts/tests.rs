@@ -111,7 +111,7 @@ fn a_view_that_comes_after_a_later_one_is_ignored() {
     let (_scratch, mut parts) = parts();
     let file = parts.get(DOWNLOAD).unwrap().file();
     let early = View::of(&mut file.lock().unwrap(), true);
-    let content = outline(b"content");
+    let content = outline(&vec![7; 2 * GROUP_BYTES as usize]);
     file.lock().unwrap().set_outline(Arc::clone(&content)).unwrap();
     let late = View::of(&mut file.lock().unwrap(), true);
     let part = parts.files().get_mut(&DOWNLOAD).unwrap();

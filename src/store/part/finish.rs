@@ -1,4 +1,7 @@
 //! The end of a part file: the check of the whole of it, in slices, and its final name, without replacing an existing file.
+//!
+//! A file is complete and synced before it gets its name. Several that are ready at once are named together: one sync of a directory
+//! makes the names of all in it durable.
 
 use super::PartFile;
 use super::sync::{Job, group_digest, read_on};
@@ -11,7 +14,8 @@ use crate::store::disk::{self, fault};
 use crate::store::execution;
 use crate::store::place::{Held, Place};
 use nix::errno::Errno;
-use std::collections::BTreeSet;
+use nix::sys::stat::fstat;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -125,7 +129,7 @@ fn read_fault(error: io::Error) -> DiskFault {
     if error.kind() == io::ErrorKind::UnexpectedEof { DiskFault::Shrank } else { error.into() }
 }
 
-/// The last step of a download. Waits for the disk. Dropped instead of run, it closes the part file.
+/// The last step of a download. Dropped instead of run, it closes the part file.
 #[derive(Debug)]
 pub(crate) struct CommitJob {
     pub(super) place: Place,
@@ -135,15 +139,44 @@ pub(crate) struct CommitJob {
     pub(super) job: Option<Job>,
 }
 
+/// A file under its final name, which is not synced.
+#[derive(Debug)]
+struct Landed {
+    place: Place,
+    /// Locked until the end.
+    _held: Held,
+    name: Vec<u8>,
+    /// It had the content already, and the part file is removed.
+    already: bool,
+}
+
+/// Directories that were synced, by device and inode, and whether that has failed.
+type SyncedDirectories = BTreeMap<(u64, u64), Result<(), Errno>>;
+
+/// Syncs part files and renames them; then syncs each directory once, and removes the journals. The results are in the order of the
+/// jobs. Waits for the disk.
+///
+/// If a final name has a file of the same content already, the part file is removed instead.
+/// Errors: [`DiskFault::Exists`] if all final names are taken by other content; [`DiskFault::Missing`] if another program
+/// removed the part file or moved its directory; [`DiskFault::Changed`] if groups are missing; otherwise as the system
+/// reports. Then no file of ours has a final name, and the next attempt finds part file and
+/// journal as far as they were there.
+pub(crate) fn commit_all(jobs: Vec<CommitJob>) -> Vec<Result<CommittedPart, DiskFault>> {
+    // All are named before the first directory is synced.
+    let landed: Vec<_> = jobs.into_iter().map(CommitJob::land).collect();
+    let mut synced = SyncedDirectories::new();
+    landed.into_iter().map(|landed| landed?.end(&mut synced)).collect()
+}
+
 impl CommitJob {
-    /// Syncs the file, renames it, syncs the directory and removes the journal.
-    ///
-    /// If a final name has a file of the same content already, the part file is removed instead.
-    /// Errors: [`DiskFault::Exists`] if all final names are taken by other content; [`DiskFault::Missing`] if another program
-    /// removed the part file or moved its directory; [`DiskFault::Changed`] if groups are missing; otherwise as the system
-    /// reports. Then no file of ours has a final name, and the next attempt finds part file and
-    /// journal as far as they were there.
+    /// Commits this part file alone.
+    #[cfg(test)]
     pub(crate) fn run(self) -> Result<CommittedPart, DiskFault> {
+        commit_all(vec![self]).remove(0)
+    }
+
+    /// Syncs the file, and gives it its final name.
+    fn land(self) -> Result<Landed, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
         }
@@ -164,22 +197,16 @@ impl CommitJob {
         if !self.place.holds_name(&part_name, &self.held)? || !self.place.is_at_its_path()? {
             return Err(DiskFault::Missing);
         }
-        let (name, already) = self.land(&part_name)?;
+        let (name, already) = self.take_name(&part_name)?;
         if already {
             disk::unlink(self.place.directory(), &part_name).map_err(fault)?;
-        } else if let Err(errno) = disk::sync_directory(self.place.directory()) {
-            let _ = rename_without_replacing(&self.place, &name, &part_name);
-            return Err(fault(errno));
         }
-        // Only now, since a restart after an earlier crash needs them. Left over after a crash now, they do no harm.
-        let _ = self.place.remove_journals();
-        let _ = disk::sync_directory(self.place.directory());
-        Ok(CommittedPart { path: self.place.path_of(&name), already })
+        Ok(Landed { place: self.place, _held: self.held, name, already })
     }
 
     /// Renames the part file to the first free final name, unless one before it has the same content. Returns the name, and
     /// whether it has.
-    fn land(&self, part_name: &[u8]) -> Result<(Vec<u8>, bool), DiskFault> {
+    fn take_name(&self, part_name: &[u8]) -> Result<(Vec<u8>, bool), DiskFault> {
         for name in self.place.final_names() {
             match rename_without_replacing(&self.place, part_name, &name) {
                 Ok(()) => return Ok((name, false)),
@@ -200,6 +227,33 @@ impl CommitJob {
         }
         Ok(is_same)
     }
+}
+
+impl Landed {
+    /// Makes the name durable, or takes it back.
+    fn end(self, synced: &mut SyncedDirectories) -> Result<CommittedPart, DiskFault> {
+        let Self { place, name, already, .. } = &self;
+        if let Err(errno) = sync_once(place, synced) {
+            if !already {
+                let _ = rename_without_replacing(place, name, &place.part_name());
+            }
+            return Err(fault(errno));
+        }
+        // Only now, since a restart after an earlier crash needs them. Left over after a crash now, they do no harm.
+        if !matches!(place.remove_journals(), Ok(false)) {
+            let _ = disk::sync_directory(place.directory());
+        }
+        Ok(CommittedPart { path: place.path_of(name), already: *already })
+    }
+}
+
+/// Syncs the directory of a place, unless that was done.
+fn sync_once(place: &Place, synced: &mut SyncedDirectories) -> Result<(), Errno> {
+    let found = fstat(&place.directory)?;
+    // The types differ between platforms.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "needed on other platforms")]
+    let key = (found.st_dev as u64, found.st_ino as u64);
+    *synced.entry(key).or_insert_with(|| disk::sync_directory(place.directory()))
 }
 
 /// Compares the first `len` bytes of two files. A second file that is shorter is different.

@@ -26,8 +26,9 @@ pub(super) struct Ledger {
     unsynced: Vec<u64>,
     /// Groups that a failed sync may have lost: until they are written again, their bytes may be in the page cache only.
     lost_by_disk: Groups,
-    journal: Journal,
-    /// The journal and its name are synced.
+    /// A content of one group needs none: it is there, or it is not, as its hash says.
+    journal: Option<Journal>,
+    /// The journal and its name are synced, if there is one.
     journal_is_durable: bool,
     /// The journal has groups that are not verified any more, since it could not be replaced. It gets no mark: groups before
     /// a mark are not hashed when the journal is resumed.
@@ -43,9 +44,14 @@ impl Ledger {
     /// Errors: as the system reports them; then the part file may have this size.
     pub(super) fn begin(place: &Place, part: &File, outline: Arc<Outline>) -> Result<Self, DiskFault> {
         let verified = Groups::none(outline.group_count());
+        if !needs_journal(&outline) {
+            disk::set_len(part, outline.size())?;
+            return Ok(Self::new(outline, verified, None, Allocation::Unneeded));
+        }
         let journal = Journal::create(place, disk::inode(part)?, &outline, &verified)?;
-        install_resized(journal, place, part, &outline)
-            .map(|journal| Self::new(outline, verified, journal, false, Allocation::Wanted))
+        let journal = install_resized(journal, place, part, &outline)?;
+        let new = Self::new(outline, verified, Some(journal), Allocation::Wanted);
+        Ok(Self { journal_is_durable: false, ..new })
     }
 
     /// Whether this outline differs in a verified group.
@@ -63,11 +69,19 @@ impl Ledger {
         outline: Arc<Outline>,
     ) -> Result<(), DiskFault> {
         self.reap_failed_sync(place, part);
-        let journal = install_resized(self.make_journal(place, part, &outline)?, place, part, &outline)?;
+        let journal = match self.make_journal(place, part, &outline)? {
+            Some(journal) => Some(install_resized(journal, place, part, &outline)?),
+            None => {
+                disk::set_len(part, outline.size())?;
+                place.remove_journals()?;
+                None
+            }
+        };
         self.verified = self.verified.resized(outline.group_count());
         self.rechecked = Groups::none(outline.group_count());
         self.lost_by_disk = self.lost_by_disk.resized(outline.group_count());
-        (self.outline, self.allocation) = (outline, Allocation::Wanted);
+        self.allocation = if journal.is_some() { Allocation::Wanted } else { Allocation::Unneeded };
+        self.outline = outline;
         self.take_journal(journal);
         Ok(())
     }
@@ -93,16 +107,25 @@ impl Ledger {
         disk::sync_directory(place.directory()).map_err(fault)?;
         let taken = part.metadata()?.blocks().saturating_mul(BLOCK_BYTES);
         let allocation = if taken >= outline.size() { Allocation::Done } else { Allocation::Wanted };
-        Ok(Self::new(outline, verified, journal, true, allocation))
+        Ok(Self::new(outline, verified, Some(journal), allocation))
     }
 
-    fn new(
-        outline: Arc<Outline>,
-        verified: Groups,
-        journal: Journal,
-        journal_is_durable: bool,
-        allocation: Allocation,
-    ) -> Self {
+    /// Begins with all groups, if the part file has them as it is on the disk; else there is none. For what needs no journal.
+    /// Waits for the disk.
+    pub(super) fn recover(part: &File, outline: Arc<Outline>) -> io::Result<Option<Self>> {
+        disk::sync(part)?;
+        let verified = Groups::none(outline.group_count()).complement();
+        for group in verified.iter() {
+            // As in `resume`.
+            disk::forget_cached(part, group_span(outline.size(), group));
+            if !is_right(part, &outline, group)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self::new(outline, verified, None, Allocation::Unneeded)))
+    }
+
+    fn new(outline: Arc<Outline>, verified: Groups, journal: Option<Journal>, allocation: Allocation) -> Self {
         let none = Groups::none(outline.group_count());
         Self {
             outline,
@@ -111,7 +134,7 @@ impl Ledger {
             unsynced: Vec::new(),
             lost_by_disk: none,
             journal,
-            journal_is_durable,
+            journal_is_durable: true,
             journal_is_stale: false,
             allocation,
             job: None,
@@ -173,8 +196,10 @@ impl Ledger {
     }
 
     fn record(&mut self, groups: &[u64]) -> Result<(), DiskFault> {
-        let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
-        self.journal.append(&records)?;
+        if let Some(journal) = &mut self.journal {
+            let records: Vec<Record> = groups.iter().map(|&group| Record::Group(group)).collect();
+            journal.append(&records)?;
+        }
         self.unsynced.extend(groups.iter().filter(|group| self.verified.insert(**group)));
         Ok(())
     }
@@ -202,13 +227,18 @@ impl Ledger {
     /// Replaces the journal by one of the verified groups.
     fn renew_journal(&mut self, place: &Place, part: &File) -> Result<(), DiskFault> {
         let journal = self.make_journal(place, part, &self.outline)?;
-        journal.install(place)?;
+        if let Some(journal) = &journal {
+            journal.install(place)?;
+        }
         self.take_journal(journal);
         Ok(())
     }
 
-    /// Writes and syncs a journal of the verified groups, with an outline of this content.
-    fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Journal, DiskFault> {
+    /// Writes and syncs a journal of the verified groups, with an outline of this content; none for one group.
+    fn make_journal(&self, place: &Place, part: &File, outline: &Outline) -> Result<Option<Journal>, DiskFault> {
+        if !needs_journal(outline) {
+            return Ok(None);
+        }
         let mut base = self.verified.resized(outline.group_count());
         for group in &self.unsynced {
             base.remove(*group);
@@ -221,12 +251,12 @@ impl Ledger {
             place.replace_journal(|journal| journal.discard());
             return Err(error.into());
         }
-        Ok(journal)
+        Ok(Some(journal))
     }
 
-    fn take_journal(&mut self, journal: Journal) {
+    fn take_journal(&mut self, journal: Option<Journal>) {
+        (self.journal_is_durable, self.journal_is_stale) = (journal.is_none(), false);
         self.journal = journal;
-        (self.journal_is_durable, self.journal_is_stale) = (false, false);
         if let Some(job) = &mut self.job {
             // It still syncs the data of these groups, which the new journal records first, but the old journal.
             (job.records, job.is_for_journal) = (job.covered as u64, false);
@@ -240,6 +270,10 @@ impl Ledger {
 
     /// As [`PartFile::sync_due`](super::PartFile::sync_due).
     pub(super) fn sync_due(&self) -> SyncDue {
+        if self.journal.is_none() {
+            // It is synced when it gets its name.
+            return SyncDue::Not;
+        }
         let is_now = self.unsynced.len() >= UNSYNCED_GROUPS_DUE || self.wants_space() || !self.journal_is_durable;
         match is_now {
             true => SyncDue::Now,
@@ -265,8 +299,9 @@ impl Ledger {
         }
         let directory = if self.journal_is_durable { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
         let allocate = self.wants_space().then(|| self.outline.size());
-        let (part, journal) = (part.try_clone().ok()?, self.journal.file().try_clone().ok()?);
-        let job = Job::new(self.unsynced.len(), self.journal.records);
+        let of = self.journal.as_ref()?;
+        let (part, journal) = (part.try_clone().ok()?, of.file().try_clone().ok()?);
+        let job = Job::new(self.unsynced.len(), of.records);
         self.job = Some(job.clone());
         let (outline, groups) = (Arc::clone(&self.outline), self.unsynced.clone());
         let content = SyncContent::Groups(GroupsSync { journal, directory, allocate, outline, groups });
@@ -291,7 +326,9 @@ impl Ledger {
         }
         // With a stale journal they are synced again, once there is a new one.
         if job.covered > 0 && !self.journal_is_stale {
-            self.journal.append(&[Record::Mark(job.records)])?;
+            if let Some(journal) = &mut self.journal {
+                journal.append(&[Record::Mark(job.records)])?;
+            }
             self.unsynced.drain(..job.covered);
         }
         Ok(())
@@ -338,6 +375,11 @@ impl Ledger {
         }
         Ok(bad)
     }
+}
+
+/// Whether there may be some groups without others.
+pub(super) fn needs_journal(outline: &Outline) -> bool {
+    outline.group_count() > 1
 }
 
 /// Gives a part file the size of an outline, and replaces its journal.

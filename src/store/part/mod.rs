@@ -18,6 +18,7 @@
 //! | `journal` | the journal's format |
 //! | `ledger` | the verified groups, in memory and in the journal |
 //! | `stream` | what there is of a stream, and how much of it is synced and hashed |
+//! | `opening` | opening a part file |
 //! | `sync` | syncing |
 //! | `probe` | checking whether a file can be created at a target |
 //! | `removal` | removing a part file |
@@ -29,6 +30,7 @@ mod directories;
 mod finish;
 pub(super) mod journal;
 mod ledger;
+mod opening;
 mod probe;
 mod removal;
 mod stream;
@@ -37,34 +39,26 @@ mod sync;
 pub(super) mod tests;
 
 pub(crate) use copy::PartCopy;
-pub(crate) use finish::PartCheck;
+pub(crate) use finish::{PartCheck, commit_all};
 pub(crate) use sync::{SyncDue, SyncJob, Synced};
 
-use super::claim;
-use super::descent::Missing;
 use super::disk::{self, BLOCK_BYTES, fault};
-use super::mount::{DirectoryMount, KnownMounts, filesystem_of, may_be_same};
-use super::place::{Final, Held, JournalFile, Place};
+use super::mount::{DirectoryMount, KnownMounts};
+use super::place::{Held, Place};
 use super::reserve::{Room, Watch};
-use super::usable::tell_sandbox;
 use crate::content::{Groups, Outline};
 use crate::fault::DiskFault;
 use crate::id::{ContentHash, FilesystemId};
-use crate::part::{PartSpec, Target};
+use crate::part::PartSpec;
 use finish::CommitJob;
-use journal::Loaded;
 use ledger::Ledger;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stream::Stream;
-
-/// How often opening a part file is tried while directories on the way to it are removed.
-const OPEN_TRIES_MAX: u32 = 4;
 
 /// Which part file, and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,119 +97,6 @@ pub(crate) enum PartOpened {
     Ready(PartFile),
     /// A final name has a file of the wanted hash and size. There is no part file.
     AlreadyThere(PathBuf),
-}
-
-impl PartRequest {
-    /// The directory of the part file, or one that exists above it.
-    pub(crate) fn directory(&self) -> &Path {
-        match &self.spec.target {
-            Target::Suggested { directory, .. } | Target::Within { directory, .. } => directory,
-            Target::Exact { path, .. } => path.parent().unwrap_or(path),
-        }
-    }
-
-    /// Creates the part file, or resumes it from its journal. Waits for the disk: reads files at the final names if they have
-    /// the wanted size, and groups that a crash may have lost.
-    /// Errors: [`DiskFault::Exists`] if the final names are taken, unless the content is not known and the part file was open
-    /// before, or if the part file's is taken by something else;
-    /// [`DiskFault::Missing`] if there is no directory; [`DiskFault::NotMounted`] if there is no part file, and the directory
-    /// is on another filesystem than before; [`DiskFault::EmptyMountPoint`] if the directory's filesystem seems not to
-    /// be mounted; [`DiskFault::Full`] if the size would use the reserve; `EBUSY` if another process holds the part file;
-    /// otherwise as the system reports.
-    pub(crate) fn open(self) -> Result<PartOpened, DiskFault> {
-        let mut opened = self.try_open();
-        let mut tries = 1;
-        while tries < OPEN_TRIES_MAX
-            && matches!(opened, Err(DiskFault::Missing))
-            && matches!(self.spec.target, Target::Within { .. })
-        {
-            // A directory on the way was empty, and was removed with what another download had there.
-            opened = self.try_open();
-            tries += 1;
-        }
-        opened.map_err(|fault| tell_sandbox(fault, Place::directory_of(&self.spec)))
-    }
-
-    fn try_open(&self) -> Result<PartOpened, DiskFault> {
-        if let Target::Within { directory, path, .. } = &self.spec.target {
-            // Before directories are created in it.
-            self.check_mount(directory)?;
-            let here = filesystem_of(File::open(directory)?)?;
-            if self.spec.filesystem.is_some_and(|before| !may_be_same(before, here))
-                && Place::within(directory, path.as_bytes(), Missing::Refused, 0).is_err()
-            {
-                return Err(DiskFault::NotMounted);
-            }
-        }
-        let place = Place::open(&self.spec)?;
-        let filesystem = place.filesystem()?;
-        self.check_mount(place.base_path())?;
-        if self.spec.filesystem.is_some_and(|before| !may_be_same(before, filesystem)) && !place.has_part()? {
-            return Err(DiskFault::NotMounted);
-        }
-        claim::resolve(&place)?;
-        let content = self.b3.zip(self.size);
-        let final_path = match place.find_final(content) {
-            // It may be this download's own file, which had got its name before a crash: the commit compares the bytes.
-            Err(DiskFault::Exists) if content.is_none() && self.spec.filesystem.is_some() => {
-                place.final_names().next().map_or_else(|| self.spec.target.path(), |name| place.path_of(&name))
-            }
-            Err(fault) => return Err(fault),
-            Ok(Final::Free(path)) => path,
-            Ok(Final::Same(path)) => {
-                // Left by a crash. If another process holds it, that one removes it.
-                let _ = removal::remove_at(&place);
-                return Ok(PartOpened::AlreadyThere(path));
-            }
-        };
-        let new_bytes = self.size.unwrap_or(0).saturating_sub(place.allocated_bytes()?);
-        Room::of(place.directory())?.take(new_bytes)?;
-        let held = place.claim()?;
-        let state = match load(&place, &held, self.b3)? {
-            Some(loaded) => State::Groups(Box::new(Ledger::resume(&place, &held, loaded)?)),
-            None => {
-                // A crash must not restore a journal: bytes of another content may follow.
-                place.remove_journals()?;
-                disk::sync_directory(place.directory()).map_err(fault)?;
-                State::Stream(Box::default())
-            }
-        };
-        let mount = DirectoryMount::of(place.base_path()).ok();
-        Ok(PartOpened::Ready(PartFile {
-            place,
-            held,
-            final_path,
-            filesystem,
-            mount,
-            state,
-            watch: Watch::default(),
-            looks: 0,
-        }))
-    }
-
-    fn check_mount(&self, directory: &Path) -> Result<(), DiskFault> {
-        match self.known.get(directory) {
-            Some(known) if known.is_missing_at(directory)? => Err(DiskFault::EmptyMountPoint),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Reads the journal, if it is of the wanted content. If the inode or size of the part file differs, each group is to be hashed:
-/// it may be another file, or was given new numbers by a mount (FAT, exFAT, FUSE), or was truncated, or had another outline
-/// at a power loss.
-fn load(place: &Place, part: &File, wanted: Option<ContentHash>) -> Result<Option<Loaded>, DiskFault> {
-    let JournalFile::Regular(file) = place.open_journal()? else { return Ok(None) };
-    let (inode, size) = (disk::inode(part)?, part.metadata()?.len());
-    let is_wanted = |loaded: &Loaded| wanted.is_none_or(|b3| b3 == loaded.outline.b3());
-    let mut loaded = journal::load(&file)?.filter(is_wanted);
-    if let Some(loaded) = &mut loaded
-        && (loaded.inode != inode || loaded.outline.size() != size)
-    {
-        loaded.inode = inode;
-        loaded.unsynced = loaded.verified.iter().collect();
-    }
-    Ok(loaded)
 }
 
 /// A locked part file. Dropping closes it.
@@ -400,7 +281,7 @@ impl PartFile {
         }
     }
 
-    /// Returns the job that gives the file its final name.
+    /// Returns the job that gives the file its final name, for [`commit_all`].
     pub(crate) fn commit(self) -> CommitJob {
         let len = self.len();
         let (complete, job) = match self.state {
@@ -421,12 +302,16 @@ impl PartFile {
     }
 
     /// Removes file and journal. Slow for a very large file.
-    pub(crate) fn discard(self) {
+    /// Errors: as the system reports them; then it is unknown what is left.
+    pub(crate) fn discard(self) -> Result<(), DiskFault> {
         let name = self.place.part_name();
-        let is_ours = self.place.holds_name(&name, &self.held).unwrap_or(false);
-        if is_ours && disk::unlink(self.place.directory(), &name).is_ok() {
-            let _ = self.place.remove_journals();
+        if !self.place.holds_name(&name, &self.held)? {
+            return Ok(());
         }
+        disk::unlink(self.place.directory(), &name).map_err(fault)?;
+        self.place.remove_journals()?;
+        // The part file that is created next has no journal, and relies on that.
+        disk::sync_directory(self.place.directory()).map_err(fault)
     }
 
     fn allocated_bytes(&self) -> io::Result<u64> {

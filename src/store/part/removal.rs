@@ -47,7 +47,7 @@ pub(super) fn remove_at(place: &Place) -> Result<bool, DiskFault> {
         Err(fault) => return Err(fault),
     };
     match place.remove_journals() {
-        Ok(()) | Err(DiskFault::Exists) => {}
+        Ok(_) | Err(DiskFault::Exists) => {}
         Err(fault) => return Err(fault),
     }
     // The record of the download is removed next: a part file that power loss restores would be an orphan.

@@ -18,6 +18,8 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allocation {
     Wanted,
+    /// One group is written at once.
+    Unneeded,
     Done,
     /// The filesystem cannot.
     Unsupported,

@@ -19,6 +19,7 @@ mod queue;
 mod remembering;
 mod requests;
 mod resume;
+mod small_files;
 mod transfers;
 mod unverified;
 mod watched;

@@ -1,6 +1,7 @@
 //! Disks that are full, broken or both.
 
 use super::*;
+use crate::store::mount::may_be_same;
 use crate::store::mount::{RAMFS_MAGIC, TMPFS_MAGIC};
 use crate::store::reserve::Room;
 use crate::store::tests::recorder::{self, Call, fail_next, pretend_room};
@@ -308,7 +309,7 @@ fn an_outline_that_cannot_be_set_changes_nothing() {
         // For another content the old journal must be durably removed first.
         fail_next(Call::SyncDirectory, EIO);
         assert_eq!(part.set_outline(Content::of(2, 9).outline), Err(BROKEN.into()));
-        part.discard();
+        part.discard().unwrap();
     }
 }
 
@@ -362,9 +363,9 @@ fn a_part_file_that_is_gone_is_started_again_only_on_its_own_filesystem() {
         }
         // A filesystem may have another number at every mount.
         suggested(scratch.path()).ready().close();
-        on(elsewhere).ready().discard();
+        on(elsewhere).ready().discard().unwrap();
     }
-    on(here).ready().discard();
+    on(here).ready().discard().unwrap();
     let memory = FilesystemId { kind: TMPFS_MAGIC, number: 1 };
     assert!(may_be_same(memory, FilesystemId { number: 2, ..memory }), "what was there is gone for good");
     assert!(!may_be_same(memory, FilesystemId { kind: 0xef53, number: 1 }));

@@ -1,6 +1,6 @@
 //! Groups, their journal, and syncing.
 
-use super::super::journal;
+use super::super::journal::{self, Loaded};
 use super::*;
 use crate::content::{ChainHasher, ChainingValue};
 use crate::store::reserve::Room;
@@ -46,13 +46,35 @@ fn an_empty_and_a_small_content_need_no_chaining_values() {
         let (scratch, content) = (scratch(), Content::new(vec![9; size]));
         let mut part = begun(scratch.path(), &content);
         assert!(size == 0 || part.put(&content, 0));
-        part.sync();
+        assert!(part.verified().is_full() && !part.sync(), "its hash says what a journal would");
         part.close();
         let mut part = suggested(scratch.path()).wanting(&content).ready();
         assert!(part.verified().is_full() && part.outline() == Some(&content.outline));
         assert_eq!(part.check().bad, [0u64; 0]);
         assert_eq!(fs::read(part.commit().run().unwrap().path).unwrap().len(), size);
     }
+}
+
+#[test]
+fn a_small_content_that_is_not_whole_on_the_disk_begins_again() {
+    let (scratch, content) = (scratch(), Content::new(vec![9; 70_000]));
+    let mut part = begun(scratch.path(), &content);
+    assert!(part.put(&content, 0));
+    let path = part.part_path();
+    part.close();
+    let wanted = suggested(scratch.path()).wanting(&content);
+    let opened = wanted.clone().ready();
+    assert_eq!(opened.held(), [0]);
+    // An earlier sync may have failed.
+    recorder::keep_in_cache_only(&File::open(&path).unwrap(), 0..70_000);
+    drop(opened);
+    assert!(wanted.clone().ready().outline().is_none(), "it was in the page cache only");
+    fs::write(&path, &content.bytes[..69_999]).unwrap();
+    assert!(wanted.clone().ready().outline().is_none());
+    fs::write(&path, &content.bytes).unwrap();
+    assert_eq!(wanted.clone().ready().held(), [0]);
+    fs::write(&path, vec![8; 70_000]).unwrap();
+    assert!(wanted.clone().ready().outline().is_none());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod checking;
 mod claims;
 mod copying;
+mod costs;
 mod crashes;
 mod failing;
 mod final_names;
@@ -16,7 +17,7 @@ use crate::content::{ContentHasher, GROUP_BYTES, group_span};
 use crate::name::FileName;
 use crate::part::{CheckedPart, Target};
 use crate::store::tests::recorder;
-use std::fs;
+use std::fs::{self, File};
 use tempfile::TempDir;
 
 const TOKEN: u32 = 0xa1b2_c3d4;

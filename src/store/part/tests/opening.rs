@@ -84,14 +84,14 @@ fn a_journal_does_not_apply_to_another_part_file() {
         let part = suggested(scratch.path()).ready();
         assert_eq!((part.outline(), part.held()), (Some(&content.outline), held), "{len}");
         assert_eq!(fs::metadata(&part_path).unwrap().len(), size);
-        part.discard();
+        part.discard().unwrap();
     }
     // One that was removed.
     begun();
     fs::remove_file(&part_path).unwrap();
     let part = suggested(scratch.path()).ready();
     assert_eq!((part.outline(), part.held()), (Some(&content.outline), Vec::new()));
-    part.discard();
+    part.discard().unwrap();
     // No journal at all, but something else under its name.
     begun();
     fs::remove_file(&journal_path).unwrap();
@@ -111,7 +111,7 @@ fn files_locked_by_another_process_are_not_touched() {
     assert_eq!(suggested(scratch.path()).remove(), Err(busy));
     let other = suggested(scratch.path()).token(1).ready();
     assert_eq!(names(scratch.path()), [".a.txt.00000001.pyrate-part", ".a.txt.a1b2c3d4.pyrate-part"]);
-    other.discard();
+    other.discard().unwrap();
     part.close();
     suggested(scratch.path()).ready().close();
     assert_eq!(suggested(scratch.path()).remove(), Ok(()));
@@ -203,12 +203,12 @@ fn discarding_a_part_file_removes_it_and_nothing_else() {
     let (scratch, content) = (scratch(), Content::of(2, 1));
     let mut part = suggested(scratch.path()).ready();
     part.set_outline(content.outline.clone()).unwrap();
-    part.discard();
+    part.discard().unwrap();
     assert!(names(scratch.path()).is_empty());
     let part = suggested(scratch.path()).ready();
     fs::write(scratch.path().join("other"), b"other").unwrap();
     fs::rename(scratch.path().join("other"), part.part_path()).unwrap();
-    part.discard();
+    part.discard().unwrap();
     assert_eq!(names(scratch.path()), [".a.txt.a1b2c3d4.pyrate-part"]);
 }
 

@@ -113,6 +113,9 @@ struct DirectoryForm {
     /// The manifest is that of the state directory. Earlier versions did not write this: it was so without any source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     given: Option<bool>,
+    /// Files that the peer did not share yet.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pending: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -163,7 +166,9 @@ pub(super) fn encode(record: &DownloadRecord) -> Vec<u8> {
         within: matches!(record.spec.target, Target::Within { .. }),
         executable: matches!(record.spec.target, Target::Within { executable: true, .. }),
         directory: match record.kind {
-            RecordKind::Directory { files, is_given } => Some(DirectoryForm { files, given: Some(is_given) }),
+            RecordKind::Directory { files, is_given, pending } => {
+                Some(DirectoryForm { files, given: Some(is_given), pending })
+            }
             RecordKind::File | RecordKind::Member { .. } => None,
         },
         member_of: match record.kind {
@@ -236,8 +241,8 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
             filesystem: form.filesystem.as_deref().and_then(FilesystemId::parse),
         },
         kind: match (form.directory, form.member_of) {
-            (Some(DirectoryForm { files, given }), _) => {
-                RecordKind::Directory { files, is_given: given.unwrap_or(form.sources.is_empty()) }
+            (Some(DirectoryForm { files, given, pending }), _) => {
+                RecordKind::Directory { files, is_given: given.unwrap_or(form.sources.is_empty()), pending }
             }
             (None, Some(of)) => RecordKind::Member { of: TransferId(of) },
             (None, None) => RecordKind::File,
@@ -262,6 +267,10 @@ fn decode_download(id: u32, bytes: &[u8]) -> Option<DownloadRecord> {
         sources: form.sources.iter().filter_map(source).take(SOURCES_MAX).collect(),
         events: read_events(form.events),
     })
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]
@@ -308,8 +317,8 @@ mod tests {
         for (target, b3, kind) in [
             (suggested, Some(ContentHash([7; 32])), RecordKind::File),
             (exact, None, RecordKind::File),
-            (within.clone(), None, RecordKind::Directory { files: None, is_given: false }),
-            (within.clone(), None, RecordKind::Directory { files: Some(7), is_given: true }),
+            (within.clone(), None, RecordKind::Directory { files: None, is_given: false, pending: 0 }),
+            (within.clone(), None, RecordKind::Directory { files: Some(7), is_given: true, pending: 9 }),
             (within, None, member),
         ] {
             let addr = "[2001:db8::1]:9".parse().unwrap();
@@ -376,7 +385,7 @@ mod tests {
                 ContentHash([7; 32])
             );
             let record = decode_download(1, text.as_bytes()).unwrap();
-            assert_eq!(record.kind, RecordKind::Directory { files: Some(3), is_given });
+            assert_eq!(record.kind, RecordKind::Directory { files: Some(3), is_given, pending: 0 });
         }
     }
 

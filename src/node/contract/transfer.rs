@@ -118,6 +118,8 @@ pub enum RecordKind {
         files: Option<u64>,
         /// The user has given the manifest: it is kept in the state directory, and the sources are not asked for it.
         is_given: bool,
+        /// Files that the peer did not share yet.
+        pending: u64,
     },
 }
 

@@ -2,7 +2,7 @@
 //! none for it is asked for its list.
 
 use super::plan::Plan;
-use super::state::{Asked, Attempt, Described, Pending, Stage};
+use super::state::{Asked, Attempt, Described, Directory, Lacking, Stage};
 use crate::content::{EntryKind, MANIFEST_BYTES_MAX, Manifest, ManifestEntry};
 use crate::control::Problem;
 use crate::fault::DialFault;
@@ -21,7 +21,7 @@ impl DownloadMachine {
     /// Asks the peers of a directory in turn what is beneath it: all of them, however far an earlier attempt has come.
     pub(super) fn begin_attempt(&mut self, net: &mut Net, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        directory.attempt = Attempt { peers_left: directory.others.len(), may_come: None };
+        directory.attempt = Attempt { peers_left: directory.others.len(), ..Attempt::default() };
         if directory.has_all() {
             directory.pending.asks += 1;
         }
@@ -56,7 +56,7 @@ impl DownloadMachine {
     /// later: then it is asked again before the directory is done.
     fn go_without_manifest(&mut self, net: &mut Net, id: TransferId, fault: Option<DialFault>, may_come: bool) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        directory.pending = Pending { files: 0, lacks_manifest: may_come, ..directory.pending };
+        directory.attempt.lacking = Lacking { files: 0, lacks_manifest: may_come && directory.wanted.is_none() };
         if directory.wanted.is_none() {
             return self.ask_for_list(net, id);
         }
@@ -146,7 +146,9 @@ impl DownloadMachine {
             }
             (Asked::Info, Err(DialFault::Reset)) => {
                 net.network.note_evidence(net.cx, peer, Evidence::Unexplained);
-                self.go_without_manifest(net, id, Some(DialFault::Reset), false);
+                // It has given one before.
+                let may_come = self.directories.get(id).is_some_and(Directory::awaits_more);
+                self.go_without_manifest(net, id, Some(DialFault::Reset), may_come);
             }
             (_, other) => {
                 if asked == Asked::Contact {
@@ -165,7 +167,7 @@ impl DownloadMachine {
     /// Files that are not in the manifest yet do not belong to one whose hash is given.
     fn note_pending(&mut self, id: TransferId, files: u64) {
         let Some(directory) = self.directories.get_mut(id).filter(|row| row.wanted.is_none()) else { return };
-        directory.pending = Pending { files, lacks_manifest: false, ..directory.pending };
+        directory.attempt.lacking = Lacking { files, lacks_manifest: false };
     }
 
     pub(super) fn on_manifest(&mut self, net: &mut Net, id: TransferId, manifest: Manifest) {

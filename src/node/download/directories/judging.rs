@@ -61,7 +61,7 @@ impl DownloadMachine {
         let (refused, unsavable) = (count(Doing::Refused), count(Doing::Unsavable));
         let stage = directory.stage();
         if directory.has_all() {
-            if directory.pending.is_awaited() {
+            if directory.awaits_more() {
                 return self.wait_for_pending(cx, id);
             }
             let summary = self.summary(cx, id);
@@ -90,7 +90,7 @@ impl DownloadMachine {
             _ => false,
         };
         let Some(peer) = directory.peer.filter(|_| waits_for_others) else { return };
-        let why = Problem::MoreToCome { peer, files: directory.pending.files };
+        let why = Problem::MoreToCome { peer, files: directory.pending.lacking.files };
         let wait = cx.rng.back_off(directory.pending.asks + 1, SOURCE_REST_MIN, SOURCE_REST_MAX);
         self.set_directory_waiting(cx, id, wait, why);
     }

@@ -79,7 +79,7 @@ impl DownloadMachine {
         let Stage::Listing { plan, .. } = directory.replace_stage(Stage::Queued) else { return };
         directory.to_make.clear();
         if plan.is_empty() {
-            let (name, may_come) = (directory.name.clone(), directory.pending.lacks_manifest);
+            let (name, may_come) = (directory.name.clone(), directory.attempt.lacking.lacks_manifest);
             return self.turn_to_next_peer(net, id, Problem::NothingBeneath { name, peer }, !may_come);
         }
         if !directory.is_listed || plan.added() > 0 {

@@ -93,6 +93,7 @@ impl DownloadMachine {
     pub(super) fn on_members_added(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.is_listed = true;
+        directory.pending.lacking = directory.attempt.lacking;
         directory.name_others();
         directory.trees.begin_again();
         let members: Vec<TransferId> = directory.members.values().copied().collect();

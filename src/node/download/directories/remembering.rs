@@ -34,10 +34,11 @@ impl DownloadMachine {
             sources: directory.peers().map(|peer| source(peer, &directory.name)).collect(),
             place: i64::from(id.0),
             events: cx.event_log.of(id),
-            // What was left out, or is still to come, is in no record: the next run asks again.
+            // What was left out is in no record: the next run asks for the list again.
             kind: RecordKind::Directory {
-                files: directory.is_whole().then(|| directory.files()),
+                files: (directory.is_listed && directory.left_out.count == 0).then(|| directory.files()),
                 is_given: directory.is_searched_for(),
+                pending: directory.pending.lacking.files(),
             },
         };
         cx.event_log.on_record_ordered(id, revision);
@@ -51,9 +52,10 @@ impl DownloadMachine {
     ) -> BTreeMap<TransferId, Option<u64>> {
         let mut files = BTreeMap::new();
         for record in records {
-            if let RecordKind::Directory { files: listed, is_given } = record.kind
-                && let Some(directory) = Directory::recalled(record, is_given)
+            if let RecordKind::Directory { files: listed, is_given, pending: files_pending } = record.kind
+                && let Some(mut directory) = Directory::recalled(record, is_given)
             {
+                directory.pending.lacking.files = files_pending;
                 self.directories.insert(record.id, directory);
                 files.insert(record.id, listed);
             }

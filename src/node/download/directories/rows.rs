@@ -192,7 +192,7 @@ impl DownloadMachine {
             files_done,
             bytes_done: sum.bytes,
             size: sum.size,
-            pending: directory.pending.shown(),
+            pending: directory.pending.lacking.files(),
             verified: directory.tally.unverified == 0 && files_done == directory.files(),
             already: directory.tally.fetched == 0 && files_done > 0 && files_done == directory.files(),
             sources: sum.sources.into_iter().collect(),
@@ -229,7 +229,7 @@ impl DownloadMachine {
             files_done: over.map_or(count(Doing::Done), |over| over.files_done),
             files_missing: over.map_or(missing + row.left_out.count, |_| 0),
             missing: sum.missing,
-            files_pending: over.map_or(row.pending.shown(), |over| over.pending),
+            files_pending: over.map_or(row.pending.lacking.files(), |over| over.pending),
         };
         let path = (row.named_place == NamedPlace::Good).then(|| RawText::new(row.path().as_os_str().as_bytes()));
         DownloadRow {

@@ -116,27 +116,29 @@ pub(super) struct Attempt {
     pub(super) peers_left: usize,
     /// Why the last of those that may give the manifest later does not give it now.
     pub(super) may_come: Option<Problem>,
+    /// What the peer that was asked last does not share yet.
+    pub(super) lacking: Lacking,
 }
 
-/// Files of the peer that were in no manifest yet.
+/// What a peer has beneath a directory and does not share yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Pending {
-    /// How many, as the peer has said.
+pub(super) struct Lacking {
+    /// Files that are not in its manifest, as it has said.
     pub(super) files: u64,
     /// It had no manifest yet, so that its list was taken.
     pub(super) lacks_manifest: bool,
-    /// How often it was asked again because of that.
+}
+
+/// What was lacking when the files became members, and how often the peer was asked again because of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Pending {
+    pub(super) lacking: Lacking,
     pub(super) asks: u32,
 }
 
-impl Pending {
-    /// Whether the peer is asked again before the directory is done.
-    pub(super) fn is_awaited(self) -> bool {
-        self.shown() > 0 && self.asks < PENDING_ASKS_MAX
-    }
-
-    /// How many there are, at least.
-    pub(super) fn shown(self) -> u64 {
+impl Lacking {
+    /// Files, at least.
+    pub(super) fn files(self) -> u64 {
         self.files.max(u64::from(self.lacks_manifest))
     }
 }
@@ -235,9 +237,9 @@ impl Directory {
         true
     }
 
-    /// Whether all that is to be there is known, and can be.
-    pub(super) fn is_whole(&self) -> bool {
-        self.is_listed && self.left_out.count == 0 && !self.pending.is_awaited()
+    /// Whether the peer is asked again, once all other files are there, for what it did not share yet.
+    pub(super) fn awaits_more(&self) -> bool {
+        self.peer.is_some() && self.pending.lacking.files() > 0 && self.pending.asks < PENDING_ASKS_MAX
     }
 
     /// Whether all files that are known are there.

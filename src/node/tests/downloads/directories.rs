@@ -88,7 +88,7 @@ fn states_told(rig: &mut Rig) -> Vec<(u32, DownloadState)> {
 }
 
 /// The records as they are on the disk after all that was ordered.
-fn on_disk(rig: &mut Rig, records: &mut BTreeMap<TransferId, DownloadRecord>) {
+pub(super) fn on_disk(rig: &mut Rig, records: &mut BTreeMap<TransferId, DownloadRecord>) {
     for order in rig.orders.drain(..) {
         match order {
             Action::RememberDownload { record, .. } => drop(records.insert(record.id, *record)),
@@ -99,7 +99,7 @@ fn on_disk(rig: &mut Rig, records: &mut BTreeMap<TransferId, DownloadRecord>) {
 }
 
 /// The daemon was killed, and starts again.
-fn restart(rig: Rig, records: &BTreeMap<TransferId, DownloadRecord>) -> Rig {
+pub(super) fn restart(rig: Rig, records: &BTreeMap<TransferId, DownloadRecord>) -> Rig {
     let mut again = Rig::among(vec![peer(1)], &[]);
     let last = records.keys().map(|id| id.0).max().unwrap_or(0);
     let remembered = Remembered {
@@ -165,7 +165,7 @@ fn the_answer_waits_for_the_record_and_the_list_for_the_answer() {
         Action::RememberDownload { record, revision } => Some((record.kind, *revision)),
         _ => None,
     });
-    let [(RecordKind::Directory { files: None, is_given: false }, revision)] = revisions[..] else {
+    let [(RecordKind::Directory { files: None, is_given: false, pending: 0 }, revision)] = revisions[..] else {
         panic!("{revisions:?}")
     };
     assert!(rig.orders.is_empty(), "{:?}", rig.orders);
@@ -251,7 +251,7 @@ fn names_that_lead_elsewhere_are_left_out_and_told() {
     let recorded = remembered(&mut rig).into_iter().rfind(|record| record.id == TransferId(1)).unwrap();
     assert_eq!(
         recorded.kind,
-        RecordKind::Directory { files: None, is_given: false },
+        RecordKind::Directory { files: None, is_given: false, pending: 0 },
         "a restart asks for the list again"
     );
     assert_eq!(find_there(&mut rig), 1);
@@ -328,7 +328,7 @@ fn a_kill_while_members_are_added_has_the_list_asked_for_again() {
     on_disk(&mut rig, &mut records);
     records.remove(&TransferId(4));
     for files in [None, Some(3)] {
-        let of_directory = RecordKind::Directory { files, is_given: false };
+        let of_directory = RecordKind::Directory { files, is_given: false, pending: 0 };
         let mut records = records.clone();
         records.entry(TransferId(1)).and_modify(|record| record.kind = of_directory);
         let mut rig = restart(with_list(three()), &records);

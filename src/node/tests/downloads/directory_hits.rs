@@ -293,7 +293,7 @@ fn recalled(files: u64, state: RecordState) -> Rig {
         name: name("music/live/"),
         learnt_from: Some(peer(1)),
         sources: vec![source(1), source(2)],
-        kind: RecordKind::Directory { files: Some(files), is_given: false },
+        kind: RecordKind::Directory { files: Some(files), is_given: false, pending: 0 },
         ..of_file.clone()
     };
     let member = |n: u32| DownloadRecord {

@@ -125,7 +125,7 @@ fn a_manifest_is_on_the_disk_before_its_order_is_answered() {
     let record = remembered(&mut rig).remove(0);
     assert_eq!(
         (record.kind, record.b3, record.sources.len()),
-        (RecordKind::Directory { files: None, is_given: true }, Some(manifest.b3), 0)
+        (RecordKind::Directory { files: None, is_given: true, pending: 0 }, Some(manifest.b3), 0)
     );
     let begun = answers(&mut rig).remove(0).unwrap().downloads.remove(0);
     let part = begun.directory.unwrap();
@@ -312,7 +312,7 @@ pub(super) fn record(manifest: &ManifestText, files: Option<u64>) -> DownloadRec
         name: name("d/"),
         size: Some(manifest.bytes),
         sources: Vec::new(),
-        kind: RecordKind::Directory { files, is_given: true },
+        kind: RecordKind::Directory { files, is_given: true, pending: 0 },
         ..of_file
     }
 }

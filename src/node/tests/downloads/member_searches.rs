@@ -238,7 +238,7 @@ fn member(of_directory: &DownloadRecord, id: u32, size: u64) -> DownloadRecord {
 }
 
 fn kind_of(files: u64) -> RecordKind {
-    RecordKind::Directory { files: Some(files), is_given: true }
+    RecordKind::Directory { files: Some(files), is_given: true, pending: 0 }
 }
 
 /// The last record of directory 1.
@@ -285,7 +285,7 @@ fn a_manifest_that_is_given_takes_the_place_of_a_peer_that_does_not_give_it() {
     let peers: Vec<SocketAddr> = record.sources.iter().map(|source| source.addr).collect();
     assert_eq!(
         (record.kind, peers),
-        (RecordKind::Directory { files: None, is_given: true }, vec![peer(2)]),
+        (RecordKind::Directory { files: None, is_given: true, pending: 0 }, vec![peer(2)]),
         "the next run reads the manifest, too"
     );
     take_up(&mut rig, &manifest);

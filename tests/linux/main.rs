@@ -242,8 +242,13 @@ fn a_read_that_may_not_wait_brings_what_is_in_the_page_cache_and_nothing_else() 
         outcome => assert_eq!(outcome, Ok(4096)),
     }
     assert_eq!(preadv2(&file, &mut [io::IoSliceMut::new(&mut [0])], 1 << 20, ReadWriteFlags::NOWAIT), Ok(0));
-    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
-    assert_eq!(read(&file), Err(Errno::AGAIN));
+    // It is advice: a page that the kernel itself looks at just then stays.
+    let forgets = |_| {
+        std::thread::yield_now();
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        read(&file) == Err(Errno::AGAIN)
+    };
+    assert!((0..10_000).any(forgets), "the page cache keeps it");
     file.read_exact_at(&mut [0; 4096], 0).unwrap();
     assert_eq!(read(&file), Ok(4096), "a read that waits has brought it");
 }

@@ -4,9 +4,7 @@ use crate::harness::{
     Daemon, Delaying, End, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port,
     read_to_end, reset, start_hashed, until,
 };
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::Signal;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -79,28 +77,21 @@ fn a_share_that_hangs_delays_no_file_of_another() {
 /// After 20 seconds: a disk that stood still has spun up by then.
 #[test]
 fn requests_for_a_share_that_hangs_give_up_their_places_for_others() {
-    let setup = Setup::peer().set("max_workers", "3");
-    let peer = start_with_shares(setup.shares("cold", vec![7; 1 << 20]).shares("b", "main"), &["hangs", "works"]);
-    let cold = File::open(peer.share().join("cold")).expect("it is shared");
-    cold.sync_all().expect("it can be written");
-    posix_fadvise(&cold, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("this is only advice");
-    let hung = ["data/hangs", "share/cold"].map(|path| peer.home().join(path));
-    let Some(_delaying) = Delaying::calls_on(&peer, "openat,openat2,pread64", HANGS, hung) else { return };
-    let hanging = [request(&peer, 1, "hangs/a"), request(&peer, 2, "hangs/a"), request(&peer, 3, "cold")];
-    until("all places are taken", LIMIT, || peer.status()["uploads_active"] == 3);
+    let setup = Setup::peer().set("max_workers", "2");
+    let peer = start_with_shares(setup.shares("b", "main"), &["hangs", "works"]);
+    let hung = [peer.home().join("data/hangs")];
+    let Some(_delaying) = Delaying::calls_on(&peer, "openat,openat2", HANGS, hung) else { return };
+    let hanging = [request(&peer, 1, "hangs/a"), request(&peer, 2, "hangs/a")];
+    until("all places are taken", LIMIT, || peer.status()["uploads_active"] == 2);
     let mut waits = request(&peer, 4, "works/a");
     until("it waits for a place", LIMIT, || peer.status()["commands_queued"] == 1);
     waits.set_read_timeout(Some(2 * LIMIT)).expect("not zero");
     let mut content = Vec::new();
     waits.read_to_end(&mut content).expect("it has a place");
     assert_eq!(content, b"works");
-    let ended = hanging.map(|mut stream| read_to_end(&mut stream)).map(|(bytes, end)| (bytes.len() < 1 << 20, end));
-    assert_eq!(ended, [(true, End::Reset), (true, End::Reset), (true, End::Reset)]);
+    let ended = hanging.map(|mut stream| read_to_end(&mut stream));
+    assert_eq!(ended, [(Vec::new(), End::Reset), (Vec::new(), End::Reset)]);
     peer.await_log("refused: the disk does not answer reason=file peer=127.0.9.1");
-    peer.await_log("upload aborted peer=127.0.9.3");
-    let log = peer.log();
-    let of_cold = log.lines().find(|line| line.contains("upload aborted peer=127.0.9.3")).expect("it has begun");
-    assert!(of_cold.contains("the disk does not answer"), "{of_cold}");
     let watch = Stopwatch::start();
     let mut told = connect_from(Ipv4Addr::new(127, 0, 9, 5), peer.listen()).expect("the backlog takes it");
     told.write_all(b"9:hangs/a\n").expect("it waits in the buffer");

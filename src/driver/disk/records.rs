@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long changes wait for others of which nobody waits for one: they are synced together.
-const CALM_WAIT: Duration = Duration::from_millis(50);
+const TOGETHER_WAIT: Duration = Duration::from_millis(50);
 
 /// The new record of a download, or none.
 type Changes = BTreeMap<TransferId, Option<Vec<u8>>>;
@@ -100,11 +100,11 @@ impl Records {
             RecordState::Done { .. } => true,
             _ => false,
         };
-        let is_calm = !is_new && matches!(record.kind, RecordKind::Member { .. }) && is_settled;
+        let may_wait = !is_new && matches!(record.kind, RecordKind::Member { .. }) && is_settled;
         if !record.events.is_empty() {
             self.events.insert(record.id, Events { kept: record.events.clone(), alone: false });
         }
-        let wait = if is_calm && cx.phase == Phase::Running { CALM_WAIT } else { Duration::ZERO };
+        let wait = if may_wait && cx.phase == Phase::Running { TOGETHER_WAIT } else { Duration::ZERO };
         self.change_within(wait, (record.id, Some(revision)), cx, || Some(encode(record)));
     }
 
@@ -147,7 +147,7 @@ impl Records {
     pub(super) fn keep_events_from(&mut self, first: u64, now: Instant) {
         if self.log.is_some() {
             self.changes.insert(EVENTS_FROM, Some(encode_events_from(first)));
-            self.be_due(now);
+            self.set_due(now);
         }
     }
 
@@ -174,19 +174,19 @@ impl Records {
         match self.log {
             Some(_) => {
                 self.changes.insert(download, record());
-                self.be_due(cx.now + wait);
+                self.set_due(cx.now + wait);
             }
             // Without a state directory nothing is recorded: the user wants it so.
             None => self.report(&BTreeSet::new(), cx),
         }
     }
 
-    fn be_due(&mut self, at: Instant) {
+    fn set_due(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// Has all changes written as soon as a job can.
-    pub(super) fn hurry(&mut self) {
+    pub(super) fn write_now(&mut self) {
         self.due = self.due.map(|_| Instant::default());
     }
 

@@ -50,7 +50,7 @@ impl Disk {
     pub(crate) fn leave(&mut self) {
         self.state.retry(&mut self.jobs);
         self.end_walk();
-        self.records.hurry();
+        self.records.write_now();
         self.sync();
     }
 

@@ -141,7 +141,7 @@ pub(crate) struct CommitJob {
 
 /// A file under its final name, which is not synced.
 #[derive(Debug)]
-struct Landed {
+struct Renamed {
     place: Place,
     /// Locked until the end.
     _held: Held,
@@ -163,9 +163,9 @@ type SyncedDirectories = BTreeMap<(u64, u64), Result<(), Errno>>;
 /// journal as far as they were there.
 pub(crate) fn commit_all(jobs: Vec<CommitJob>) -> Vec<Result<CommittedPart, DiskFault>> {
     // All are named before the first directory is synced.
-    let landed: Vec<_> = jobs.into_iter().map(CommitJob::land).collect();
+    let renamed: Vec<_> = jobs.into_iter().map(CommitJob::rename).collect();
     let mut synced = SyncedDirectories::new();
-    landed.into_iter().map(|landed| landed?.end(&mut synced)).collect()
+    renamed.into_iter().map(|renamed| renamed?.end(&mut synced)).collect()
 }
 
 impl CommitJob {
@@ -176,7 +176,7 @@ impl CommitJob {
     }
 
     /// Syncs the file, and gives it its final name.
-    fn land(self) -> Result<Landed, DiskFault> {
+    fn rename(self) -> Result<Renamed, DiskFault> {
         if !self.complete {
             return Err(DiskFault::Changed);
         }
@@ -201,7 +201,7 @@ impl CommitJob {
         if already {
             disk::unlink(self.place.directory(), &part_name).map_err(fault)?;
         }
-        Ok(Landed { place: self.place, _held: self.held, name, already })
+        Ok(Renamed { place: self.place, _held: self.held, name, already })
     }
 
     /// Renames the part file to the first free final name, unless one before it has the same content. Returns the name, and
@@ -229,7 +229,7 @@ impl CommitJob {
     }
 }
 
-impl Landed {
+impl Renamed {
     /// Makes the name durable, or takes it back.
     fn end(self, synced: &mut SyncedDirectories) -> Result<CommittedPart, DiskFault> {
         let Self { place, name, already, .. } = &self;

@@ -73,10 +73,10 @@ fn what_becomes_of_files_of_a_directory_is_written_together() {
     };
     assert_eq!(remember(&mut records, 2, member, begun), Some(NOW), "its part file waits for that");
     written(&mut records);
-    assert_eq!(remember(&mut records, 2, member, done), Some(NOW + CALM_WAIT));
-    assert!(!records.has_changes(NOW) && records.has_changes(NOW + CALM_WAIT));
+    assert_eq!(remember(&mut records, 2, member, done), Some(NOW + TOGETHER_WAIT));
+    assert!(!records.has_changes(NOW) && records.has_changes(NOW + TOGETHER_WAIT));
     written(&mut records);
-    assert_eq!(remember(&mut records, 2, member, begun), Some(NOW + CALM_WAIT));
+    assert_eq!(remember(&mut records, 2, member, begun), Some(NOW + TOGETHER_WAIT));
     assert_eq!(remember(&mut records, 3, member, begun), Some(NOW), "all are written with one that cannot wait");
     written(&mut records);
     assert_eq!(remember(&mut records, 2, member, RecordState::Dropped), Some(NOW), "its part file goes then");
@@ -86,7 +86,7 @@ fn what_becomes_of_files_of_a_directory_is_written_together() {
         written(&mut records);
     }
     remember(&mut records, 2, member, done);
-    records.hurry();
+    records.write_now();
     assert!(records.has_changes(NOW), "a stop does not wait");
     written(&mut records);
     records.remember(&record(2, member, done), 1, &mut self::cx(Phase::Flushing(NOW)));

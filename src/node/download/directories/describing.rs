@@ -52,8 +52,8 @@ impl DownloadMachine {
         }
     }
 
-    /// The peer has no manifest: it is asked for its list, unless a link says which manifest is wanted. Whether it may have one
-    /// later: then it is asked again before the directory is done.
+    /// The peer has no manifest: it is asked for its list, unless a link says which manifest is wanted. `may_come`: it may
+    /// have one later, so that it is asked again before the directory is done.
     fn go_without_manifest(&mut self, net: &mut Net, id: TransferId, fault: Option<DialFault>, may_come: bool) {
         let Some(directory) = self.directories.get_mut(id) else { return };
         directory.attempt.lacking = Lacking { files: 0, lacks_manifest: may_come && directory.wanted.is_none() };

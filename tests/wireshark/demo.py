@@ -16,7 +16,7 @@ DEMO_SECONDS_MAX = 300
 
 # The conversations on the loopback device of which one end is a daemon of the demo.
 FIELDS = (
-    "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.flags.syn", "tcp.stream", "pyrate.code", "pyrate.p1", "pyrate.response.code",
+    "tcp.srcport", "tcp.dstport", "tcp.len", "tcp.seq", "tcp.flags.syn", "tcp.stream", "pyrate.code", "pyrate.p1", "pyrate.response.code",
     "pyrate.first_contact", "pyrate.report", "pyrate.data.length", "pyrate.chaining.length", "pyrate.name", "pyrate.malformed",
     "pyrate.line", "pyrate.expert.other_program", "pyrate.expert.long", "pyrate.expert.stream",
 )  # fmt: skip
@@ -93,13 +93,20 @@ def streams_to(packets, ports):
 
 def faults_of(packets):
     """What the packets of the demo's connections show that no packet of ours may, each with its number."""
+    ends = {}
     for packet in packets:
+        # The machine drops segments when it has no room, and TCP sends them again. The capture has both; TCP calls no dissector
+        # for bytes that it had before.
+        direction = packet.one("tcp.stream"), packet.one("tcp.srcport")
+        end = int(packet.one("tcp.seq")) + int(packet.one("tcp.len"))
+        sent_again = end <= ends.get(direction, 0)
+        ends[direction] = max(end, ends.get(direction, 0))
         if packet["pyrate.malformed"] or packet["pyrate.line"]:
             yield f"packet {packet.number} is malformed: {packet.info}"
         for field in ("pyrate.expert.other_program", "pyrate.expert.long", "pyrate.expert.stream"):
             if packet[field]:
                 yield f"packet {packet.number}: {field}: {packet.info}"
-        if int(packet.one("tcp.len")) > 0 and not packet.is_pyrate:
+        if int(packet.one("tcp.len")) > 0 and not packet.is_pyrate and not sent_again:
             yield f"packet {packet.number} is not recognised: {packet.info}"
 
 

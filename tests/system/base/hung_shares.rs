@@ -2,15 +2,17 @@
 
 use crate::harness::{
     Daemon, Delaying, End, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port,
-    read_to_end, reset, start_hashed, until,
+    read_to_end, reset, side_by_side, start_hashed, until,
 };
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any test.
-const HANGS: Duration = Duration::from_secs(600);
+pub(super) const HANGS: Duration = Duration::from_secs(600);
 
 /// Each that asks for a file takes a descriptor for it, until it is gone.
 #[test]
@@ -43,12 +45,35 @@ fn requesters_that_are_gone_leave_their_descriptors_to_others_while_the_share_ha
     assert_eq!(peer.status()["limited"]["connections_displaced"], 0);
 }
 
-/// A peer with further shares of these names, each with the file `a`.
+/// Further shares of these names, as a value of the configuration. Each has the file `a`.
+pub(super) fn tables(home: &Path, names: &[&str]) -> String {
+    let table = |name: &&str| {
+        let path = home.join("data").join(name);
+        std::fs::create_dir_all(&path).expect("it can be made");
+        std::fs::write(path.join("a"), name).expect("it can be written");
+        format!("{{ path = '{}', name = '{name}' }}", path.display())
+    };
+    let tables: Vec<String> = names.iter().map(table).collect();
+    format!("[{}]", tables.join(", "))
+}
+
+/// A peer with further shares of these names.
 fn start_with_shares(setup: Setup, names: &[&str]) -> Daemon {
-    let setup = setup.further_shares(names.iter().copied());
-    let write = |name: &&str| std::fs::write(setup.home().join("data").join(name).join("a"), name);
-    names.iter().for_each(|name| write(name).expect("it can be written"));
-    start_hashed(setup)
+    let tables = tables(setup.home(), names);
+    start_hashed(setup.set("share", &tables))
+}
+
+/// Whether a file is shared, and its hash known.
+pub(super) fn is_hashed(peer: &Daemon, name: &str) -> bool {
+    peer.pages("files", "files").iter().any(|row| row["name"] == name && row["b3"].is_string())
+}
+
+/// Scans until a file is shared: a scan that begins before the job that hung has ended does without its share.
+pub(super) fn scan_until_hashed(peer: &Daemon, name: &str) {
+    until("what did not answer is scanned again", LIMIT, || {
+        peer.call("rescan", Value::Null);
+        is_hashed(peer, name)
+    });
 }
 
 /// Has shares hang.
@@ -107,16 +132,48 @@ fn a_share_that_hangs_keeps_no_new_file_of_another_from_being_shared() {
     let Some(_delaying) = hang(&peer, &["hangs", "hangs too"]) else { return };
     std::fs::write(peer.home().join("data/works/new"), "new").expect("it can be written");
     peer.add_file("new", "new, too");
-    let is_shared = |name: &str| {
-        let rows = peer.pages("files", "files");
-        rows.iter().any(|row| row["name"] == name && row["b3"].is_string())
-    };
     let watch = Stopwatch::start();
-    peer.control().call("rescan", serde_json::Value::Null).expect("it can be asked for");
-    until("the new files are shared", 2 * LIMIT, || is_shared("works/new") && is_shared("new"));
+    peer.call("rescan", Value::Null);
+    until("the new files are shared", 2 * LIMIT, || is_hashed(&peer, "works/new") && is_hashed(&peer, "new"));
     println!("shared after {:?}", watch.elapsed());
-    assert!(is_shared("hangs/a") && is_shared("hangs too/a"), "what is known of a share stays");
+    assert!(is_hashed(&peer, "hangs/a") && is_hashed(&peer, "hangs too/a"), "what is known of a share stays");
     assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
+}
+
+/// What the job brings that was given up is dropped when the share answers, and harms no later scan.
+#[test]
+fn a_share_that_hangs_only_while_it_is_read_or_has_no_name_hangs_alone_and_comes_back() {
+    const ALL_CALLS: &str = "openat,openat2,statx,newfstatat,getdents64";
+    side_by_side([("data/hangs", "hangs/", "getdents64"), ("share", "", ALL_CALLS)], |(path, prefix, calls)| {
+        let peer = start_with_shares(Setup::peer().shares("a", "main"), &["hangs", "works"]);
+        let hangs = peer.home().join(path);
+        let Some(delaying) = Delaying::calls_on(&peer, calls, HANGS, [&hangs]) else { return };
+        std::fs::write(peer.home().join("data/works/new"), "new").expect("it can be written");
+        peer.call("rescan", Value::Null);
+        until("the new file is shared", 2 * LIMIT, || is_hashed(&peer, "works/new"));
+        assert!(is_hashed(&peer, &format!("{prefix}a")), "what is known of a share stays");
+        assert_eq!(fetch(peer.listen(), b"works/new"), b"new");
+        drop(delaying);
+        std::fs::write(hangs.join("late"), "late").expect("it can be written");
+        scan_until_hashed(&peer, &format!("{prefix}late"));
+        assert_eq!(fetch(peer.listen(), format!("{prefix}late").as_bytes()), b"late");
+    });
+}
+
+/// The scan that was going on is over, and the next one does not wait for the job that hangs.
+#[test]
+fn a_reload_adds_a_share_while_another_one_hangs() {
+    let mut peer = start_with_shares(Setup::peer(), &["hangs"]);
+    let hangs = peer.home().join("data/hangs");
+    let Some(_delaying) = Delaying::calls_on(&peer, "openat2,getdents64", HANGS, [hangs]) else { return };
+    peer.call("rescan", Value::Null);
+    until("it scans", LIMIT, || peer.status()["scanning"] == true);
+    let tables = tables(peer.home(), &["hangs", "added"]);
+    peer.reconfigure("share", &tables);
+    peer.call("reload", Value::Null);
+    until("what was added is shared", 2 * LIMIT, || is_hashed(&peer, "added/a"));
+    assert_eq!(fetch(peer.listen(), b"added/a"), b"added");
+    assert!(is_hashed(&peer, "hangs/a"));
 }
 
 /// A signal is not heard while something is waited for that comes before the first turn.

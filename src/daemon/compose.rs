@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::fault::{Fault, Origins};
 use super::preflight::check_start;
+use super::probe::Probed;
 use crate::driver::{Driver, Host, Passed, Settings};
 use crate::store::StateDirectory;
 use std::path::PathBuf;
@@ -12,10 +13,11 @@ use std::path::PathBuf;
 pub(super) fn compose(
     config: &Config,
     origins: &Origins,
+    probed: &Probed,
     host: Box<dyn Host>,
     passed: Option<Passed>,
 ) -> Result<Box<Driver>, Fault> {
-    for remark in check_start(config, origins)? {
+    for remark in check_start(config, origins, probed)? {
         log::warn!("{remark}");
     }
     if config.peer && config.has_default_share() {

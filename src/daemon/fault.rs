@@ -18,6 +18,12 @@ pub enum Fault {
     /// This machine lacks an address to listen at. Nothing else is wrong; the address may appear with its interface.
     #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
     NoSuchAddress(Vec<ConfigFault>),
+    /// The disk of a directory that the start needs does not answer. Nothing but addresses is wrong beside that.
+    #[error("{}", .0.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; "))]
+    NoAnswer(Vec<ConfigFault>),
+    /// There is no thread to look at directories.
+    #[error("cannot create the thread pyrate-probe: {0}")]
+    Probe(io::Error),
     /// The log cannot be opened.
     #[error("log_file: cannot open {}: {error}; name a file that can be written, or stderr", path.display())]
     Log {
@@ -83,6 +89,8 @@ impl Fault {
             Self::State { fault: StateFault::InUse { .. }, .. } => EXIT_IN_USE,
             Self::Start(StartFault::AddressInUse { .. } | StartFault::ControlInUse { .. }) => EXIT_IN_USE,
             Self::NoSuchAddress(_)
+            | Self::NoAnswer(_)
+            | Self::Probe(_)
             | Self::Sandbox(_)
             | Self::LogWriter(_)
             | Self::State { .. }

@@ -21,6 +21,7 @@ mod log_writer;
 mod logging;
 mod passed;
 mod preflight;
+mod probe;
 mod running;
 mod sandbox;
 mod service;

@@ -6,6 +6,7 @@ use super::config::Config;
 use super::fault::{ConfigFault, Fault, Origins, Spot};
 use super::limit_times::{doubt, zone_problem};
 use super::log_output;
+use super::probe::Probed;
 use crate::driver;
 use crate::name::Escaped;
 use crate::store::{StateDirectory, check_readable_directory, check_writable_directory, is_sandboxed};
@@ -14,7 +15,7 @@ use std::fs::Metadata;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What to do about a directory that is missing.
 const MISSING_ADVICE: &str = "create it, mount the filesystem that holds it, or name another directory";
@@ -22,13 +23,15 @@ const MISSING_ADVICE: &str = "create it, mount the filesystem that holds it, or 
 /// Whether a start with this configuration, whose paths are settled, would succeed. Returns warnings for the user.
 ///
 /// A directory that is missing is refused unless it was in use before: then it is on a filesystem that is not mounted, and
-/// its downloads wait for that.
+/// its downloads wait for that. `probed`: the paths whose disks do not answer, which are not asked again. The start does without
+/// those that it need not have.
 ///
 /// # Errors
-/// [`Fault::Config`] with all that is wrong; [`Fault::NoSuchAddress`] when that is only an address that this machine lacks.
-pub(super) fn check_start(config: &Config, origins: &Origins) -> Result<Vec<String>, Fault> {
-    let mut preflight =
-        Preflight { config, origins, remarks: Vec::new(), faults: Vec::new(), no_addresses: Vec::new() };
+/// [`Fault::Config`] with all that is wrong; [`Fault::NoAnswer`] when that is only a disk that does not answer, and
+/// [`Fault::NoSuchAddress`] when it is only an address that this machine lacks.
+pub(super) fn check_start(config: &Config, origins: &Origins, probed: &Probed) -> Result<Vec<String>, Fault> {
+    let (remarks, faults, no_answers, no_addresses) = Default::default();
+    let mut preflight = Preflight { config, origins, probed, remarks, faults, no_answers, no_addresses };
     if config.peer {
         preflight.check_share();
         preflight.check_named_shares();
@@ -56,8 +59,11 @@ pub(super) fn check_user(config: &Config) -> Result<(), Fault> {
 struct Preflight<'c> {
     config: &'c Config,
     origins: &'c Origins,
+    probed: &'c Probed,
     remarks: Vec<String>,
     faults: Vec<ConfigFault>,
+    /// Paths whose disks do not answer now.
+    no_answers: Vec<ConfigFault>,
     /// Addresses that this machine lacks now; they may appear with their interface.
     no_addresses: Vec<ConfigFault>,
 }
@@ -82,14 +88,14 @@ enum Absent {
 
 impl Preflight<'_> {
     fn outcome(mut self) -> Result<Vec<String>, Fault> {
-        if self.faults.is_empty() && self.no_addresses.is_empty() {
-            return Ok(self.remarks);
-        }
-        if self.faults.is_empty() {
-            return Err(Fault::NoSuchAddress(self.no_addresses));
-        }
-        self.faults.append(&mut self.no_addresses);
-        Err(Fault::Config(self.faults))
+        let fault = match () {
+            () if !self.faults.is_empty() => Fault::Config,
+            () if !self.no_answers.is_empty() => Fault::NoAnswer,
+            () if !self.no_addresses.is_empty() => Fault::NoSuchAddress,
+            () => return Ok(self.remarks),
+        };
+        self.faults.extend(self.no_answers.into_iter().chain(self.no_addresses));
+        Err(fault(self.faults))
     }
 
     fn fault(&self, spot: impl Into<Spot>, message: String) -> ConfigFault {
@@ -105,8 +111,19 @@ impl Preflight<'_> {
         self.remarks.push(format!("{}: {}: {problem}; {consequence}", self.origins.of(spot), Escaped::path(path)));
     }
 
+    /// Whether something that the start cannot do without answers.
+    fn must_answer(&mut self, key: &'static str, path: &Path) -> bool {
+        let Err(error) = self.probed.check(path) else { return true };
+        let message = format!("{}: {error}; wait until it does, or name another path", Escaped::path(path));
+        self.no_answers.push(self.fault(key, message));
+        false
+    }
+
     fn check_share(&mut self) {
         let (key, path) = ("local_directory", self.config.local_directory.as_path());
+        if !self.must_answer(key, path) {
+            return;
+        }
         match self.find(path) {
             Found::None(Absent::Gone | Absent::Missing) if self.config.has_default_share() => {
                 if let Err(error) = check_writable_directory(path) {
@@ -138,7 +155,7 @@ impl Preflight<'_> {
     }
 
     fn check_named_shares(&mut self) {
-        let mut others = vec![real(&self.config.local_directory)];
+        let mut others = vec![self.probed.real(&self.config.local_directory)];
         for (at, share) in self.config.share.iter().enumerate() {
             let [name_spot, path_spot] = ["name", "path"].map(|field| Spot::field("share", at, field));
             if self.config.share[..at].iter().any(|other| other.name == share.name) {
@@ -148,8 +165,8 @@ impl Preflight<'_> {
                 );
             }
             let path = share.path.as_path();
-            let here = real(path);
-            if let Some(other) = others.iter().find(|other| overlap(&here, other)) {
+            let here = self.probed.real(path);
+            if let Some(other) = others.iter().find(|other| self.probed.overlap(&here, other)) {
                 let problem =
                     format!("it and the share {} are the same, or one is inside of the other", Escaped::path(other));
                 self.refuse(path_spot, path, problem, "nothing is shared twice: name another directory");
@@ -160,7 +177,7 @@ impl Preflight<'_> {
                 ["nothing of it is shared until we may read it", "nothing new of it is shared until it is there"];
             self.check_shared(path_spot, path, self.find(path), consequences);
             let taken = self.config.local_directory.join(&share.name);
-            if taken.symlink_metadata().is_ok() {
+            if self.probed.check(&taken).and_then(|()| taken.symlink_metadata()).is_ok() {
                 let consequence =
                     format!("it is not shared, since the share {} has this name", Escaped(share.name.as_bytes()));
                 self.remark(name_spot, &taken, "it is in local_directory", &consequence);
@@ -189,7 +206,7 @@ impl Preflight<'_> {
                 let problem = "it is the state directory too, where the daemon keeps its own files";
                 self.refuse(key, path, problem, "name another directory");
             }
-            Found::Directory(_) if is_within(path, self.config.effective_download_directory()) => {
+            _ if self.is_within(path, self.config.effective_download_directory()) => {
                 let problem = "downloads are saved there, so that a peer could name what is downloaded next";
                 self.refuse(key, path, problem, "name a directory outside of download_directory");
             }
@@ -218,11 +235,11 @@ impl Preflight<'_> {
     }
 
     fn find(&self, path: &Path) -> Found {
-        Found::None(match std::fs::metadata(path) {
+        Found::None(match self.probed.check(path).and_then(|()| std::fs::metadata(path)) {
             Ok(metadata) if metadata.is_dir() => return Found::Directory(metadata),
             Ok(_) => Absent::BadPath(io::ErrorKind::NotADirectory.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let state = self.config.state_directory.as_deref();
+                let state = self.config.state_directory.as_deref().filter(|state| !self.probed.is_hung(state));
                 let was_in_use = state.is_some_and(|state| driver::was_in_use(state, path));
                 if was_in_use { Absent::Gone } else { Absent::Missing }
             }
@@ -231,9 +248,15 @@ impl Preflight<'_> {
         })
     }
 
+    /// Whether a directory is another one, or beneath it.
+    fn is_within(&self, path: &Path, other: &Path) -> bool {
+        self.probed.real(path).starts_with(self.probed.real(other))
+    }
+
     /// Whether a directory is the state directory, by whatever path.
     fn holds_state(&self, directory: &Metadata) -> bool {
-        let state = self.config.state_directory.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        let state = self.config.state_directory.as_ref().filter(|state| !self.probed.is_hung(state));
+        let state = state.and_then(|path| std::fs::metadata(path).ok());
         state.is_some_and(|state| (state.dev(), state.ino()) == (directory.dev(), directory.ino()))
     }
 
@@ -250,6 +273,7 @@ impl Preflight<'_> {
 
     fn check_log(&mut self) {
         if let super::value::LogPlace::File(path) = &self.config.log_file
+            && self.must_answer("log_file", path)
             && let Err(error) = log_output::check_file(path)
         {
             self.refuse("log_file", path, error, "name a file that can be written, or stderr");
@@ -258,6 +282,7 @@ impl Preflight<'_> {
 
     fn check_state(&mut self) {
         if let Some(path) = self.config.state_directory.as_deref()
+            && self.must_answer("state_directory", path)
             && let Err(error) = StateDirectory::check(path)
         {
             self.refuse("state_directory", path, error, "let this user write there, or name another directory");
@@ -266,6 +291,7 @@ impl Preflight<'_> {
 
     fn check_control(&mut self) {
         if let Some(path) = self.config.control_socket.as_deref()
+            && self.must_answer("control_socket", path)
             && let Err(error) = driver::check_control_socket(path)
         {
             self.refuse("control_socket", path, error, "name another path");
@@ -378,24 +404,6 @@ fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap = one.ip() == other.ip()
         || one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() != 0 && one.port() == other.port() && overlap
-}
-
-/// Whether a directory is another one, or beneath it.
-fn is_within(path: &Path, other: &Path) -> bool {
-    real(path).starts_with(real(other))
-}
-
-/// Whether two directories, whose paths have no links, are the same, or one is inside of the other.
-pub(super) fn overlap(one: &Path, other: &Path) -> bool {
-    // A bind mount gives one directory two paths.
-    let inode = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    let is_same = inode(one).is_some_and(|found| Some(found) == inode(other));
-    is_same || one.starts_with(other) || other.starts_with(one)
-}
-
-/// A path without links, as far as the system can say.
-pub(super) fn real(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

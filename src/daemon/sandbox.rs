@@ -6,6 +6,7 @@
 use super::config::Config;
 use super::fault::{Fault, Origins};
 use super::preflight::check_start;
+use super::probe::Probed;
 use super::value::LogPlace;
 use crate::control::{SandboxReply, SandboxState};
 use crate::name::Escaped;
@@ -179,25 +180,34 @@ pub(super) struct Sandbox {
     network: &'static str,
     /// Places of the configuration that are not there.
     missing: Vec<PathBuf>,
+    /// Those whose disks do not answer.
+    hung: Vec<PathBuf>,
     /// Keeps /proc/self in the memory of the kernel, which otherwise makes a new inode, to which no rule belongs.
     _proc: Option<Arc<File>>,
 }
 
 impl Sandbox {
-    /// Restricts the process for good, if it is to be restricted. Must be called while it has one thread. Directories are
-    /// created first that the start would create.
+    /// Restricts the process for good, if it is to be restricted. Must be called while it has one thread, beside those that hang while
+    /// they look at a path and end then. Directories are created first that the start would create.
     ///
     /// # Errors
     /// As [`check_start`], since nothing is created for a bad configuration; [`Fault::Sandbox`] if the kernel has Landlock and
     /// refuses to restrict the process.
-    pub(super) fn enter(config: &Config, origins: &Origins, read_again: &[PathBuf]) -> Result<Self, Fault> {
+    pub(super) fn enter(
+        config: &Config,
+        origins: &Origins,
+        read_again: &[PathBuf],
+        probed: &Probed,
+    ) -> Result<Self, Fault> {
         if !config.sandbox {
             return Ok(Self::default());
         }
         // The start logs the warnings.
-        check_start(config, origins)?;
+        check_start(config, origins, probed)?;
         create_directories(config);
-        let rules = Rules::of(config, read_again);
+        let mut rules = Rules::of(config, read_again);
+        // A rule is made of an open directory.
+        let hung = rules.places.extract_if(.., |place| probed.is_hung(&place.path)).map(|place| place.path).collect();
         let canonical = |place: &Allowed| Some(Allowed { path: std::fs::canonicalize(&place.path).ok()?, ..*place });
         let places = rules.places.iter().filter_map(canonical).collect();
         let proc = File::open("/proc/self").ok().map(Arc::new);
@@ -207,7 +217,7 @@ impl Sandbox {
             (Some(_), true) => "TCP from its own ports and to any",
             (None, _) => "TCP from and to any port, since peers have any and call back at any",
         };
-        Ok(Self { reply: reply(&status), places, network, missing, _proc: proc })
+        Ok(Self { reply: reply(&status), places, network, missing, hung, _proc: proc })
     }
 
     pub(super) fn reply(&self) -> SandboxReply {
@@ -219,29 +229,32 @@ impl Sandbox {
     }
 
     /// Whether downloads can be saved to a directory.
-    pub(super) fn covers_downloads(&self, directory: &Path) -> bool {
-        self.covers(directory, &[Use::Write])
+    pub(super) fn covers_downloads(&self, directory: &Path, probed: &Probed) -> bool {
+        self.covers(directory, &[Use::Write], probed)
     }
 
     /// Whether a directory can be read, to share it.
-    pub(super) fn covers_share(&self, directory: &Path) -> bool {
-        self.covers(directory, &[Use::System, Use::Configuration, Use::Read, Use::Write])
+    pub(super) fn covers_share(&self, directory: &Path, probed: &Probed) -> bool {
+        self.covers(directory, &[Use::System, Use::Configuration, Use::Read, Use::Write], probed)
     }
 
     /// Whether the log can be written to a file.
-    pub(super) fn covers_log(&self, place: &LogPlace) -> bool {
+    pub(super) fn covers_log(&self, place: &LogPlace, probed: &Probed) -> bool {
         match place {
             LogPlace::Stderr => true,
-            LogPlace::File(path) => self.covers(path, &[Use::Write, Use::Log]),
+            LogPlace::File(path) => self.covers(path, &[Use::Write, Use::Log], probed),
         }
     }
 
-    /// Whether a path, or where it would be made, is inside.
-    fn covers(&self, path: &Path, uses: &[Use]) -> bool {
+    /// Whether a path, or where it would be made, is inside. One whose disk does not answer is where its directory is.
+    fn covers(&self, path: &Path, uses: &[Use], probed: &Probed) -> bool {
         if !self.restricts() {
             return true;
         }
-        let nearest = path.ancestors().find_map(|path| std::fs::canonicalize(path).ok());
+        let nearest = match probed.is_hung(path) {
+            true => Some(probed.real(path)),
+            false => path.ancestors().find_map(|path| std::fs::canonicalize(path).ok()),
+        };
         let is_beneath = |place: &Allowed| {
             uses.contains(&place.used) && nearest.as_ref().is_some_and(|nearest| nearest.starts_with(&place.path))
         };
@@ -282,9 +295,12 @@ impl Sandbox {
                  line): the daemon is not restricted"
             ),
         }
-        for path in self.missing.iter().filter(|_| self.restricts()) {
-            let path = Escaped(path.as_os_str().as_bytes());
-            log::warn!("sandbox: {path} is not there, and stays out of reach until the next start");
+        let of_missing = "is not there, and stays out of reach until the next start";
+        let of_hung = "is on a disk that does not answer, and stays out of reach; restart the daemon when it answers";
+        for (paths, what) in [(&self.missing, of_missing), (&self.hung, of_hung)] {
+            for path in paths.iter().filter(|_| self.restricts()) {
+                log::warn!("sandbox: {} {what}", Escaped::path(path));
+            }
         }
     }
 }

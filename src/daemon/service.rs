@@ -12,6 +12,7 @@ use super::log_output::Output;
 use super::logging::Logging;
 use super::passed::take_passed;
 use super::preflight::{check_start, check_user};
+use super::probe::{Probed, RELOAD_WAIT_MAX, START_WAIT_MAX, log_answers, look_at};
 use super::running::{Later, Running};
 use super::sandbox::Sandbox;
 use super::share_waits::waiting_shares;
@@ -27,9 +28,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 /// The program `pyrated`; the exit codes are those of pyrated(8).
 pub fn main() -> ExitCode {
@@ -57,30 +58,40 @@ pub fn main() -> ExitCode {
     }
     // Before other descriptors are opened, and while there is one thread.
     let passed = check_user(&loaded.config).and_then(|()| take_passed(sources.variable("LISTEN_FDNAMES")));
-    let passed = match passed {
-        Ok(mut passed) => {
-            passed.settle_control(loaded.config.control_socket.as_deref());
-            passed
-        }
-        Err(fault) => {
-            complaints(&fault).iter().for_each(complain);
-            return ExitCode::from(fault.exit_code());
-        }
+    let looked = passed.and_then(|passed| Ok((passed, look_at([&loaded.config], START_WAIT_MAX)?)));
+    let (mut passed, probed) = match looked {
+        Ok(looked) => looked,
+        Err(fault) => return refuse(&fault),
     };
+    let control = loaded.config.control_socket.as_deref();
+    if control.is_none_or(|path| !probed.is_hung(path)) {
+        passed.settle_control(control);
+    }
     // Before there is another thread: it restricts this one, and those made by it.
-    let sandbox = Sandbox::enter(&loaded.config, &loaded.origins, &sources.files());
-    let logging = match start_log(&sources, &loaded) {
+    let sandbox = Sandbox::enter(&loaded.config, &loaded.origins, &sources.files(), &probed);
+    let logging = match start_log(&sources, &loaded, &probed) {
         Ok(logging) => logging,
-        Err(fault) => {
-            complaints(&fault).iter().for_each(complain);
-            return ExitCode::from(fault.exit_code());
-        }
+        Err(fault) => return refuse(&fault),
     };
-    let outcome = sandbox.and_then(|sandbox| serve(sources, loaded, sandbox, passed, &logging));
+    let surroundings = |sandbox| Surroundings { sandbox, passed, probed };
+    let outcome = sandbox.and_then(|sandbox| serve(sources, loaded, surroundings(sandbox), &logging));
     // The log may be a file: a user who starts the daemon by hand looks at standard error.
     let complaints = outcome.as_ref().err().map(complaints).unwrap_or_default();
     logging.end(&complaints.iter().map(complaint).collect::<Vec<_>>());
     outcome.map_or_else(|fault| ExitCode::from(fault.exit_code()), |()| ExitCode::SUCCESS)
+}
+
+/// What the process is given by its start.
+struct Surroundings {
+    sandbox: Sandbox,
+    passed: Passed,
+    probed: Probed,
+}
+
+/// Ends before there is a log.
+fn refuse(fault: &Fault) -> ExitCode {
+    complaints(fault).iter().for_each(complain);
+    ExitCode::from(fault.exit_code())
 }
 
 /// `--check` and `--dump-config`.
@@ -89,7 +100,9 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     if options.dump_config {
         return print(&loaded.dump());
     }
-    let checked = check_start(&loaded.config, &loaded.origins).map(|remarks| remarks.iter().for_each(complain));
+    let checked = look_at([&loaded.config], START_WAIT_MAX);
+    let checked = checked.and_then(|probed| check_start(&loaded.config, &loaded.origins, &probed));
+    let checked = checked.map(|remarks| remarks.iter().for_each(complain));
     let faults: Vec<Fault> = [checked, check_user(&loaded.config)].into_iter().filter_map(Result::err).collect();
     if !faults.is_empty() {
         faults.iter().flat_map(complaints).for_each(|complaint| complain(&complaint));
@@ -101,22 +114,23 @@ fn show(options: &Options, loaded: &Loaded) -> ExitCode {
     }
 }
 
-fn start_log(sources: &Sources, loaded: &Loaded) -> Result<Logging, Fault> {
+fn start_log(sources: &Sources, loaded: &Loaded, probed: &Probed) -> Result<Logging, Fault> {
     let config = &loaded.config;
     // Before the log is opened, whose file may meet the limit.
     driver::survive_file_size_limit().map_err(Fault::Run)?;
     // Failure is harmless: a directory that was removed keeps no filesystem busy.
     let _ = leave_start_directory();
-    let output = open_log(config)
+    let output = open_log(config, probed)
         // Reports all faults at once; those of the log are among them, unless it failed just now.
-        .map_err(|fault| check_start(config, &loaded.origins).err().unwrap_or(fault))?;
+        .map_err(|fault| check_start(config, &loaded.origins, probed).err().unwrap_or(fault))?;
     let journal = stderr_is_journal(sources.variable("JOURNAL_STREAM"));
     let form = Form::new(config.log_format, journal, driver::wall_clock);
     Logging::start(output, config.log_level, form).map_err(Fault::LogWriter)
 }
 
 /// Runs until asked to leave.
-fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, logging: &Logging) -> Result<(), Fault> {
+fn serve(sources: Sources, loaded: Loaded, around: Surroundings, logging: &Logging) -> Result<(), Fault> {
+    let Surroundings { sandbox, passed, probed } = around;
     let Loaded { config, file, origins, remarks } = loaded;
     if !config.on_this_machine_alone() {
         let by = file.as_ref().map_or_else(|| "without a file".to_owned(), |path| format!("by {}", path.display()));
@@ -133,10 +147,11 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, log
     let logging = logging.clone();
     let mut supervisor = Supervisor::of_environment(sources.variable("NOTIFY_SOCKET"));
     supervisor.take_back(passed.kept());
-    let mut host =
-        Box::new(Service { sources, running, sandbox, logging, log_files: Vec::new(), supervisor, checked: None });
+    let log_files = Vec::new();
+    let mut host = Box::new(Service { sources, running, sandbox, logging, log_files, supervisor, checked: None });
     host.note_log_file();
-    let outcome = compose(&config, &origins, host, Some(passed)).and_then(|driver| driver.run().map_err(Fault::Run));
+    let driver = compose(&config, &origins, &probed, host, Some(passed));
+    let outcome = driver.and_then(|driver| driver.run().map_err(Fault::Run));
     match &outcome {
         Ok(()) => info!("left"),
         Err(fault) if to_file => error!("{fault}"),
@@ -145,14 +160,13 @@ fn serve(sources: Sources, loaded: Loaded, sandbox: Sandbox, passed: Passed, log
     outcome
 }
 
-fn open_log(config: &Config) -> Result<Output, Fault> {
-    Output::open(&config.log_file).map_err(|error| {
-        let path = match &config.log_file {
-            LogPlace::File(path) => path.clone(),
-            LogPlace::Stderr => PathBuf::from("stderr"),
-        };
-        Fault::Log { path, error }
-    })
+fn open_log(config: &Config, probed: &Probed) -> Result<Output, Fault> {
+    let path = match &config.log_file {
+        LogPlace::File(path) => path,
+        LogPlace::Stderr => Path::new("stderr"),
+    };
+    let opened = probed.check(path).and_then(|()| Output::open(&config.log_file));
+    opened.map_err(|error| Fault::Log { path: path.to_owned(), error })
 }
 
 /// Soft limits are low for select(2), which nothing here uses; the loop keeps its own budget below the
@@ -177,7 +191,7 @@ struct Service {
     /// Those that this process has written to, the newest last.
     log_files: Vec<PathBuf>,
     supervisor: Supervisor,
-    /// Brings what a reload has read.
+    /// Brings what the last reload has read.
     checked: Option<Receiver<Result<Checked, Fault>>>,
 }
 
@@ -221,7 +235,9 @@ impl Host for Service {
         let in_force = self.running.config().clone();
         Box::new(move || {
             // After the reload nothing is written to a file that was renamed: it may be compressed.
-            logging.reopen_settled(&in_force.log_file);
+            if log_answers(&in_force.log_file) {
+                logging.reopen_settled(&in_force.log_file);
+            }
             // Fails only when the daemon ends meanwhile.
             let _ = sender.send(load_checked(&sources, &sandbox, &in_force));
         })
@@ -264,8 +280,16 @@ impl Host for Service {
 
 impl Service {
     fn put_in_force(&mut self) -> Result<Reload, String> {
-        let checked = self.checked.take().and_then(|checked| checked.try_recv().ok());
-        let checked = checked.ok_or("it could not be read")?.map_err(|fault| fault.to_string())?;
+        // What comes later is dropped.
+        let receiver = self.checked.take();
+        let checked = receiver.map_or(Err(TryRecvError::Disconnected), |receiver| receiver.try_recv());
+        let checked = checked.map_err(|error| match error {
+            TryRecvError::Empty => {
+                "a disk does not answer: that of its file, or of a directory that it names; reload again when all do"
+            }
+            TryRecvError::Disconnected => "an internal error, which is in the log above",
+        })?;
+        let checked = checked.map_err(|fault| fault.to_string())?;
         let Checked { loaded, limit_times, log, later } = checked;
         let next = loaded.config;
         self.logging.switch(log);
@@ -303,17 +327,18 @@ struct Checked {
 /// remarks are those on both.
 fn load_checked(sources: &Sources, sandbox: &Sandbox, in_force: &Config) -> Result<Checked, Fault> {
     let mut loaded = sources.load().map_err(Fault::Config)?;
-    loaded.remarks.extend(check_start(&loaded.config, &loaded.origins)?);
+    let probed = look_at([&loaded.config, in_force], RELOAD_WAIT_MAX)?;
+    loaded.remarks.extend(check_start(&loaded.config, &loaded.origins, &probed)?);
     let next = &loaded.config;
     let downloads = next.download_directory.as_ref().unwrap_or(&in_force.local_directory);
     let moves = downloads != in_force.effective_download_directory();
     let is_outside = [
-        ("download_directory", moves && next.peer && in_force.peer && !sandbox.covers_downloads(downloads)),
-        ("log_file", next.log_file != in_force.log_file && !sandbox.covers_log(&next.log_file)),
+        ("download_directory", moves && next.peer && in_force.peer && !sandbox.covers_downloads(downloads, &probed)),
+        ("log_file", next.log_file != in_force.log_file && !sandbox.covers_log(&next.log_file, &probed)),
     ];
     let outside: Vec<_> = is_outside.into_iter().filter(|(_, is_outside)| *is_outside).map(|(key, _)| key).collect();
-    let log = open_log(if outside.contains(&"log_file") { in_force } else { next })?;
-    let later = Later { shares: waiting_shares(next, in_force, sandbox), outside };
+    let log = open_log(if outside.contains(&"log_file") { in_force } else { next }, &probed)?;
+    let later = Later { shares: waiting_shares(next, in_force, sandbox, &probed), outside };
     Ok(Checked { limit_times: loaded.config.limit_times(), loaded, log, later })
 }
 
@@ -346,7 +371,9 @@ fn print(text: &str) -> ExitCode {
 /// All that is wrong, one a line.
 fn complaints(fault: &Fault) -> Vec<String> {
     match fault {
-        Fault::Config(faults) | Fault::NoSuchAddress(faults) => faults.iter().map(ToString::to_string).collect(),
+        Fault::Config(faults) | Fault::NoAnswer(faults) | Fault::NoSuchAddress(faults) => {
+            faults.iter().map(ToString::to_string).collect()
+        }
         other => vec![other.to_string()],
     }
 }

@@ -1,12 +1,12 @@
 //! Further shares that a reload cannot put in force.
 
 use super::config::Config;
-use super::preflight::{overlap, real};
+use super::probe::Probed;
 use super::sandbox::Sandbox;
 use super::shares::NamedShare;
 use crate::name::Escaped;
 use crate::node::contract::ShareNamed;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A share that the next start puts in force. Nothing is shared under its name until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,12 @@ impl WaitingShare {
 
 /// The shares of a configuration that could be started, as far as a daemon with the other configuration in force cannot share
 /// them. Looks at the disk.
-pub(super) fn waiting_shares(next: &Config, in_force: &Config, sandbox: &Sandbox) -> Vec<WaitingShare> {
+pub(super) fn waiting_shares(
+    next: &Config,
+    in_force: &Config,
+    sandbox: &Sandbox,
+    probed: &Probed,
+) -> Vec<WaitingShare> {
     if !in_force.peer {
         return Vec::new();
     }
@@ -58,17 +63,14 @@ pub(super) fn waiting_shares(next: &Config, in_force: &Config, sandbox: &Sandbox
         if in_force.share.iter().any(is_same) {
             return None;
         }
-        let overlaps = || next.local_directory != *main && is_at(&share.path, main);
+        let overlaps =
+            || next.local_directory != *main && probed.overlap(&probed.real(&share.path), &probed.real(main));
         match () {
             () if !next.peer => Some(Why::NoPeer),
-            () if !sandbox.covers_share(&share.path) => Some(Why::OutsideSandbox),
+            () if !sandbox.covers_share(&share.path, probed) => Some(Why::OutsideSandbox),
             () if overlaps() => Some(Why::Overlaps(main.clone())),
             () => None,
         }
     };
     next.share.iter().filter_map(|share| Some(WaitingShare { share: share.clone(), why: why(share)? })).collect()
-}
-
-fn is_at(path: &Path, other: &Path) -> bool {
-    overlap(&real(path), &real(other))
 }

@@ -19,6 +19,7 @@ pub use rows::{DirectoryFiles, Hit, Progress, SharedFile, Status, What};
 use super::compose::compose;
 use super::config::Config;
 use super::fault::{Fault, Origins};
+use super::probe::{START_WAIT_MAX, look_at};
 use crate::control::ReloadReply;
 use crate::driver::{self, Facts, Host, Reload, ReloadJob};
 use std::io;
@@ -271,7 +272,8 @@ impl Embedded {
 
     fn run(&self) -> Result<(), Fault> {
         let guest = Guest { reload: self.config.reload(self.config.limit_times(), ReloadReply::default()) };
-        let driver = compose(&self.config, &Origins::default(), Box::new(guest), None)?;
+        let probed = look_at([&self.config], START_WAIT_MAX)?;
+        let driver = compose(&self.config, &Origins::default(), &probed, Box::new(guest), None)?;
         self.shared.set_running(driver.handle(), driver.facts().clone());
         driver.run().map_err(Fault::Run)
     }

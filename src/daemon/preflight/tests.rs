@@ -6,6 +6,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+/// What makes a configuration another one.
+type Change<'c> = &'c dyn Fn(&mut Config);
+
 /// A scratch directory, and a configuration that is good there.
 struct Scratch {
     directory: tempfile::TempDir,
@@ -37,7 +40,7 @@ impl Scratch {
     fn check(&self, change: impl FnOnce(&mut Config)) -> Result<Vec<String>, Fault> {
         let mut config = self.config.clone();
         change(&mut config);
-        check_start(&config, &Origins::default())
+        check_start(&config, &Origins::default(), &Probed::default())
     }
 
     /// The only fault of a change, which is one of the configuration.
@@ -91,6 +94,51 @@ fn what_can_be_no_directory_is_refused() {
     }
     // A bootstrap node alone uses none of the first two.
     scratch.check(|config| (config.peer, config.local_directory) = (false, scratch.at("file"))).unwrap();
+}
+
+#[test]
+fn a_start_does_without_a_disk_that_does_not_answer_unless_it_needs_that() {
+    let scratch = Scratch::new();
+    // Not there, which only a look would find.
+    let hung = scratch.at("hung");
+    let check = |change: Change<'_>| {
+        let mut config = scratch.config.clone();
+        change(&mut config);
+        check_start(&config, &Origins::default(), &Probed::with_hung(&hung))
+    };
+    let share = |path: PathBuf| NamedShare { path, name: "music".to_owned(), ..NamedShare::default() };
+    let does_without: [(&str, Change<'_>); 4] = [
+        ("share: ", &|config| config.share = vec![share(scratch.at("hung"))]),
+        ("share: ", &|config| config.share = vec![share(scratch.at("hung/below"))]),
+        ("download_directory: ", &|config| config.download_directory = Some(scratch.at("hung"))),
+        ("watch_directory: ", &|config| config.watch_directory = Some(scratch.at("hung"))),
+    ];
+    for (key, change) in does_without {
+        let remarks = check(change).unwrap();
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        assert!(remarks[0].starts_with(key) && remarks[0].contains(": the disk does not answer; "), "{remarks:?}");
+    }
+    let needs: [(&str, Change<'_>); 4] = [
+        ("local_directory", &|config| config.local_directory = scratch.at("hung")),
+        ("state_directory", &|config| config.state_directory = Some(scratch.at("hung/state"))),
+        ("control_socket", &|config| config.control_socket = Some(scratch.at("hung/socket"))),
+        ("log_file", &|config| config.log_file = LogPlace::File(scratch.at("hung/log"))),
+    ];
+    for (key, change) in needs {
+        let fault = check(change).unwrap_err();
+        assert!(matches!(fault, Fault::NoAnswer(_)) && fault.exit_code() == 1, "{fault:?}");
+        let told = fault.to_string();
+        assert!(told.starts_with(&format!("{key}: {}", hung.display())), "{told}");
+        assert!(told.ends_with(": the disk does not answer; wait until it does, or name another path"), "{told}");
+    }
+    let fault = check(&|config| {
+        (config.local_directory, config.state_directory) = (scratch.at("hung"), Some(scratch.at("file")))
+    });
+    assert_eq!(fault.unwrap_err().exit_code(), 78, "waiting would not mend that");
+    let fault = check(&|config| {
+        (config.download_directory, config.watch_directory) = (Some(hung.clone()), Some(scratch.at("hung/watch")));
+    });
+    assert!(fault.unwrap_err().to_string().contains("downloads are saved there"), "that is known by the paths alone");
 }
 
 #[test]
@@ -219,7 +267,7 @@ fn what_is_wrong_with_a_share_of_several_names_its_line() {
     let mut told = |second: &str, path: &str, options: &[&str]| {
         let file = desk.file(format!("{head}[[share]]\n{second}\npath = '{path}'\n")).display().to_string();
         let told = match desk.options(options).sources.load() {
-            Ok(loaded) => match check_start(&loaded.config, &loaded.origins) {
+            Ok(loaded) => match check_start(&loaded.config, &loaded.origins, &Probed::default()) {
                 Ok(remarks) => remarks.concat(),
                 Err(fault) => fault.to_string(),
             },
@@ -300,5 +348,5 @@ fn a_day_behind_its_time_is_remarked_with_its_line() {
         "{place}:7: limit: when: Mon is meant from 00:00 to 24:00, since days stand before their times; write \"Mon 18:00-08:00\" \
          if that is meant, else put a comma before Mon"
     );
-    assert_eq!(check_start(&config, &loaded.origins).unwrap(), [expected]);
+    assert_eq!(check_start(&config, &loaded.origins, &Probed::default()).unwrap(), [expected]);
 }

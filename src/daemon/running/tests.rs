@@ -1,5 +1,6 @@
 use super::*;
 use crate::audience::Audience;
+use crate::daemon::probe::Probed;
 use crate::daemon::sandbox::Sandbox;
 use crate::daemon::share_waits::waiting_shares;
 use crate::daemon::shares::NamedShare;
@@ -101,7 +102,7 @@ fn a_share_that_cannot_be_read_yet_waits_with_its_name_and_the_others_do_not() {
     let next = Config { local_directory: "/public".into(), ..with(&[public.clone(), before[1].clone()]) };
     let mut in_force = with(&before);
     in_force.local_directory = "/share".into();
-    let shares = waiting_shares(&next, &in_force, &Sandbox::default());
+    let shares = waiting_shares(&next, &in_force, &Sandbox::default(), &Probed::default());
     assert_eq!(shares.iter().map(|waiting| &waiting.share).collect::<Vec<_>>(), [&public]);
     let said = "share a: /share/public and /share, which is local_directory until the next start, are the same, or one is inside of \
                 the other; nothing is shared under this name until then";
@@ -115,11 +116,16 @@ fn a_share_that_cannot_be_read_yet_waits_with_its_name_and_the_others_do_not() {
         assert_eq!(places, [("b".to_owned(), Some("/b".into())), ("a".to_owned(), None)]);
     }
     assert_eq!(
-        waiting_shares(&Config { local_directory: "/share".into(), ..next }, &in_force, &Sandbox::default()),
+        waiting_shares(
+            &Config { local_directory: "/share".into(), ..next },
+            &in_force,
+            &Sandbox::default(),
+            &Probed::default()
+        ),
         []
     );
     let no_peer = Config { peer: false, ..with(&[before[0].clone(), public.clone()]) };
-    let waiting = waiting_shares(&no_peer, &in_force, &Sandbox::default());
+    let waiting = waiting_shares(&no_peer, &in_force, &Sandbox::default(), &Probed::default());
     assert!(waiting.len() == 1 && waiting[0].remark().contains("peer is false from the next start on"), "{waiting:?}");
 }
 

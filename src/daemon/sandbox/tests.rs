@@ -1,4 +1,5 @@
 use super::*;
+use crate::daemon::shares::NamedShare;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -49,7 +50,7 @@ impl Home {
     /// Enters the sandbox in a thread of its own, and looks what that can do.
     fn inside<T: Send>(&self, look: impl FnOnce(&Sandbox) -> T + Send) -> Option<T> {
         let enter = || {
-            let sandbox = Sandbox::enter(&self.config, &Origins::default(), &[]).unwrap();
+            let sandbox = Sandbox::enter(&self.config, &Origins::default(), &[], &Probed::default()).unwrap();
             (sandbox.reply().state == SandboxState::On).then(|| look(&sandbox))
         };
         let seen = thread::scope(|scope| scope.spawn(enter).join().unwrap());
@@ -83,6 +84,21 @@ fn the_rules_follow_from_the_configuration() {
     assert_eq!(uses_elsewhere(&readable), [], "nothing leads there");
     assert_eq!(uses_elsewhere(&Config { follow_symlinks: true, ..readable }), [Use::Read]);
     assert_eq!((home.rules().bind, home.rules().connects), (None, true));
+}
+
+#[test]
+fn a_share_whose_disk_hangs_at_the_start_stays_out_of_reach() {
+    let mut home = Home::new();
+    let music = |path| NamedShare { path, name: "music".to_owned(), ..NamedShare::default() };
+    home.config.share = vec![music(home.at("elsewhere"))];
+    let hung = Probed::with_hung(&home.at("elsewhere"));
+    let enter = || {
+        let sandbox = Sandbox::enter(&home.config, &Origins::default(), &[], &hung).unwrap();
+        let is_denied = is_denied(fs::read(home.at("elsewhere/file")));
+        (sandbox.reply().state == SandboxState::On).then_some((sandbox.hung.clone(), is_denied))
+    };
+    let seen = thread::scope(|scope| scope.spawn(enter).join().unwrap());
+    assert!(seen.is_none_or(|seen| seen == (vec![home.at("elsewhere")], true)));
 }
 
 #[test]
@@ -126,16 +142,16 @@ fn a_log_that_is_a_link_can_be_written_where_the_link_leads() {
 fn without_being_asked_for_it_restricts_nothing() {
     let mut home = Home::new();
     home.config.sandbox = false;
-    let sandbox = Sandbox::enter(&home.config, &Origins::default(), &[]).unwrap();
+    let sandbox = Sandbox::enter(&home.config, &Origins::default(), &[], &Probed::default()).unwrap();
     assert_eq!(sandbox.reply(), SandboxReply::default());
-    assert!(!home.at("state").exists() && sandbox.covers_downloads(&home.at("elsewhere")));
+    assert!(!home.at("state").exists() && sandbox.covers_downloads(&home.at("elsewhere"), &Probed::default()));
 }
 
 #[test]
 fn a_bad_configuration_is_told_and_creates_nothing() {
     let mut home = Home::new();
     home.config.download_directory = Some(home.at("missing"));
-    let fault = Sandbox::enter(&home.config, &Origins::default(), &[]).unwrap_err();
+    let fault = Sandbox::enter(&home.config, &Origins::default(), &[], &Probed::default()).unwrap_err();
     assert!(fault.to_string().contains("download_directory") && !home.at("state").exists(), "{fault}");
 }
 
@@ -190,12 +206,23 @@ fn what_lies_outside_is_known() {
     let home = Home::new();
     std::os::unix::fs::symlink(home.at("elsewhere"), home.at("downloads/link")).unwrap();
     home.inside(|sandbox| {
-        assert!(sandbox.covers_downloads(&home.at("downloads/not/made/yet")));
-        assert!(!sandbox.covers_downloads(&home.at("downloads/link")) && !sandbox.covers_downloads(&home.at("logs")));
-        assert!(!sandbox.covers_downloads(&home.at("downloads2")) && !sandbox.covers_downloads(&home.at("share")));
+        assert!(sandbox.covers_downloads(&home.at("downloads/not/made/yet"), &Probed::default()));
+        assert!(
+            !sandbox.covers_downloads(&home.at("downloads/link"), &Probed::default())
+                && !sandbox.covers_downloads(&home.at("logs"), &Probed::default())
+        );
+        let hung = Probed::with_hung(&home.at("downloads/link"));
+        assert!(sandbox.covers_downloads(&home.at("downloads/link/below"), &hung), "a link that hangs is not followed");
+        assert!(
+            !sandbox.covers_downloads(&home.at("downloads2"), &Probed::default())
+                && !sandbox.covers_downloads(&home.at("share"), &Probed::default())
+        );
         let log = |path| LogPlace::File(home.at(path));
-        assert!(sandbox.covers_log(&LogPlace::Stderr) && sandbox.covers_log(&log("logs/other")));
-        assert!(!sandbox.covers_log(&log("elsewhere/log")));
+        assert!(
+            sandbox.covers_log(&LogPlace::Stderr, &Probed::default())
+                && sandbox.covers_log(&log("logs/other"), &Probed::default())
+        );
+        assert!(!sandbox.covers_log(&log("elsewhere/log"), &Probed::default()));
     });
 }
 

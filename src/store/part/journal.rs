@@ -66,8 +66,7 @@ impl Record {
 
 #[derive(Debug)]
 pub(super) struct Journal {
-    /// A sync job uses it, too.
-    file: Arc<File>,
+    file: File,
     seal: [u8; SEAL_BYTES],
     header_bytes: u64,
     pub(super) records: u64,
@@ -81,7 +80,7 @@ impl Journal {
         let nonce = RandomState::new().hash_one(inode);
         let (bytes, seal) = encode_header(inode, nonce, outline, base);
         let file = place.replace_journal(|journal| journal.write(&bytes))?;
-        Ok(Self { file: Arc::new(file), seal, header_bytes: bytes.len() as u64, records: 0 })
+        Ok(Self { file, seal, header_bytes: bytes.len() as u64, records: 0 })
     }
 
     /// Replaces the old journal by this one.
@@ -90,7 +89,7 @@ impl Journal {
         place.replace_journal(|journal| journal.install()).map_err(fault)
     }
 
-    pub(super) fn file(&self) -> &Arc<File> {
+    pub(super) fn file(&self) -> &File {
         &self.file
     }
 

@@ -6,6 +6,7 @@ mod bootstrap;
 mod clocks;
 mod hashing;
 mod hung_shares;
+mod hung_starts;
 mod interface;
 mod membership;
 mod old_programs;

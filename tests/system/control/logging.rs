@@ -262,9 +262,14 @@ fn what_ends_a_start_is_said_after_the_log() {
 
 #[test]
 fn a_thread_that_cannot_be_created_fails_the_start_by_name() {
-    // In the order in which they are made.
-    let threads =
-        [(1, "the log: ", "pyrate-log"), (2, "", "pyrate-names"), (4, "", "pyrate-reload"), (14, "", "pyrate-state")];
+    // In the order in which they are made. One looks at each of the five paths of the configuration.
+    let threads = [
+        (1, "", "pyrate-probe"),
+        (6, "the log: ", "pyrate-log"),
+        (7, "", "pyrate-names"),
+        (9, "", "pyrate-reload"),
+        (19, "", "pyrate-state"),
+    ];
     for (turn, what, thread) in threads {
         let faults = ["clone3", "clone"].map(|call| format!("{call}:error=EAGAIN:when={turn}"));
         let faults = faults.each_ref().map(String::as_str);

@@ -24,7 +24,7 @@ pub(super) const START_WAIT_MAX: Duration = if cfg!(test) { RELOAD_WAIT_MAX } el
 pub(super) const RELOAD_WAIT_MAX: Duration =
     if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
 
-/// Threads that look at one path. A filesystem that is mounted anew at the path answers, while a thread hangs that looks at the
+/// Threads that hang while they look at one path. A filesystem that is mounted anew at the path answers, while a thread hangs that looks at the
 /// one before.
 const THREADS_PER_PATH_MAX: usize = 4;
 
@@ -39,11 +39,21 @@ struct Reached {
     path: PathBuf,
     /// Without links.
     real: PathBuf,
+    /// It was waited for in vain: the look hangs.
+    is_given_up: bool,
 }
 
 impl Reached {
+    fn at(path: &Path, real: PathBuf) -> Self {
+        Self { path: path.to_owned(), real, is_given_up: false }
+    }
+
     fn root() -> Self {
-        Self { path: "/".into(), real: "/".into() }
+        Self::at(Path::new("/"), "/".into())
+    }
+
+    fn go_on(&mut self, path: &Path, real: PathBuf) {
+        (self.path, self.real) = (path.to_owned(), real);
     }
 
     /// What does not answer on the way to a path.
@@ -98,19 +108,22 @@ fn look(paths: BTreeSet<PathBuf>, wait_max: Duration, examine: fn(&Path, &Mutex<
         drop(thread);
     }
     for (path, (_, reached)) in asked {
-        probed.add(&path, locked(&reached).clone());
+        let mut reached = locked(&reached);
+        reached.is_given_up = true;
+        probed.add(&path, reached.clone());
     }
     Ok(probed)
 }
 
-/// Notes that a thread is to look at a path. Fails if too many do, with how far the last one has come.
+/// Notes that a thread is to look at a path. Fails if too many hang, with how far the last one has come.
 fn begin(path: &Path) -> Result<Arc<Mutex<Reached>>, Reached> {
     let mut looks = locked(&LOOKS);
     let of_path = looks.entry(path.to_owned()).or_default();
-    if of_path.len() >= THREADS_PER_PATH_MAX
-        && let Some(last) = of_path.last()
+    let hung: Vec<Reached> = of_path.iter().map(|look| locked(look).clone()).filter(|look| look.is_given_up).collect();
+    if hung.len() >= THREADS_PER_PATH_MAX
+        && let Some(last) = hung.into_iter().last()
     {
-        return Err(locked(last).clone());
+        return Err(last);
     }
     let reached = Arc::new(Mutex::new(Reached::root()));
     of_path.push(Arc::clone(&reached));
@@ -198,7 +211,7 @@ impl Probed {
     #[cfg(test)]
     pub(super) fn with_hung(path: &Path) -> Self {
         let above = path.parent().unwrap();
-        let reached = Reached { path: above.to_owned(), real: above.canonicalize().unwrap() };
+        let reached = Reached::at(above, above.canonicalize().unwrap());
         Self { hung: [(path.to_owned(), reached)].into() }
     }
 }
@@ -208,7 +221,7 @@ fn examine(path: &Path, reached: &Mutex<Reached>) {
     let on_way: Vec<&Path> = path.ancestors().collect();
     for above in on_way.into_iter().rev() {
         let Ok(real) = above.canonicalize() else { break };
-        *locked(reached) = Reached { path: above.to_owned(), real };
+        locked(reached).go_on(above, real);
     }
     let _ = fs::metadata(path);
     let _ = check_readable_directory(path);
@@ -238,7 +251,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Condvar, LazyLock};
+    use std::sync::{Barrier, Condvar, LazyLock};
 
     /// How many have looked at a path that hangs, and whether it still does.
     static LOOKED: AtomicUsize = AtomicUsize::new(0);
@@ -270,6 +283,20 @@ mod tests {
         assert!(look().hung.is_empty());
     }
 
+    /// As by the nodes of one process that start together.
+    #[test]
+    fn a_path_that_many_look_at_at_once_does_not_hang() {
+        static TOGETHER: Barrier = Barrier::new(THREADS_PER_PATH_MAX + 2);
+        let together = |_: &Path, _: &Mutex<Reached>| _ = TOGETHER.wait();
+        thread::scope(|threads| {
+            let begin = || {
+                let probed = look([PathBuf::from("/together")].into(), Duration::from_secs(60), together).unwrap();
+                assert!(probed.hung.is_empty());
+            };
+            (0..THREADS_PER_PATH_MAX + 2).for_each(|_| drop(threads.spawn(begin)));
+        });
+    }
+
     /// The way is known as far as it answers, also where it has links.
     #[test]
     fn what_hangs_begins_behind_the_last_that_answers() {
@@ -287,7 +314,7 @@ mod tests {
         let real = linked.canonicalize().unwrap();
         assert_eq!(probed.real(&link.join("hangs/other")), real.join("hangs/other"));
         assert!(probed.overlap(&probed.real(&link.join("hangs")), &real), "it is inside, by another path");
-        let all = Reached { path: link.join("hangs"), real: real.join("hangs") };
+        let all = Reached::at(&link.join("hangs"), real.join("hangs"));
         assert_eq!(all.next_to(&link.join("hangs")), link.join("hangs"), "links and attributes alone are known of it");
     }
 }

@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 /// What becomes of a directory that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +31,13 @@ pub(super) fn split(path: &[u8]) -> Result<(&[u8], &[u8]), DiskFault> {
 }
 
 /// Opens the directory at a path that [`split`] gave; an empty one is the base.
-pub(super) fn descend(base: OwnedFd, above: &[u8], missing: Missing) -> Result<OwnedFd, DiskFault> {
+pub(super) fn descend(base: Arc<OwnedFd>, above: &[u8], missing: Missing) -> Result<Arc<OwnedFd>, DiskFault> {
     let mut directory = base;
     for part in components(above) {
         if part.len() > COMPONENT_BYTES_MAX {
             return Err(fault(Errno::ENAMETOOLONG));
         }
-        directory = match open(&directory, part) {
+        let next = match open(&directory, part) {
             Err(Errno::ENOENT) if missing == Missing::Created => {
                 // The umask applies, as for every directory of the user.
                 match mkdirat(&directory, part, Mode::from_bits_truncate(0o777)) {
@@ -50,18 +51,18 @@ pub(super) fn descend(base: OwnedFd, above: &[u8], missing: Missing) -> Result<O
             }
             opened => opened.map_err(of_component)?,
         };
+        directory = Arc::new(next);
     }
     Ok(directory)
 }
 
 /// Removes the directories at a path that [`split`] gave, the deepest first, as far as they are empty.
-pub(super) fn remove_empty(base: &OwnedFd, above: &[u8]) {
+pub(super) fn remove_empty(base: &Arc<OwnedFd>, above: &[u8]) {
     let mut path = above;
     while !path.is_empty() {
         let (upper, name) =
             path.iter().rposition(|&byte| byte == b'/').map_or((&[][..], path), |at| (&path[..at], &path[at + 1..]));
-        let Ok(base) = base.try_clone() else { return };
-        let Ok(directory) = descend(base, upper, Missing::Refused) else { return };
+        let Ok(directory) = descend(Arc::clone(base), upper, Missing::Refused) else { return };
         if unlinkat(&directory, name, UnlinkatFlags::RemoveDir).is_err() {
             return;
         }

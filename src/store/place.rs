@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(in crate::store) const PART_SUFFIX: &[u8] = b".pyrate-part";
 
@@ -39,7 +40,7 @@ const SUGGESTED_NUMBER_MAX: u32 = 999;
 
 #[derive(Debug)]
 pub(in crate::store) struct Place {
-    pub(in crate::store) directory: OwnedFd,
+    pub(in crate::store) directory: Arc<OwnedFd>,
     directory_path: PathBuf,
     name: Vec<u8>,
     number_max: u32,
@@ -116,7 +117,7 @@ impl Place {
             return Err(fault(Errno::ENAMETOOLONG));
         }
         let (directory_path, name) = (directory.to_owned(), name.to_vec());
-        Ok(Self { directory: handle, directory_path, name, number_max, token, depth: 0, executable: false })
+        Ok(Self { directory: Arc::new(handle), directory_path, name, number_max, token, depth: 0, executable: false })
     }
 
     /// The place of a target beneath a directory, with the directories on the way to it.

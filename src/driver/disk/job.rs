@@ -97,17 +97,16 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    /// Descriptors that a job with this result may hold without a permit. Those of one job of each kind are in the reserve.
+    /// Descriptors that a job with this result may hold without a permit. Those of one job of each kind are in the reserve, and
+    /// of two syncs.
     pub(super) fn descriptors(&self) -> usize {
         match self {
             // The share, and a directory, which is opened twice.
             Self::ScanStepped(..) => 3,
             // A large file that waits, the share, and the next file.
             Self::HashStepped(..) => 3,
-            // Copies of those of the part file.
-            Self::PartSynced(..) => 3,
-            // The share, and a file in it.
-            Self::ScanOpened(..) | Self::LookedAt(..) | Self::SharedOpened(..) => 2,
+            // The share, and a file in it; the part file, and its journal if that is replaced meanwhile.
+            Self::ScanOpened(..) | Self::LookedAt(..) | Self::SharedOpened(..) | Self::PartSynced(..) => 2,
             // What such jobs had.
             Self::Dropped => 3,
             Self::OrphansFound(_) | Self::WatchLooked(_) | Self::MountFound(..) | Self::ConfigurationRead => 1,

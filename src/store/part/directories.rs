@@ -8,6 +8,7 @@ use crate::store::descent::{self, Missing};
 use crate::store::disk::fault;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::sync::Arc;
 
 impl PartRequest {
     /// Creates these directories beneath the one that the target names, with those on the way. Returns the paths that something
@@ -18,11 +19,11 @@ impl PartRequest {
         let Target::Within { directory, .. } = &self.spec.target else { return Ok(paths) };
         self.check_mount(directory)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let base = open(directory, flags, Mode::empty()).map_err(fault)?;
+        let base = Arc::new(open(directory, flags, Mode::empty()).map_err(fault)?);
         let mut in_the_way = Vec::new();
         for path in paths {
             descent::split(path.as_bytes())?;
-            match descent::descend(base.try_clone()?, path.as_bytes(), Missing::Created) {
+            match descent::descend(Arc::clone(&base), path.as_bytes(), Missing::Created) {
                 Ok(_) => {}
                 Err(DiskFault::NotDirectory | DiskFault::Exists) => in_the_way.push(path),
                 Err(fault) => return Err(fault),

@@ -66,7 +66,8 @@ impl Record {
 
 #[derive(Debug)]
 pub(super) struct Journal {
-    file: File,
+    /// A sync job uses it, too.
+    file: Arc<File>,
     seal: [u8; SEAL_BYTES],
     header_bytes: u64,
     pub(super) records: u64,
@@ -80,7 +81,7 @@ impl Journal {
         let nonce = RandomState::new().hash_one(inode);
         let (bytes, seal) = encode_header(inode, nonce, outline, base);
         let file = place.replace_journal(|journal| journal.write(&bytes))?;
-        Ok(Self { file, seal, header_bytes: bytes.len() as u64, records: 0 })
+        Ok(Self { file: Arc::new(file), seal, header_bytes: bytes.len() as u64, records: 0 })
     }
 
     /// Replaces the old journal by this one.
@@ -89,7 +90,7 @@ impl Journal {
         place.replace_journal(|journal| journal.install()).map_err(fault)
     }
 
-    pub(super) fn file(&self) -> &File {
+    pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
 

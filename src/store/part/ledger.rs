@@ -297,10 +297,10 @@ impl Ledger {
         if self.job.is_some() || !is_due {
             return None;
         }
-        let directory = if self.journal_is_durable { None } else { Some(place.directory().try_clone_to_owned().ok()?) };
+        let directory = if self.journal_is_durable { None } else { Some(Arc::clone(&place.directory)) };
         let allocate = self.wants_space().then(|| self.outline.size());
         let of = self.journal.as_ref()?;
-        let (part, journal) = (part.try_clone().ok()?, of.file().try_clone().ok()?);
+        let (part, journal) = (part.try_clone().ok()?, Arc::clone(of.file()));
         let job = Job::new(self.unsynced.len(), of.records);
         self.job = Some(job.clone());
         let (outline, groups) = (Arc::clone(&self.outline), self.unsynced.clone());

@@ -38,6 +38,7 @@ pub(crate) enum SyncDue {
 /// Syncs what is written, and hashes it as the file has it then. Waits for the disk. If it is dropped, the part file makes another.
 #[derive(Debug)]
 pub(crate) struct SyncJob {
+    /// With a descriptor of its own: the lock of the part file ends while this is running.
     pub(super) part: File,
     pub(super) content: SyncContent,
     pub(super) job: Job,
@@ -56,9 +57,9 @@ pub(super) enum SyncContent {
 
 #[derive(Debug)]
 pub(super) struct GroupsSync {
-    pub(super) journal: File,
+    pub(super) journal: Arc<File>,
     /// If the journal's name is to be synced too.
-    pub(super) directory: Option<OwnedFd>,
+    pub(super) directory: Option<Arc<OwnedFd>>,
     /// The space to be allocated.
     pub(super) allocate: Option<u64>,
     pub(super) outline: Arc<Outline>,

@@ -1,9 +1,11 @@
 //! Groups, their journal, and syncing.
 
 use super::super::journal::{self, Loaded};
+use super::super::sync::SyncContent;
 use super::*;
 use crate::content::{ChainHasher, ChainingValue};
 use crate::store::reserve::Room;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 /// A part file with this outline and nothing else.
@@ -113,6 +115,22 @@ fn an_outline_of_the_same_content_keeps_the_groups_and_that_of_another_starts_ag
     let part = suggested(scratch.path()).ready();
     assert_eq!((part.outline(), part.held()), (Some(&two.outline), vec![]));
     recorder::reset();
+}
+
+/// Beside those of the part file, which have a permit.
+#[test]
+fn a_sync_takes_one_descriptor() {
+    let (scratch, content) = (scratch(), Content::of(18, 1));
+    let mut part = begun(scratch.path(), &content);
+    let job = part.sync_job(false).unwrap();
+    let SyncContent::Groups(sync) = &job.content else { panic!("{job:?}") };
+    let directory = sync.directory.as_ref().expect("the new journal has no durable name");
+    assert_eq!(directory.as_raw_fd(), part.place.directory().as_raw_fd());
+    let names = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let of_journal = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path == part.journal_path()));
+    assert_eq!((of_journal.count(), names(sync.journal.as_raw_fd())), (1, part.journal_path()));
+    assert_ne!(job.part.as_raw_fd(), part.held.as_raw_fd(), "the lock ends when the part file is closed");
 }
 
 #[test]

@@ -124,7 +124,8 @@ pub(super) const FORWARDS_PER_SECOND: u32 = 40;
 pub(super) const FORWARDS_BURST: u32 = 400;
 /// Neighbours whose budget is kept account of after they were none any more.
 pub(super) const LINKS_KEPT_MAX: usize = 256;
-/// Longest wait of a request from the network for a worker.
+/// Longest wait of a request from the network for a worker: less than its requester waits for a first byte, and more than one that
+/// takes nothing holds a worker.
 pub(super) const COMMAND_WAIT_MAX: Duration = Duration::from_secs(50);
 /// How long a request waits until a slow reader of a network that has more gives way.
 pub(super) const DISPLACE_AFTER: Duration = Duration::from_secs(3);

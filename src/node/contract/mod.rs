@@ -74,6 +74,8 @@ pub const STEADY_BYTES: u64 = 256 << 10;
 pub const UNSENT_FIRST_BYTES: u32 = 16 << 10;
 /// Bytes that may wait in the socket after that.
 pub const UNSENT_BYTES: u32 = 128 << 10;
+/// A response whose requester takes nothing for so long is ended. Requests that wait behind it wait longer.
+pub const RESPONSE_IDLE_MAX: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootstrapAddr {

@@ -7,7 +7,7 @@
 use super::UploadMachine;
 use super::accounting::Wanted;
 use crate::id::ExchangeId;
-use crate::node::contract::Refusal;
+use crate::node::contract::{RESPONSE_IDLE_MAX, Refusal};
 use crate::node::cx::exchanges::{Command, Flow, Kind, Rank, Shares};
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::fair_queue::{FairQueue, Room, Sender};
@@ -15,6 +15,8 @@ use crate::node::limits::{COMMAND_WAIT_MAX, REQUESTS_QUEUED_MAX, REQUESTS_QUEUED
 use crate::time::Instant;
 use crate::timer::TimerId;
 use std::collections::BTreeMap;
+
+const _: () = assert!(RESPONSE_IDLE_MAX.as_secs() < COMMAND_WAIT_MAX.as_secs(), "those that wait are served");
 
 struct Waiting {
     exchange: ExchangeId,

@@ -40,6 +40,7 @@ use crate::fault::DialFault;
 use crate::id::ExchangeId;
 use crate::library::Library;
 use crate::node::Event;
+use crate::node::contract::RESPONSE_IDLE_MAX;
 use crate::time::Instant;
 use crate::wire::{Message, WireError, named_file};
 use std::collections::VecDeque;
@@ -48,10 +49,10 @@ use std::time::Duration;
 
 pub(crate) const STEP_BYTES_MAX: usize = 256 * 1024;
 
-/// A transfer without progress for this long is ended.
+/// A response that we receive without progress for this long is ended.
 pub(crate) const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// This many bytes in [`TRANSFER_IDLE_MAX`] are progress: a reader of a byte a minute must not hold a worker.
+/// This many bytes in [`TRANSFER_IDLE_MAX`] or [`RESPONSE_IDLE_MAX`] are progress: a reader of a byte a minute must not hold a worker.
 const TRANSFER_BYTES_MIN: u64 = 16 * 1024;
 
 /// Least time between two reports of progress.
@@ -88,18 +89,23 @@ impl Progress {
         self.at + TRANSFER_IDLE_MAX
     }
 
-    /// The same of a response. While it waits for our disk, the deadline is when the node is to hear that; and before the end it
-    /// gives memory back.
+    /// When a response that we send is ended.
+    fn end_sending(&self) -> Instant {
+        self.at + RESPONSE_IDLE_MAX
+    }
+
+    /// When a response that we send is looked at. While it waits for our disk, the node is to hear that; and before the end it gives
+    /// memory back.
     fn deadline_sending(&self, outgoing: &Outgoing) -> Instant {
         if outgoing.is_reading() {
             return self.at + HELD_INTERVAL;
         }
-        outgoing.gives_back_at().into_iter().fold(self.deadline(), Instant::min)
+        outgoing.gives_back_at().into_iter().fold(self.end_sending(), Instant::min)
     }
 
     /// Whether a response goes on at that deadline.
     fn goes_on(&self, outgoing: &mut Outgoing, now: Instant) -> bool {
-        outgoing.is_reading() || outgoing.give_back(now) && now < self.deadline()
+        outgoing.is_reading() || outgoing.give_back(now) && now < self.end_sending()
     }
 }
 

@@ -270,7 +270,7 @@ fn a_reader_that_takes_little_holds_little_memory() {
     };
     assert!(matches!(on_deadline(&mut rig, at(2)), Step::Report(Report::Event(_))));
     assert!(matches!(rig.step(at(2)), Step::Wait(_)));
-    assert_eq!(rig.inbound.deadline(), Some(at(61)), "there is nothing to be given back any more");
+    assert_eq!(rig.inbound.deadline(), Some(at(46)), "there is nothing to be given back any more");
     let mut step = rig.hear_room(at(3));
     while !matches!(step, Step::Reading(_)) {
         step = if let Step::Wait(_) = step { rig.hear_room(at(3)) } else { rig.step(at(3)) };
@@ -283,7 +283,7 @@ fn a_reader_that_takes_little_holds_little_memory() {
         step = rig.step(at(4));
     }
     assert_eq!(carry_out(&mut rig, at(4)) >> 10, 32);
-    assert!(rig.inbound.deadline() > Some(at(60)), "so little may stay");
+    assert!(rig.inbound.deadline() > Some(at(45)), "so little may stay");
     assert!(matches!(on_deadline(&mut rig, at(200)), Step::End(_)), "one that takes nothing ends as before");
 }
 

@@ -1,7 +1,7 @@
 //! A machine that is suspended, and a wall clock that is set. The clocks of one daemon are moved by a library that is loaded into
 //! it: those of the machine are everybody's.
 
-use crate::harness::{Daemon, LIMIT, Setup, clean_command, not_tested, until};
+use crate::harness::{Daemon, Framing, LIMIT, Setup, ask, clean_command, not_tested, until};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,4 +101,21 @@ fn what_was_due_in_a_suspended_machine_is_done_when_it_resumes_and_dates_are_tho
     assert!(is_about_now(&last_ok(&daemon), 6 * HOUR_S) && is_about_now(&seen(), 6 * HOUR_S));
     assert_eq!(daemon.status()["bootstraps"][0]["state"], "registered");
     assert!(daemon.status()["uptime_s"].as_u64() >= Some(8 * HOUR_S));
+}
+
+/// Ten minutes, of which a suspended machine counts all.
+#[test]
+fn a_registration_expires_in_a_suspended_machine_and_not_by_the_wall_clock() {
+    let Some((clocks, setup)) = Clocks::of(Setup::bootstrap()) else { return };
+    let bootstrap = setup.start();
+    let to = bootstrap.bootstrap_addr();
+    ask(to, b"0:5000", Framing::Fin);
+    let listed = || ask(to, b"1:3", Framing::Fin).bytes;
+    until("it is registered", LIMIT, || listed() == b"127.0.0.1,5000\n");
+    clocks.set(9 * 60, 0);
+    assert_eq!(listed(), b"127.0.0.1,5000\n", "a minute is left");
+    clocks.set(9 * 60, 24 * HOUR_S);
+    assert_eq!(listed(), b"127.0.0.1,5000\n", "no lease is the shorter for a wall clock that is set");
+    clocks.set(11 * 60, 24 * HOUR_S);
+    until("it has expired", LIMIT, || listed().is_empty());
 }

@@ -259,7 +259,8 @@ pub(super) fn take_over(passed: &mut Passed, interface: &Interface, config: &Nod
     uploads
 }
 
-/// FIN would say that the file is complete. These sockets may have no SO_LINGER of 0 s yet, which only a response that has begun sets.
+/// FIN would say that the file is complete. These sockets may have no SO_LINGER of 0 s: an older version sets it with the first byte
+/// of a request.
 fn end_in_reset(socket: &Socket) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }

@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use mio::net::TcpListener as MioListener;
+use mio::net::{TcpListener as MioListener, TcpStream as MioStream};
 use mio::{Events, Interest, Poll, Token};
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::sendfile::sendfile64;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -52,6 +52,29 @@ fn with_linger_zero_a_close_is_a_reset_and_without_it_a_fin() {
     SockRef::from(&far).set_linger(None).unwrap();
     drop(far);
     assert_eq!(read_all(&near).unwrap(), 5);
+}
+
+/// So `driver/net/listener` has all connections end in RST that were made since it has set that.
+#[test]
+fn an_accepted_connection_has_the_linger_that_its_listener_had_when_it_was_made() {
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+        let Ok(listener) = TcpListener::bind(address) else {
+            not_tested("what connections inherit", &format!("{address} is not there"));
+            continue;
+        };
+        let connect = || {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            near.set_read_timeout(Some(PATIENCE)).unwrap();
+            near
+        };
+        let of_last = connect();
+        SockRef::from(&listener).set_linger(Some(Duration::ZERO)).unwrap();
+        let of_this = connect();
+        let lingers = [(); 2].map(|()| SockRef::from(&listener.accept().unwrap().0).linger().unwrap());
+        assert_eq!(lingers, [None, Some(Duration::ZERO)], "the older one waited in the queue");
+        assert_eq!(read_all(&of_last).unwrap(), 0);
+        assert_eq!(read_all(&of_this).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
 }
 
 #[test]
@@ -170,6 +193,36 @@ fn a_relay_that_splices_hands_on_pages_that_change_with_the_file() {
     let mut read = Vec::new();
     beyond.read_to_end(&mut read).unwrap();
     assert_eq!(read, [2; OLD.len()], "the relay had read all of it before the write");
+}
+
+/// So the driver registers an accepted connection only after a call on it has blocked, and misses nothing that has come meanwhile.
+#[test]
+fn edge_triggered_epoll_tells_what_a_connection_is_ready_for_as_it_is_registered() {
+    type Change = fn(TcpStream) -> Option<TcpStream>;
+    let bytes: Change = |mut near| near.write_all(b"come").map(|()| near).ok();
+    let fin: Change = |near| near.shutdown(Shutdown::Write).map(|()| near).ok();
+    let reset: Change = |near| {
+        SockRef::from(&near).set_linger(Some(Duration::ZERO)).unwrap();
+        None
+    };
+    for change in [bytes, fin, reset] {
+        let (near, far) = pair();
+        far.set_nonblocking(true).unwrap();
+        assert_eq!(far.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let _near = change(near);
+        // Without this, it might be ready only after it is registered.
+        while far.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            std::thread::yield_now();
+        }
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        let mut far = MioStream::from_std(far);
+        poll.registry().register(&mut far, Token(1), Interest::READABLE | Interest::WRITABLE).unwrap();
+        poll.poll(&mut events, Some(PATIENCE)).unwrap();
+        let told: Vec<_> = events.iter().map(|event| (event.is_readable(), event.is_writable())).collect();
+        assert_eq!(told, [(true, true)], "in one event");
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty(), "once");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// A listening socket.
 ///
@@ -19,6 +20,8 @@ pub(crate) struct Listener {
     listener: TcpListener,
     pub(super) service: Service,
     accepting: Readiness,
+    /// All connections that wait were made since the listener has SO_LINGER.
+    all_inherit: bool,
     /// There are connections to accept, but they cannot be accepted now.
     is_starved: bool,
     /// The connections wait for something of ours.
@@ -72,12 +75,14 @@ impl Listener {
         Ok(())
     }
 
-    /// Takes a socket that listens.
+    /// Takes a socket that listens. Its connections inherit from now on that they end in RST and not in FIN.
     pub(crate) fn adopt(socket: Socket, service: Service, registry: &Registry, token: Token) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        socket.set_linger(Some(Duration::ZERO))?;
         let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, service, accepting: Readiness::none(), is_starved: false, is_held: false })
+        let accepting = Readiness::none();
+        Ok(Self { listener, service, accepting, all_inherit: false, is_starved: false, is_held: false })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -106,10 +111,21 @@ impl Listener {
         self.is_starved = is_starved;
     }
 
+    /// Accepts a connection that ends in RST, also by the death of the process.
     pub(super) fn accept(&mut self) -> Accepted {
         match self.accepting.attempt(|| self.listener.accept()) {
-            Ok(Ok((stream, from))) => Accepted::Connection(stream, from),
-            Ok(Err(_)) => Accepted::None,
+            Ok(Ok((stream, from))) => {
+                if !self.all_inherit {
+                    // Fails only on a connection that is reset already.
+                    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                }
+                Accepted::Connection(stream, from)
+            }
+            Ok(Err(_)) => {
+                // Those that waited before it was adopted have been accepted.
+                self.all_inherit = true;
+                Accepted::None
+            }
             Err(error) if was_of_connection(&error) => Accepted::Lost,
             Err(error) if is_shortage(&error) => Accepted::Starved,
             Err(error) => Accepted::Refused(error),
@@ -142,4 +158,40 @@ fn was_of_connection(error: &io::Error) -> bool {
 fn is_shortage(error: &io::Error) -> bool {
     use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS | ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpStream as StdStream;
+
+    /// Connects, and waits until the connection can be accepted.
+    fn connect(to: SocketAddr) -> StdStream {
+        StdStream::connect(to).unwrap()
+    }
+
+    #[test]
+    fn all_connections_end_in_a_reset_also_those_that_waited_before_the_listener_was_adopted() {
+        let (poll, any) = (mio::Poll::new().unwrap(), SocketAddr::from(([127, 0, 0, 1], 0)));
+        let socket = Listener::listening(any, &Interface::default()).unwrap();
+        let to = socket.local_addr().unwrap().as_socket().unwrap();
+        let before = connect(to);
+        let mut listener = Listener::adopt(socket, Service::Peer, poll.registry(), Token(0)).unwrap();
+        let after = connect(to);
+        let drain = |listener: &mut Listener| {
+            listener.on_ready();
+            while let Accepted::Connection(stream, _) = listener.accept() {
+                drop(stream);
+            }
+        };
+        drain(&mut listener);
+        let later = connect(to);
+        drain(&mut listener);
+        for (mut peer, when) in [(before, "before"), (after, "after"), (later, "later")] {
+            let ended = peer.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(ended, Err(io::ErrorKind::ConnectionReset), "{when}");
+        }
+        assert!(listener.all_inherit);
+    }
 }

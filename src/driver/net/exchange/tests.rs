@@ -14,7 +14,8 @@ use crate::store::not_tested::not_tested;
 use crate::store::{ShareRoot, SharedFile};
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
-use std::io::{Read, Write};
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream as StdStream};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -43,6 +44,8 @@ impl Rig {
         let peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, from) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
+        // As `Listener::accept` gives it.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         let poll = Poll::new().unwrap();
         let socket = Socket::register(TcpStream::from_std(stream), poll.registry(), Token(0)).unwrap();
         let inbound = Inbound::new(ExchangeId::Inbound(1), from, Service::Peer, socket, at(0));
@@ -99,6 +102,54 @@ impl Rig {
             }
         }
     }
+}
+
+/// How the peer sees the end of a connection after it has sent this and FIN, and nothing is answered.
+fn end_after(message: &[u8]) -> Result<usize, ErrorKind> {
+    let mut rig = Rig::accept();
+    rig.peer.write_all(message).unwrap();
+    rig.peer.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut step = rig.step(at(1));
+    while let Step::Wait(_) = step {
+        rig.inbound.socket_mut().on_ready(true, true);
+        step = rig.step(at(1));
+    }
+    let Rig { inbound, mut peer, .. } = rig;
+    drop(inbound);
+    peer.read(&mut [0]).map_err(|error| error.kind())
+}
+
+#[test]
+fn only_what_owes_a_response_ends_in_a_reset() {
+    for message in ["", "3:4001", "6:id:text:127.0.0.1:5000:0", "7:id:127.0.0.1:5000:file"] {
+        assert_eq!(end_after(message.as_bytes()), Ok(0), "{message}");
+    }
+    for message in ["1:3", "4:file", "5:", "8:0:1:file", "9:file"] {
+        assert_eq!(end_after(message.as_bytes()), Err(ErrorKind::ConnectionReset), "{message}");
+    }
+    let rig = Rig::accept();
+    let mut peer = rig.peer;
+    drop(rig.inbound);
+    let ended = peer.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(ended, Err(ErrorKind::ConnectionReset), "no message was read");
+}
+
+#[test]
+fn a_response_ends_its_connection_with_its_last_byte_if_the_peer_has_closed() {
+    let mut rig = Rig::accept();
+    rig.peer.write_all(b"1:3").unwrap();
+    rig.peer.shutdown(std::net::Shutdown::Write).unwrap();
+    while !matches!(rig.step(at(1)), Step::Report(Report::Message(_))) {
+        rig.inbound.socket_mut().on_ready(true, true);
+    }
+    rig.inbound.send(Outgoing::bytes(b"127.0.0.1,4001\n".to_vec(), at(1)), None, at(1));
+    let step = rig.step(at(1));
+    assert!(matches!(step, Step::End(Over::Ended(Some(Event::ResponseEnded { outcome: Ok(15), .. })))), "{step:?}");
+    let Rig { inbound, mut peer, .. } = rig;
+    drop(inbound);
+    let mut response = String::new();
+    peer.read_to_string(&mut response).unwrap();
+    assert_eq!(response, "127.0.0.1,4001\n");
 }
 
 #[test]

@@ -54,7 +54,8 @@ impl Inbound {
         now: Instant,
     ) -> Self {
         let mut inbound = Self::new(id, from, Service::Peer, socket, now);
-        inbound.owe_response();
+        // Whatever the run before has set.
+        inbound.socket.end_in_reset();
         inbound.framer.push(&request.encode());
         if let Message::RangeRequest { .. } = request {
             inbound.begun_of = Some(meta);

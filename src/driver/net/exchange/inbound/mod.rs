@@ -55,8 +55,9 @@ pub(crate) struct Inbound {
     framer: Framer,
     state: State,
     fin: bool,
-    /// The message that is being received has a response (codes 1, 4, 5, 8 and 9).
-    owes_response: bool,
+    /// Closing the socket resets it, also by the death of the process: as it was accepted, and until it is known that no response
+    /// is owed.
+    ends_in_reset: bool,
     /// The last message is a metadata request: a refusal may carry a reason.
     takes_reason: bool,
     requested_file: Option<FileName>,
@@ -112,7 +113,7 @@ impl Inbound {
             framer: Framer::new(),
             state: State::reading(now),
             fin: false,
-            owes_response: false,
+            ends_in_reset: true,
             takes_reason: false,
             requested_file: None,
             requested_range: None,
@@ -125,6 +126,10 @@ impl Inbound {
 
     pub(crate) fn requested_file(&self) -> Option<&FileName> {
         self.requested_file.as_ref()
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     pub(crate) fn socket_mut(&mut self) -> &mut Socket {
@@ -220,7 +225,7 @@ impl Inbound {
 
     /// Sends a response. `name`: of a whole file.
     pub(crate) fn send(&mut self, outgoing: Outgoing, name: Option<FileName>, now: Instant) {
-        self.owe_response();
+        self.end_in_reset();
         if outgoing.bytes_max() > u64::from(UNSENT_FIRST_BYTES) {
             self.socket.keep_unsent(UNSENT_FIRST_BYTES);
         }
@@ -232,7 +237,7 @@ impl Inbound {
         if !self.takes_reason || !matches!(self.state, State::Asked { .. }) {
             return false;
         }
-        self.owe_response();
+        self.end_in_reset();
         let outgoing = Outgoing::bytes(encode_refusal(reason), now);
         self.state = State::Refusing { outgoing, until: now + LINGER_MAX };
         true
@@ -258,9 +263,16 @@ impl Inbound {
 
     /// From the first byte of a request to the last of its response, every close must be a reset (PROTOCOL, "How a response
     /// ends"), even if the process is killed.
-    fn owe_response(&mut self) {
-        if !std::mem::replace(&mut self.owes_response, true) {
+    fn end_in_reset(&mut self) {
+        if !std::mem::replace(&mut self.ends_in_reset, true) {
             self.socket.end_in_reset();
+        }
+    }
+
+    /// No response is owed, or it is written: closing sends FIN.
+    fn end_in_order(&mut self) {
+        if std::mem::take(&mut self.ends_in_reset) {
+            self.socket.end_in_order();
         }
     }
 
@@ -272,7 +284,7 @@ impl Inbound {
     /// closing sends no reset, closing sends ours.
     fn linger(&mut self, now: Instant, call_back: Option<Unserved>) {
         let wait = if call_back.is_some() { CALL_BACK_WATCH } else { LINGER_MAX };
-        if !self.fin || self.owes_response || call_back.is_some() {
+        if !self.fin || self.ends_in_reset || call_back.is_some() {
             // Fails only if the connection is reset already, which the next step sees.
             let _ = self.socket.finish();
         }
@@ -340,14 +352,21 @@ impl Inbound {
                 Some(Ok(frame)) => return self.take_frame(&frame, cx.now),
                 Some(Err(error)) => return Step::End(Over::Refused(RefusedMessage::of(error, b""))),
                 // The connection ended before a message began.
-                None if self.fin => return Step::End(Over::Ended(None)),
+                None if self.fin => {
+                    self.end_in_order();
+                    return Step::End(Over::Ended(None));
+                }
                 None => {}
             }
             end = End::More;
             match self.socket.read(&mut cx.scratch[..READ_BYTES]) {
                 Ok(ReadStep::Bytes(n)) => {
-                    if self.framer.pending() == 0 && matches!(cx.scratch[0], b'1' | b'4' | b'5' | b'8' | b'9') {
-                        self.owe_response();
+                    if self.framer.pending() == 0 {
+                        match cx.scratch[0] {
+                            // These have a response.
+                            b'1' | b'4' | b'5' | b'8' | b'9' => self.end_in_reset(),
+                            _ => self.end_in_order(),
+                        }
                     }
                     let begins = self.is_idle_stream();
                     self.framer.push(&cx.scratch[..n]);

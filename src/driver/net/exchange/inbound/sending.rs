@@ -44,11 +44,16 @@ impl Inbound {
                     return self.reader_gone(is_reset_after_fin(&error));
                 }
                 let name = name.take().filter(|_| bytes > 0 && (self.ended_by_silence || self.fin_or_read()));
-                self.socket.end_in_order();
-                self.owes_response = false;
+                self.end_in_order();
                 let name = name.filter(|_| !self.socket.has_acknowledged());
                 self.linger(cx.now, name.map(|name| Unserved { name, counted: bytes }));
-                Step::Report(Report::Answered(Event::ResponseEnded { exchange, outcome: Ok(bytes) }))
+                let ended = Event::ResponseEnded { exchange, outcome: Ok(bytes) };
+                // With the peer's FIN there is nothing to wait for.
+                if self.fin && self.has_been_sent_all() {
+                    Step::End(Over::Ended(Some(ended)))
+                } else {
+                    Step::Report(Report::Answered(ended))
+                }
             }
             Pump::Gone { after_fin } => self.reader_gone(after_fin),
             Pump::Failed(fault) => {
@@ -69,8 +74,7 @@ impl Inbound {
             Pump::Reading(read) => Step::Reading(read),
             Pump::Again | Pump::Progress { .. } => Step::Again,
             Pump::Sent(_) => {
-                self.socket.end_in_order();
-                self.owes_response = false;
+                self.end_in_order();
                 self.linger(cx.now, None);
                 Step::Again
             }

@@ -1,5 +1,5 @@
 //! Nonblocking sockets under edge-triggered readiness, and the one contract of every connection: whoever waits has seen a
-//! call block.
+//! call block, and epoll watches its socket.
 
 use super::shared_files::AwaitsRead;
 use mio::event::Source;
@@ -105,6 +105,8 @@ impl ReadStep {
 #[derive(Debug)]
 pub(super) struct Socket<S = TcpStream> {
     stream: S,
+    /// epoll watches it.
+    is_registered: bool,
     reading: Readiness,
     writing: Readiness,
     /// A write found the send buffer full.
@@ -118,10 +120,36 @@ where
     for<'a> &'a S: Read + Write,
 {
     /// Registers a connection for both directions.
-    pub(super) fn register(mut stream: S, registry: &Registry, token: Token) -> io::Result<Self> {
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    pub(super) fn register(stream: S, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = Self::unregistered(stream);
+        socket.ensure_registered(registry, token)?;
+        Ok(socket)
+    }
+
+    /// A connection that may be over before it waits for anything. It is to be registered after the step in which it begins to wait
+    /// (`Net::settle`).
+    pub(super) fn unregistered(stream: S) -> Self {
         let (reading, writing) = (Readiness::unknown(), Readiness::unknown());
-        Ok(Self { stream, reading, writing, filled: false, acknowledged: false })
+        Self { stream, is_registered: false, reading, writing, filled: false, acknowledged: false }
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.is_registered
+    }
+
+    /// Registers it for both directions, unless it is. epoll then also tells what it is ready for already (`tests/linux`): of what
+    /// has become ready since a call blocked nothing is missed.
+    pub(super) fn ensure_registered(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if !self.is_registered {
+            registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.is_registered = true;
+        }
+        Ok(())
+    }
+
+    /// Whether a call on it would block, as far as is known: only epoll tells when that is over.
+    pub(super) fn has_blocked(&self) -> bool {
+        !(self.reading.is_ready() && self.writing.is_ready())
     }
 
     pub(super) fn on_ready(&mut self, readable: bool, writable: bool) {
@@ -159,7 +187,9 @@ impl Socket<TcpStream> {
 
     /// Ends that epoll watches it, and gives it away.
     pub(super) fn into_stream(mut self, registry: &Registry) -> io::Result<TcpStream> {
-        registry.deregister(&mut self.stream)?;
+        if self.is_registered {
+            registry.deregister(&mut self.stream)?;
+        }
         Ok(self.stream)
     }
 

@@ -1,9 +1,9 @@
 //! The loop itself: what happens in one turn, and in which order.
 
 use super::Driver;
-use super::cx::Phase;
+use super::cx::{Cx, Phase};
 use super::interface_watch::Watch;
-use super::net::{Lent, directions};
+use super::net::{Lent, Net, Stepped, directions};
 use super::signals::{Asked, Signals};
 use super::supervision::Supervision;
 use super::tokens::{CLIENTS, CONNECTIONS, CONTROL, METRICS, SCRAPES, SIGNALS, WAKER, WATCH};
@@ -134,10 +134,7 @@ impl Driver {
         let net_began = self.clock.fine();
         for _ in 0..self.net.ready_len() {
             let Some(key) = self.net.pop_ready() else { break };
-            let lent = Lent { library: self.node.library(), parts: self.disk.open_parts() };
-            self.net.step(key, lent, &mut self.cx);
-            self.carry_out();
-            self.net.settle(key);
+            self.advance(key, Net::step);
             if !self.clock.within(net_began, TURN_MAX - CLIENTS_MAX) && !self.clock.within(began, TURN_MAX) {
                 break;
             }
@@ -160,6 +157,14 @@ impl Driver {
         }
     }
 
+    /// A step of a connection. What comes of it is carried out before the connection may be found to wait.
+    fn advance(&mut self, key: usize, step: fn(&mut Net, usize, Lent<'_>, &mut Cx) -> Stepped) {
+        let lent = Lent { library: self.node.library(), parts: self.disk.open_parts() };
+        let stepped = step(&mut self.net, key, lent, &mut self.cx);
+        self.carry_out();
+        self.net.settle(stepped, &mut self.cx);
+    }
+
     fn hear_handle_and_signals(&mut self) {
         if self.handle.has_quit() {
             self.leave("asked by its owner");
@@ -178,10 +183,7 @@ impl Driver {
         self.look_at_interface();
         self.net.wake(now);
         while let Some(key) = self.net.pop_due(now) {
-            let lent = Lent { library: self.node.library(), parts: self.disk.open_parts() };
-            self.net.on_deadline(key, lent, &mut self.cx);
-            self.carry_out();
-            self.net.settle(key);
+            self.advance(key, Net::on_deadline);
         }
         self.front.expire(&mut self.cx);
         self.disk.advance(self.node.config(), &mut self.cx);

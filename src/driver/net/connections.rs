@@ -3,7 +3,7 @@
 use super::exchange::{Context, Lent, NetStep, Outbound, Over, Part, RefusedMessage, Report, Service, Task};
 use super::pace::Pace;
 use super::table::Connection;
-use super::{CALL_BACK_DESCRIPTORS, Net};
+use super::{CALL_BACK_DESCRIPTORS, Net, Stepped};
 use crate::content::groups_span;
 use crate::driver::cx::{Cx, Output};
 use crate::driver::open_parts::{OpenParts, Remains};
@@ -141,7 +141,7 @@ impl Net {
         self.table.pop_due(now)
     }
 
-    pub(crate) fn step(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
+    pub(crate) fn step(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) -> Stepped {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
         let step = match self.table.get_mut(key) {
@@ -154,12 +154,13 @@ impl Net {
                 step
             }
             Some(Connection::Check(check)) => check.advance(context.scratch),
-            None => return,
+            None => return Stepped(key),
         };
         self.apply(key, step, parts, cx);
+        Stepped(key)
     }
 
-    pub(crate) fn on_deadline(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) {
+    pub(crate) fn on_deadline(&mut self, key: usize, lent: Lent<'_>, cx: &mut Cx) -> Stepped {
         let Lent { library, parts } = lent;
         let mut context = context(library, parts, &mut self.pace, cx);
         let step = match self.table.get_mut(key) {
@@ -167,9 +168,10 @@ impl Net {
             Some(Connection::Outbound(outbound)) => outbound.on_deadline(&mut context),
             Some(Connection::Stream(link)) => link.on_deadline(),
             Some(Connection::Check(check)) => Step::End(Over::Checked(check.has_answered())),
-            None => return,
+            None => return Stepped(key),
         };
         self.apply(key, step, parts, cx);
+        Stepped(key)
     }
 
     fn apply(&mut self, key: usize, step: NetStep, parts: &mut OpenParts, cx: &mut Cx) {

@@ -45,6 +45,7 @@ use super::refusals::Refusals;
 use super::socket::Direction;
 use super::tokens::LISTENERS;
 use crate::id::ExchangeId;
+use crate::node::contract::ResponseFault;
 use crate::time::Instant;
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
@@ -58,6 +59,10 @@ use table::{Connection, Table};
 /// still in a suspended machine, but deadlines are counted by CLOCK_BOOTTIME: this is the latest that the loop notices after
 /// a suspension what has become due meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// A connection that has taken a step, and may wait now though epoll does not watch it yet.
+#[must_use = "it is to be settled"]
+pub(crate) struct Stepped(usize);
 
 pub(crate) struct Net {
     poll: Poll,
@@ -112,6 +117,7 @@ impl Net {
 
     /// Errors: Only if epoll itself fails, or is interrupted.
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        debug_assert!(self.table.has_all_watched(), "a connection waits that epoll does not watch");
         self.poll.poll(events, timeout.map(|timeout| timeout.min(SLEEP_MAX)))
     }
 
@@ -201,9 +207,22 @@ impl Net {
         self.table.requester(exchange)
     }
 
-    /// After a step: updates the timer of a connection, and its place in the order of eviction.
-    pub(crate) fn settle(&mut self, key: usize) {
-        self.table.arm(key);
+    /// After a step: has epoll watch a connection that waits now, and updates its timer and its place in the order of eviction.
+    pub(crate) fn settle(&mut self, Stepped(key): Stepped, cx: &mut Cx) {
+        match self.table.ensure_watched(key, self.poll.registry()) {
+            Ok(()) => self.table.arm(key),
+            Err(error) => self.end_unregistered(key, &error, cx),
+        }
+    }
+
+    /// Ends an accepted connection that epoll has no memory to watch; in RST, unless its response is sent or it owes none.
+    fn end_unregistered(&mut self, key: usize, error: &io::Error, cx: &mut Cx) {
+        let Some(Connection::Inbound(inbound)) = self.table.get_mut(key) else { return };
+        let (from, progress) = (inbound.from, inbound.progress());
+        let ended = inbound.broken_off(ResponseFault::NoMemory);
+        cx.out.extend(progress.into_iter().chain(ended));
+        self.close(key);
+        self.refuse(cx, "register", Some(from), error);
     }
 
     /// Closes a connection; its descriptor may let a listener accept again.

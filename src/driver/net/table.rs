@@ -10,10 +10,11 @@ use crate::network::Network;
 use crate::node::Event;
 use crate::time::Instant;
 use crate::timer::{TimerId, TimerWheel};
-use mio::Token;
+use mio::{Registry, Token};
 use slab::Slab;
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 
 /// Connections kept only to detect the reset of a 2013 client; beyond, the oldest is closed.
@@ -295,6 +296,25 @@ impl Table {
         }
     }
 
+    /// Has epoll watch a connection that waits, unless it does.
+    pub(super) fn ensure_watched(&mut self, key: usize, registry: &Registry) -> io::Result<()> {
+        match self.entries.get_mut(key) {
+            Some(Entry { connection: Connection::Inbound(inbound), is_ready, .. }) if waits(inbound, *is_ready) => {
+                inbound.socket_mut().ensure_registered(registry, Token(key + CONNECTIONS.0))
+            }
+            // The others are registered as they are made.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether epoll watches all connections but those that are ready.
+    pub(super) fn has_all_watched(&self) -> bool {
+        self.entries.iter().all(|(_, entry)| match &entry.connection {
+            Connection::Inbound(inbound) => entry.is_ready || inbound.socket().is_registered(),
+            _ => true,
+        })
+    }
+
     /// After a step of a connection: arms its timer for its present deadline, and updates its place in the order of eviction.
     pub(super) fn arm(&mut self, key: usize) {
         self.rank(key);
@@ -326,6 +346,12 @@ impl Table {
         }
         Some(key)
     }
+}
+
+/// Whether a connection waits for its socket. One that has seen a call block does, though it is ready: it may be made ready for
+/// other reasons, turn after turn, and epoll alone tells when the call is worth another attempt.
+fn waits(inbound: &Inbound, is_ready: bool) -> bool {
+    !is_ready || inbound.socket().has_blocked()
 }
 
 fn network_of(entry: &Entry) -> Option<Network> {

@@ -85,6 +85,11 @@ fn a_failed_and_a_paused_download_are_unchanged_after_a_restart() {
     source.call("reload", Value::Null);
     let failed = asker.await_download(1, "failed");
     let paused = asker.await_download(2, "paused");
+    until("the failure is on the disk", LIMIT, || {
+        let log = asker.call("event_log", json!({ "since": 0 }));
+        let events = log["events"].as_array().expect("events");
+        events.iter().any(|event| (&event["event"], &event["download"]) == (&json!("failed"), &json!(1)))
+    });
     assert_eq!((&failed["error"]["code"], &failed["bytes_done"]), (&json!(13), &json!(content.len())), "{failed}");
     assert!(paused["bytes_done"].as_u64() >= Some(GROUP as u64), "{paused}");
 

@@ -162,13 +162,15 @@ where
         self.reading.attempt(|| stream.read(buffer)).map(ReadStep::of)
     }
 
-    /// Writes from `bytes`: how many the system has taken.
+    /// Writes from `bytes`: how many the system has taken. Where these are not all, the buffer is full, and epoll tells when it is not
+    /// (epoll(7)): the next call is not made to find that out.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Result<usize, Blocked>> {
         let mut stream = &self.stream;
         let wrote = self.writing.attempt(|| stream.write(bytes))?;
-        match wrote {
-            Ok(_) => self.acknowledged |= self.filled,
-            Err(_) => self.filled = true,
+        self.acknowledged |= self.filled && wrote.is_ok();
+        if wrote.as_ref().map_or(true, |count| *count < bytes.len()) {
+            self.filled = true;
+            self.writing.give_up();
         }
         Ok(wrote)
     }
@@ -247,5 +249,42 @@ impl Socket<TcpStream> {
     /// Takes [`Socket::end_in_reset`] back: what was written is delivered, then FIN.
     pub(super) fn end_in_order(&self) {
         let _ = SockRef::from(&self.stream).set_linger(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_write_that_is_taken_in_part_waits_until_epoll_tells_of_room() {
+        let (mut poll, listener) = (Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut socket = Socket::register(TcpStream::from_std(stream), poll.registry(), Token(0)).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut events = Events::with_capacity(8);
+        poll.poll(&mut events, None).unwrap();
+        socket.keep_unsent(16 << 10);
+        // More than any buffer has room for.
+        let bytes = vec![7; 64 << 20];
+        let mut written = socket.write(&bytes).unwrap().unwrap();
+        assert!(written < bytes.len() && socket.blocks_writing().is_some());
+        assert!(!socket.has_acknowledged(), "the peer has read nothing");
+        let mut received = vec![0; 1 << 20];
+        for _ in 0..3 {
+            let mut read = 0;
+            while socket.blocks_writing().is_some() {
+                if read < written {
+                    read += peer.read(&mut received).unwrap();
+                }
+                poll.poll(&mut events, Some(Duration::from_millis(1))).unwrap();
+                events.iter().for_each(|event| socket.on_ready(event.is_readable(), event.is_writable()));
+            }
+            written = written - read + socket.write(&bytes).unwrap().unwrap();
+            assert!(socket.has_acknowledged() && socket.blocks_writing().is_some());
+        }
     }
 }

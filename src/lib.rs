@@ -129,6 +129,7 @@
 //! the tests in `tests/`, which run [`node`] and [`bootstrap`] in a simulated network and speak the protocols themselves.
 //! `contrib/doc/architecture.md` describes all of them and says which may import which.
 
+pub(crate) mod aligned;
 #[doc(hidden)]
 pub mod audience;
 #[doc(hidden)]

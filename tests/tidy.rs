@@ -48,8 +48,10 @@ const MACHINES: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that all others may import. They import only each other.
-const VOCABULARY: &[&str] =
-    &["time", "id", "name", "network", "audience", "fault", "lines", "link", "content", "part", "suggest", "left_out"];
+const VOCABULARY: &[&str] = &[
+    "time", "id", "name", "network", "audience", "fault", "lines", "link", "content", "part", "suggest", "left_out",
+    "aligned",
+];
 
 /// What shows results, values and bars to users; and `usage`, which reads the sentences of the parser.
 const WORD_RESULTS: &[&str] =

@@ -7,6 +7,7 @@
 use super::output::{Output, Reader};
 use super::text::name;
 use super::wording::Failure;
+use crate::aligned::Aligned;
 use crate::control::{CallError, DownloadRow};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,7 +27,7 @@ pub(super) fn copy(output: Output, row: &DownloadRow) -> Result<(), CallError> {
         |error: io::Error| Failure::CannotRead { path: shown.clone(), error: name(error.to_string().as_bytes()) };
     let mut file = File::open(OsStr::from_bytes(path.as_bytes())).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; COPY_BYTES_MAX];
+    let mut piece = Aligned::zeroed(COPY_BYTES_MAX);
     loop {
         let count = match file.read(&mut piece) {
             Ok(0) => break,

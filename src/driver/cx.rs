@@ -3,6 +3,7 @@
 
 use super::open_parts::Written;
 use super::shared_files::{Ordered, ReadOutcome, Reads};
+use crate::aligned::Aligned;
 use crate::content::ManifestText;
 use crate::control::{CallId, LimitedReply, Request, Selector};
 use crate::fault::DiskFault;
@@ -30,7 +31,7 @@ pub(super) struct Cx {
     pub(super) now: Instant,
     pub(super) phase: Phase,
     /// A buffer for one step.
-    pub(super) scratch: Vec<u8>,
+    pub(super) scratch: Aligned,
     /// Reads of shared files that are not submitted yet.
     pub(super) reads: Reads,
     /// What is not routed yet.

@@ -1,5 +1,6 @@
 //! Opened files of the share: `disk` opens and closes them, exchanges read them.
 
+use crate::aligned::Aligned;
 use crate::fault::DiskFault;
 use crate::id::ExchangeId;
 use crate::store::SharedFile;
@@ -75,11 +76,11 @@ pub(super) struct ReadOrder {
     pub(super) at: u64,
     pub(super) count: usize,
     /// For the bytes, whatever it holds.
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: Aligned,
 }
 
 /// How a read ended: bytes of the unchanged file.
-pub(super) type ReadOutcome = Result<Vec<u8>, DiskFault>;
+pub(super) type ReadOutcome = Result<Aligned, DiskFault>;
 
 /// Ordered reads, which `disk` takes after each step of a connection.
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ pub(super) struct Reads {
 }
 
 impl Reads {
-    pub(super) fn order(&mut self, reader: &Reader, at: u64, count: usize, buffer: Vec<u8>) -> Ordered {
+    pub(super) fn order(&mut self, reader: &Reader, at: u64, count: usize, buffer: Aligned) -> Ordered {
         self.last += 1;
         let ordered = Ordered(self.last);
         let file = Arc::clone(&reader.file);

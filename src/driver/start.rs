@@ -16,6 +16,7 @@ use super::scanned::HELD_MAX;
 use super::signals::Signals;
 use super::tokens::{CONTROL, LISTENERS, METRICS, SIGNALS, WAKER, WATCH};
 use super::{Driver, Facts, Handle, Host, Settings, StartFault};
+use crate::aligned::Aligned;
 use crate::bootstrap::Bootstrap;
 use crate::node::Node;
 use crate::store::{HashCache, ShareRoot, StateDirectory};
@@ -80,7 +81,7 @@ impl Driver {
             cx: Cx {
                 now,
                 phase: Phase::Running,
-                scratch: vec![0; STEP_BYTES_MAX],
+                scratch: Aligned::zeroed(STEP_BYTES_MAX),
                 reads: Default::default(),
                 out: Outputs::default(),
             },

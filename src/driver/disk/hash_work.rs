@@ -1,5 +1,6 @@
 //! Hashing of shared files, as jobs carry it out: from the cache, or by reading.
 
+use crate::aligned::Aligned;
 use crate::audience::first_component;
 use crate::driver::clock::Clock;
 use crate::fault::DiskFault;
@@ -131,7 +132,7 @@ impl HashWork {
         clock: Clock,
     ) -> Box<Self> {
         let began = clock.fine();
-        let mut scratch = Vec::new();
+        let mut scratch = Aligned::default();
         while clock.within(began, JOB_MAX) {
             if let Some((file, hasher)) = self.current.take() {
                 self.hash_piece(file, hasher, (cache, volumes), &mut scratch);
@@ -163,9 +164,9 @@ impl HashWork {
         file: ScannedFile,
         mut hasher: Box<FileHasher>,
         (cache, volumes): (&SharedCache, &Arc<Volumes>),
-        scratch: &mut Vec<u8>,
+        scratch: &mut Aligned,
     ) {
-        scratch.resize(PIECE_BYTES, 0);
+        scratch.resize(PIECE_BYTES);
         let outcome = match hasher.step(PIECE_BYTES, scratch) {
             Ok(None) => return self.set_reading(file, hasher),
             Ok(Some((b3, chain))) => {

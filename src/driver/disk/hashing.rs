@@ -278,7 +278,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut jobs =
             Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), (3, 1)).unwrap();
-        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Default::default());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
         let name = |text: String| FileName::from_bytes(text.as_bytes()).unwrap();
         let names = ["a", "b", "c"];
@@ -307,7 +307,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut jobs =
             Jobs::start(&Arc::new(Waker::new(poll.registry(), Token(0)).unwrap()), Clock::start(), (1, 8)).unwrap();
-        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Default::default());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
         let mut hashing = Hashing::new(HashCache::open(None).unwrap().0, 8);
         let name = |text: &[u8]| FileName::from_bytes(text).unwrap();

@@ -83,7 +83,7 @@ impl Disk {
         let done = move |outcome| Done::SharedRead(used, ordered, outcome);
         let place = (Lane::Share, Key::ReadShared(used.exchange));
         self.jobs.submit_on(self.opened.share_of(used.file), place, done, Err(DiskFault::Internal), move || {
-            bytes.resize(count, 0);
+            bytes.resize(count);
             file.read(&mut bytes, at).map(|()| bytes)
         });
     }

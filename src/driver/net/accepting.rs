@@ -68,6 +68,7 @@ impl Net {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aligned::Aligned;
     use crate::driver::RateLimits;
     use crate::driver::cx::Phase;
     use crate::driver::interface::Interface;
@@ -96,7 +97,7 @@ mod tests {
             let listener = Listener::bind(any, &interface, Service::Bootstrap, poll.registry(), Token(0)).unwrap();
             let to = listener.local_addr().unwrap();
             let net = Net::new(poll, interface, vec![listener], RateLimits::default(), now);
-            let (phase, scratch) = (Phase::Running, vec![0; STEP_BYTES_MAX]);
+            let (phase, scratch) = (Phase::Running, Aligned::zeroed(STEP_BYTES_MAX));
             Self { net, cx: Cx { now, phase, scratch, reads: Default::default(), out: Default::default() }, to }
         }
 

@@ -286,7 +286,7 @@ mod tests {
         let mut cx = Cx {
             now: at,
             phase: Phase::Running,
-            scratch: Vec::new(),
+            scratch: Default::default(),
             reads: Default::default(),
             out: Default::default(),
         };

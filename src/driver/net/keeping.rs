@@ -112,7 +112,7 @@ mod tests {
             Instant::from_ms(0),
         );
         net.table.budget = Budget::new(0);
-        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Vec::new());
+        let (now, phase, scratch) = (Instant::from_ms(0), Phase::Running, Default::default());
         let mut cx = Cx { now, phase, scratch, reads: Default::default(), out: Default::default() };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let request = Message::DownloadRequest { name: FileName::from_bytes(b"a").unwrap() };

@@ -1,6 +1,7 @@
 //! A part file that becomes a copy of a shared file. Nothing but a check tells whether it is what is wanted.
 
 use super::{PartFile, State};
+use crate::aligned::Aligned;
 use crate::fault::DiskFault;
 use crate::store::disk;
 use crate::store::share::SharedFile;
@@ -40,7 +41,7 @@ impl PartCopy {
     pub(crate) fn step(&mut self, part: &mut PartFile, bytes_max: usize) -> Result<bool, DiskFault> {
         let size = self.original.meta().size;
         let rest = |copied: u64| usize::try_from(size.saturating_sub(copied)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; COPY_BYTES.min(rest(self.copied))];
+        let mut buffer = Aligned::zeroed(COPY_BYTES.min(rest(self.copied)));
         let mut left = bytes_max;
         while self.copied < size {
             if left == 0 {

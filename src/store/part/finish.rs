@@ -5,6 +5,7 @@
 
 use super::PartFile;
 use super::sync::{Job, group_digest, read_on};
+use crate::aligned::Aligned;
 use crate::content::{ChainHasher, ContentHasher, Digest, GROUP_BYTES, Outline};
 use crate::fault::DiskFault;
 use crate::id::ContentHash;
@@ -39,7 +40,7 @@ enum Work {
     /// A stream. The hasher has the beginning already.
     Stream {
         hasher: Box<ContentHasher>,
-        buffer: Vec<u8>,
+        buffer: Aligned,
     },
     Groups {
         outline: Arc<Outline>,
@@ -60,7 +61,7 @@ enum Found {
 impl PartCheck {
     pub(super) fn of_stream(size: u64, hasher: Box<ContentHasher>) -> Self {
         let bytes = usize::try_from(size).unwrap_or(READ_BYTES).min(READ_BYTES);
-        Self { size, work: Work::Stream { hasher, buffer: vec![0; bytes] } }
+        Self { size, work: Work::Stream { hasher, buffer: Aligned::zeroed(bytes) } }
     }
 
     pub(super) fn of_groups(outline: &Arc<Outline>) -> Self {
@@ -258,7 +259,7 @@ fn sync_once(place: &Place, synced: &mut SyncedDirectories) -> Result<(), Errno>
 
 /// Compares the first `len` bytes of two files. A second file that is shorter is different.
 fn have_equal_bytes(ours: &File, theirs: &File, len: u64) -> io::Result<bool> {
-    let (mut one, mut two) = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
+    let (mut one, mut two) = (Aligned::zeroed(COMPARE_BYTES), Aligned::zeroed(COMPARE_BYTES));
     let mut at = 0;
     while at < len {
         let bytes = usize::try_from(len - at).unwrap_or(COMPARE_BYTES).min(COMPARE_BYTES);

@@ -1,5 +1,6 @@
 //! Syncing a part file, in a job that may run in another thread during further writes.
 
+use crate::aligned::Aligned;
 use crate::content::{ContentHasher, Digest, GroupHasher, Outline, group_span};
 use crate::fault::DiskFault;
 use crate::store::disk::{self, BLOCK_BYTES, fault};
@@ -111,7 +112,7 @@ impl GroupsSync {
 
 /// What cannot be read is left to the check of the whole file.
 fn hash_to(part: &File, mut hasher: Box<ContentHasher>, end: u64) -> Option<Box<ContentHasher>> {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Aligned::zeroed(READ_BYTES);
     read_on(part, &mut hasher, end, &mut buffer, usize::MAX).ok().map(|_| hasher)
 }
 
@@ -170,7 +171,7 @@ pub(crate) struct Synced {
 pub(super) fn group_digest(part: &File, outline: &Outline, group: u64) -> io::Result<Digest> {
     let span = group_span(outline.size(), group);
     let mut hasher = GroupHasher::new(outline.size(), group);
-    let mut buffer = vec![0; usize::try_from(span.end - span.start).unwrap_or(READ_BYTES).min(READ_BYTES)];
+    let mut buffer = Aligned::zeroed(usize::try_from(span.end - span.start).unwrap_or(READ_BYTES).min(READ_BYTES));
     for at in span.clone().step_by(READ_BYTES) {
         let bytes = buffer.len().min(usize::try_from(span.end - at).unwrap_or(READ_BYTES));
         part.read_exact_at(&mut buffer[..bytes], at)?;

@@ -5,7 +5,7 @@ use crate::name::FileName;
 const NOW: Instant = Instant::from_ms(1000);
 
 fn cx(phase: Phase) -> Cx {
-    Cx { now: NOW, phase, scratch: Vec::new(), reads: Default::default(), out: Default::default() }
+    Cx { now: NOW, phase, scratch: Default::default(), reads: Default::default(), out: Default::default() }
 }
 
 fn record(id: u32, kind: RecordKind, state: RecordState) -> DownloadRecord {

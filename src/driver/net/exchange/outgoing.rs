@@ -1,6 +1,7 @@
 //! Payload to send: a peer list, the file list, a file.
 
 use super::{Context, PROGRESS_INTERVAL, STEP_BYTES_MAX};
+use crate::aligned::Aligned;
 use crate::driver::shared_files::{AwaitsRead, OpenedId, Ordered, ReadOutcome, Reader};
 use crate::driver::socket::{Blocked, Direction, Socket};
 use crate::fault::DiskFault;
@@ -79,12 +80,12 @@ enum Piece {
     Unread,
     /// In the file, where an earlier read had to wait: jobs read the rest, into this buffer. An attempt to read from the page cache that misses makes
     /// Linux begin to read ahead, and a disk with a full queue holds the caller.
-    OnDisk(Vec<u8>),
+    OnDisk(Aligned),
     /// A read that waits for the disk brings them. There is one at a time.
     Ordered(Ordered),
     /// That read brought them then; the rest from a position on is not written yet.
     Read {
-        bytes: Vec<u8>,
+        bytes: Aligned,
         from: usize,
         since: Instant,
     },
@@ -198,7 +199,7 @@ impl Outgoing {
         let is_due = self.gives_back_at().is_some_and(|at| at <= now);
         if is_due && let Source::File { piece, read_max, .. } = &mut self.source {
             *read_max = (*read_max / 2).max(READ_BYTES_MIN);
-            *piece = Piece::OnDisk(Vec::new());
+            *piece = Piece::OnDisk(Aligned::default());
         }
         is_due
     }
@@ -308,7 +309,7 @@ fn write_piece(
     if let Some(blocked) = socket.blocks_writing() {
         if let Piece::OnDisk(buffer) = piece {
             // A connection that waits holds no buffer.
-            *buffer = Vec::new();
+            *buffer = Aligned::default();
         }
         return Ok(Wrote::Blocked(blocked));
     }
@@ -333,7 +334,7 @@ fn write_piece(
             Err(fault) => return Ok(Wrote::Failed(fault)),
         }
     }
-    let buffer = if let Piece::OnDisk(buffer) = piece { std::mem::take(buffer) } else { Vec::new() };
+    let buffer = if let Piece::OnDisk(buffer) = piece { std::mem::take(buffer) } else { Aligned::default() };
     let read = cx.reads.order(file, at, left.min(*read_max), buffer);
     *piece = Piece::Ordered(read);
     Ok(Wrote::Reading(read.awaits()))

@@ -1,6 +1,7 @@
 //! Accepted connections, with a clock that the test sets.
 
 use super::*;
+use crate::aligned::Aligned;
 use crate::driver::RateLimits;
 use crate::driver::net::eviction::Activity;
 use crate::driver::open_parts::OpenParts;
@@ -217,11 +218,18 @@ impl Sent {
     }
 }
 
+/// What a read brings.
+fn five(byte: u8) -> Aligned {
+    let mut bytes = Aligned::zeroed(5);
+    bytes.fill(byte);
+    bytes
+}
+
 /// Executes the read that a connection waits for. Returns how much is read.
 fn carry_out(rig: &mut Rig, now: Instant) -> usize {
     let order = rig.reads.pop().unwrap();
     let (count, mut bytes) = (order.count, order.buffer);
-    bytes.resize(count, 0);
+    bytes.resize(count);
     let outcome = order.file.read(&mut bytes, order.at).map(|()| bytes);
     rig.inbound.take_read(order.ordered, outcome, now);
     count
@@ -246,7 +254,7 @@ fn a_response_waits_for_its_read_as_long_as_the_disk_takes_and_its_reader_is_not
         assert!(matches!(rig.step(at(second)), Step::Reading(_)));
         assert!(rig.inbound.deadline() > Some(at(second)), "it does not spin");
     }
-    rig.inbound.take_read(order.ordered, Ok(b"aaaaa".to_vec()), at(301));
+    rig.inbound.take_read(order.ordered, Ok(five(b'a')), at(301));
     let answered = rig.step(at(301));
     assert!(matches!(answered, Step::Report(Report::Answered(Event::ResponseEnded { outcome: Ok(5), .. }))));
     assert_eq!(sent.left.borrow().len(), 1, "the file is given back");
@@ -346,11 +354,11 @@ fn the_result_of_another_read_changes_nothing() {
     let old = rig.reads.pop().unwrap();
     let _second = Sent::begin(&mut rig, 5, SharedFile::untold);
     assert!(matches!(rig.step(at(1)), Step::Reading(_)));
-    rig.inbound.take_read(old.ordered, Ok(b"xxxxx".to_vec()), at(2));
+    rig.inbound.take_read(old.ordered, Ok(five(b'x')), at(2));
     assert!(matches!(rig.step(at(1)), Step::Reading(_)));
     carry_out(&mut rig, at(2));
     assert!(matches!(rig.step(at(2)), Step::Report(Report::Answered(_))));
-    rig.inbound.take_read(old.ordered, Ok(b"xxxxx".to_vec()), at(3));
+    rig.inbound.take_read(old.ordered, Ok(five(b'x')), at(3));
     assert!(rig.inbound.has_been_sent_all());
 }
 

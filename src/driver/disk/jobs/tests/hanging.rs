@@ -1,6 +1,7 @@
 //! Jobs that hang, and all that goes on meanwhile.
 
 use super::*;
+use crate::aligned::Aligned;
 use crate::driver::shared_files::{Left, LeftFiles, OpenedId, Reader, Reads};
 use crate::name::FileName;
 use crate::store::ShareRoot;
@@ -94,12 +95,12 @@ fn what_is_opened_and_read_for_peers_is_given_up_and_the_end_of_a_read_is_heard_
     let share: Arc<Path> = Path::new("/hangs").into();
     let read = |jobs: &mut Jobs, number, work: Box<dyn FnOnce() + Send>| {
         let (reader, mut reads) = (Reader::new(&file, used(number), &LeftFiles::default()), Reads::default());
-        let ordered = reads.order(&reader, 0, 1, Vec::new());
+        let ordered = reads.order(&reader, 0, 1, Default::default());
         let done = move |outcome| Done::SharedRead(used(number), ordered, outcome);
         let place = (Lane::Share, Key::ReadShared(ExchangeId::Inbound(number)));
         jobs.submit_on(Some(&share), place, done, Err(DiskFault::Internal), || {
             work();
-            Ok(vec![0])
+            Ok(Aligned::zeroed(1))
         });
     };
     let given_up = |rig: &mut Loop| match rig.wait() {

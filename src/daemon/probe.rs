@@ -24,8 +24,8 @@ pub(super) const START_WAIT_MAX: Duration = if cfg!(test) { RELOAD_WAIT_MAX } el
 pub(super) const RELOAD_WAIT_MAX: Duration =
     if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
 
-/// Threads that hang while they look at one path. A filesystem that is mounted anew at the path answers, while a thread hangs that looks at the
-/// one before.
+/// Most threads that hang while they look at one path. More than one, since a filesystem that is mounted there anew answers, while a
+/// thread that looks at the one before still hangs.
 const THREADS_PER_PATH_MAX: usize = 4;
 
 const THREAD_NAME: &str = "pyrate-probe";

@@ -14,6 +14,8 @@ from pathlib import Path
 # How long a server may take to answer.
 START_SECONDS_MAX = 60
 
+PACKAGE = Path(__file__).resolve().parents[2]
+
 # What is not installed: the command, and the package of Debian that has it.
 PACKAGES = {"nginx": "nginx-light", "curl": "curl", "aria2c": "aria2", "opentracker": "opentracker", "cc": "gcc libc6-dev"}
 
@@ -56,6 +58,12 @@ def answers(port):
         return True
     except OSError:
         return False
+
+
+def release_build():
+    """The release build, as a user would make it."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bins"], cwd=PACKAGE, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", PACKAGE / "target")).resolve() / "release"
 
 
 class Bench:

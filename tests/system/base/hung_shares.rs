@@ -4,7 +4,6 @@ use crate::harness::{
     Daemon, Delaying, End, FIRST_CONTACT, LIMIT, Setup, Stopwatch, ask_from, connect_from, fetch, free_port,
     read_to_end, reset, side_by_side, start_hashed, until,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -187,10 +186,5 @@ fn a_daemon_whose_share_hangs_at_the_start_answers_and_ends_in_time() {
     let Some(setup) = setup.injecting("a share that hangs at the start", Some(&share), &faults) else { return };
     let mut peer = setup.start_scanning();
     assert_eq!(peer.status()["scanning"], true);
-    let watch = Stopwatch::start();
-    peer.signal(Signal::SIGTERM);
-    peer.await_log("daemon: left");
-    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
-    peer.end_injection();
-    assert_eq!(peer.wait_end(watch).code, Some(0));
+    peer.stop_in_time(Daemon::end_injection);
 }

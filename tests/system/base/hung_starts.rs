@@ -1,13 +1,12 @@
 //! Starts and reloads with disks that do not answer: what can do without them goes on.
 
 use super::hung_shares::{HANGS, is_hashed, scan_until_hashed, tables};
-use crate::harness::{Daemon, Delaying, LIMIT, Setup, Stopwatch, fetch, until};
+use crate::harness::{Daemon, Delaying, LIMIT, Setup, fetch, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
 /// What looks at a directory. One that hangs answers none.
 const LOOKS: &str = "statx,newfstatat,readlink,readlinkat,faccessat,faccessat2,openat,openat2,getdents64";
@@ -41,12 +40,7 @@ fn a_daemon_that_started_without_a_share_that_hangs_hears_signals() {
     let (shares, hung) = (tables(setup.home(), &["hangs"]), setup.home().join("data/hangs"));
     let Some(setup) = hanging(setup.set("share", &shares), &hung) else { return };
     let mut peer = setup.start_scanning();
-    let watch = Stopwatch::start();
-    peer.signal(Signal::SIGTERM);
-    peer.await_log("daemon: left");
-    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
-    peer.end_injection();
-    assert_eq!(peer.wait_end(watch).code, Some(0));
+    peer.stop_in_time(Daemon::end_injection);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::harness::{
     reset, start_hashed, until,
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -27,25 +26,6 @@ const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 }
 /// How long each call waits.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// Stops a daemon, which takes less than five seconds.
-fn stop_at_once(peer: &mut Daemon, delaying: Delaying) {
-    let watch = Stopwatch::start();
-    peer.signal(Signal::SIGTERM);
-    peer.await_log("daemon: left");
-    let took = watch.elapsed();
-    println!("the stop took {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    // The system waits for the tracer until the process is gone.
-    drop(delaying);
-    assert_eq!(peer.wait_end(watch).code, Some(0));
-}
-
-fn part_files(peer: &Daemon) -> Vec<String> {
-    let entries = std::fs::read_dir(peer.downloads_directory()).expect("it was made").flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".pyrate-part")).collect()
-}
-
 /// Drops a file from the page cache.
 fn cool(daemon: &Daemon, name: &str) {
     let file = File::open(daemon.share().join(name)).expect("it is shared");
@@ -59,9 +39,7 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     let small = vec![7; 100_000];
     let bootstrap = (Ipv4Addr::LOCALHOST, free_port()).into();
     let source = Setup::peer();
-    for (name, bytes) in [("large.bin", 1 << 30), ("unwanted.bin", 256 << 20)] {
-        File::create(source.share().join(name)).and_then(|file| file.set_len(bytes)).expect("a sparse file");
-    }
+    File::create(source.share().join("large.bin")).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     let source = start_hashed(source);
     let setup = names.iter().fold(Setup::peer().serves(bootstrap), |setup, name| setup.shares(name, vec![1; MIB]));
     let mut peer = start_hashed(setup.shares("small.bin", &small));
@@ -69,18 +47,12 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     let to = peer.listen();
     let Some(delaying) = Delaying::calls(&peer, CALLS, DELAY) else { return };
     let id = peer.begin_download(source.listen(), "large.bin");
-    let unwanted = peer.begin_download(source.listen(), "unwanted.bin");
     assert_eq!(fetch(to, b"small.bin"), small, "its descriptor is open now");
     let mut took: Vec<Duration> = Vec::new();
     thread::scope(|scope| {
         let cold: Vec<_> = names.iter().map(|name| scope.spawn(move || fetch(to, name.as_bytes()).len())).collect();
         // The hashes come from the database in the state directory, or are computed.
         let described = scope.spawn(move || ask_from(Ipv4Addr::new(127, 0, 9, 30), to, b"9:cold-0.bin").bytes);
-        let cancelled = scope.spawn(|| {
-            until("there is a part file to be removed", 3 * LIMIT, || part_files(&peer).len() == 2);
-            peer.call("cancel", json!({ "ids": unwanted.to_string() }));
-            until("it is removed", 2 * LIMIT, || part_files(&peer).len() == 1);
-        });
         let mut control = peer.control();
         control.call("rescan", Value::Null).expect("a rescan can be asked for");
         while cold.iter().any(|cold| !cold.is_finished()) {
@@ -94,7 +66,6 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
         }
         cold.into_iter().for_each(|cold| assert_eq!(cold.join().expect("it is served"), MIB));
         assert!(described.join().expect("it is answered").starts_with(b"size=1048576\tb3="));
-        cancelled.join().expect("its data is removed");
     });
     took.sort_unstable();
     let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
@@ -102,7 +73,7 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     until("the download goes on", LIMIT, || peer.download(id)["bytes_done"].as_u64() > Some(MIB as u64));
     assert!(took.len() >= 60 && took[took.len() - 1] < DELAY, "none waits for the disk");
     assert!(p50 < Duration::from_millis(20) && p99 < P99_MAX, "{p99:?}");
-    stop_at_once(&mut peer, delaying);
+    peer.stop_in_time(|_| drop(delaying));
 }
 
 #[test]
@@ -126,7 +97,7 @@ fn a_share_that_hangs_holds_up_neither_a_download_nor_the_stop() {
     let id = peer.begin_download(source.listen(), "wanted.bin");
     peer.await_download(id, "done");
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
-    stop_at_once(&mut peer, delaying);
+    peer.stop_in_time(|_| drop(delaying));
     drop(asking);
 }
 
@@ -139,7 +110,7 @@ fn a_file_that_cannot_be_closed_does_not_hold_up_the_stop() {
     reader.read_exact(&mut [0]).expect("it is sent");
     let file = peer.share().join("large.bin");
     let Some(delaying) = Delaying::calls_on(&peer, "close", Duration::from_secs(30), Some(&file)) else { return };
-    stop_at_once(&mut peer, delaying);
+    peer.stop_in_time(|_| drop(delaying));
 }
 
 /// What a file that nobody reads any more gives back is worth a moment: the job that closes it waits for the disk.
@@ -185,5 +156,5 @@ fn a_registry_of_thousands_delays_the_stop_no_more_than_a_slow_disk_does() {
     networks.for_each(|from| drop(ask_from(from, to, b"0:5000")));
     assert_eq!(node.call("bootstrap", json!({}))["registry"]["count"], 8_000);
     let Some(delaying) = Delaying::calls(&node, CALLS, DELAY) else { return };
-    stop_at_once(&mut node, delaying);
+    node.stop_in_time(|_| drop(delaying));
 }

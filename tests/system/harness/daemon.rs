@@ -117,6 +117,19 @@ impl Daemon {
         self.end_by(Signal::SIGTERM)
     }
 
+    /// Sends SIGTERM, and waits until it has left, for less than five seconds whatever it waits for; then for the end, once `release`
+    /// has let go of what a tracer holds.
+    pub(crate) fn stop_in_time(&mut self, release: impl FnOnce(&Self)) {
+        let watch = Stopwatch::start();
+        self.signal(Signal::SIGTERM);
+        self.await_log("daemon: left");
+        let took = watch.elapsed();
+        println!("the stop took {took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        release(self);
+        assert_eq!(self.wait_end(watch).code, Some(0));
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn end_by(&mut self, signal: Signal) -> Ended {
         let watch = Stopwatch::start();

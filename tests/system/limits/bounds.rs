@@ -4,7 +4,6 @@ use crate::harness::{
     Control, Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, THREADS, ask, connect_from, fetch,
     not_tested, pause, read_to_end, reset, side_by_side, until,
 };
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -314,11 +313,7 @@ fn failing_to_accept() -> Option<(Daemon, SocketAddr, Control)> {
 #[test]
 fn a_daemon_that_cannot_accept_connections_hears_signals() {
     let Some((mut peer, ..)) = failing_to_accept() else { return };
-    let watch = Stopwatch::start();
-    peer.signal(Signal::SIGTERM);
-    peer.await_log("daemon: left");
-    assert!(watch.elapsed() < Duration::from_secs(5), "{:?}", watch.elapsed());
-    assert_eq!(peer.wait_end(watch).code, Some(0));
+    peer.stop_in_time(Daemon::end_injection);
 }
 
 #[test]

@@ -165,14 +165,14 @@ impl Net {
         }
         for direction in [Direction::Up, Direction::Down] {
             if self.pace.bucket(direction).is_due(now) {
-                self.wake_paced(direction);
+                self.wake_paced(direction, now);
             }
         }
     }
 
     pub(crate) fn set_limits(&mut self, limits: RateLimits, now: Instant) {
         self.pace.set(limits, now);
-        [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction));
+        [Direction::Up, Direction::Down].into_iter().for_each(|direction| self.wake_paced(direction, now));
     }
 
     /// The result of something that an exchange had to write. Returns whether the exchange is still there.
@@ -244,9 +244,9 @@ impl Net {
     }
 
     /// There are tokens: all transfers that wait share them.
-    fn wake_paced(&mut self, direction: Direction) {
+    fn wake_paced(&mut self, direction: Direction, now: Instant) {
         let woken = self.table.wake_paced(direction);
-        self.pace.bucket(direction).share_among(woken);
+        self.pace.bucket(direction).share_among(now, woken);
     }
 
     fn refuse(

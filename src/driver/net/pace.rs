@@ -3,6 +3,9 @@
 //! Tokens are bytes that may be moved now. A bucket holds the tokens of at most a tenth of a second, so that the rate over any
 //! ten seconds is within a few percent of the limit. A transfer that finds it empty waits until there are enough tokens for a
 //! piece; transfers that wait get equal pieces.
+//!
+//! On a busy machine the loop may wake them late. The bucket then also holds the tokens of the time that they waited too long:
+//! without these each delay of more than a tenth of a second would lower the rate.
 
 use crate::driver::socket::Direction;
 use crate::time::Instant;
@@ -10,6 +13,9 @@ use std::time::Duration;
 
 /// A bucket holds the tokens of this time.
 const BURST: Duration = Duration::from_millis(100);
+
+/// The tokens of longer delays than this are lost, as those of a machine that was suspended.
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// Transfers are woken for the tokens of this time.
 const PIECE: Duration = Duration::from_millis(20);
@@ -115,7 +121,8 @@ impl Bucket {
     }
 
     /// Called when this number of transfers is woken.
-    pub(super) fn share_among(&mut self, waiting: usize) {
+    pub(super) fn share_among(&mut self, now: Instant, waiting: usize) {
+        self.refill(now);
         self.wake_at = None;
         self.sharers = waiting.max(1) as u64;
     }
@@ -123,9 +130,11 @@ impl Bucket {
     fn refill(&mut self, now: Instant) {
         let ms = now.saturating_since(self.at).as_millis();
         self.at = now;
+        let late = self.wake_at.map_or(Duration::ZERO, |at| now.saturating_since(at).min(LATE_MAX));
         // At least one byte, or a small rate would never move any.
-        let full = self.worth(BURST).max(1_000);
-        self.tokens = (self.tokens + ms * u128::from(self.rate)).min(full);
+        let full = self.worth(BURST + late).max(1_000);
+        // What a late wake-up brought may be more than the bucket holds otherwise.
+        self.tokens = (self.tokens + ms * u128::from(self.rate)).min(full).max(self.tokens);
     }
 
     fn worth(&self, span: Duration) -> u128 {
@@ -169,13 +178,13 @@ impl HeldBack {
 mod tests {
     use super::*;
 
-    /// Moves as much as `transfers` are let in `span`; returns what each moved.
-    fn run(rate: u64, transfers: usize, span: Duration) -> Vec<u64> {
+    /// Moves as much as `transfers` are let in `span` when each wake-up comes so late; returns what each moved.
+    fn run(rate: u64, transfers: usize, span: Duration, late: Duration) -> Vec<u64> {
         let mut bucket = Bucket::new(rate, Instant::from_ms(0));
         let (mut now, end) = (Instant::from_ms(0), Instant::from_ms(0) + span);
         let mut moved = vec![0; transfers];
         while now < end {
-            bucket.share_among(transfers);
+            bucket.share_among(now, transfers);
             let mut at_full_speed = true;
             while at_full_speed {
                 at_full_speed = false;
@@ -186,9 +195,10 @@ mod tests {
                     at_full_speed |= granted == 256 * 1024;
                 }
             }
-            let next = bucket.next(now, transfers);
+            bucket.wait(now);
+            let next = bucket.wake_at.unwrap();
             assert!(next > now, "the loop must not spin");
-            now = next;
+            now = next + late;
         }
         moved
     }
@@ -197,7 +207,7 @@ mod tests {
     fn ten_seconds_are_exact_at_any_rate_and_equal_among_transfers() {
         for rate in [100, 1_000, 64 * 1024, 1_000_000, 10 << 20, 1 << 30] {
             for transfers in [1, 3, 16] {
-                let moved = run(rate, transfers, Duration::from_secs(10));
+                let moved = run(rate, transfers, Duration::from_secs(10), Duration::ZERO);
                 let (sum, expected) = (moved.iter().sum::<u64>() as f64, (rate * 10) as f64);
                 assert!((sum / expected - 1.0).abs() < 0.02, "{sum} of {expected} by {transfers} at {rate}");
                 // With a full step each, the first would have more.
@@ -207,6 +217,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn late_wake_ups_lower_no_rate_unless_they_are_later_than_half_a_second() {
+        let rates = [200, 400, 900].map(|late| {
+            let moved = run(1_000_000, 3, Duration::from_secs(10), Duration::from_millis(late));
+            moved.iter().sum::<u64>() / 10
+        });
+        assert!(rates[..2].iter().all(|rate| (960_000..=1_040_000).contains(rate)), "{rates:?}");
+        assert!((500_000..=700_000).contains(&rates[2]), "the bucket has an end: {rates:?}");
     }
 
     #[test]

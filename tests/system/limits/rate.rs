@@ -8,6 +8,7 @@ use crate::harness::{
     Daemon, Dice, Fake, LIMIT, Manners, P1Peer, Reading, Setup, Stopwatch, assert_verified, await_hashed, begin_hit,
     find_content, pause, share_of, side_by_side, start_among, until,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -134,7 +135,10 @@ fn download(limit: u64, number: usize) {
     until("all of them come", LIMIT, || ids.iter().all(|id| asker.download(*id)["bytes_done"].as_u64() > Some(0)));
     pause(LEAD);
     let rate = measure_download(&asker, SPAN);
-    assert_near(&format!("{number} downloads"), rate, limit, TOLERANCE);
+    // Turns and jobs tell whether the machine or its disk was too slow.
+    let status = asker.status();
+    let what = format!("{number} downloads, turns {}, jobs {}", status["turns"], status["job_waits"]);
+    assert_near(&what, rate, limit, TOLERANCE);
     let got: Vec<u64> = ids.iter().map(|id| asker.download(*id)["bytes_done"].as_u64().expect("a number")).collect();
     let (least, most) = (got.iter().min().expect("some"), got.iter().max().expect("some"));
     assert!(*most as f64 <= *least as f64 * 1.25, "each gets its share: {got:?}");
@@ -165,6 +169,58 @@ fn downloads_keep_to_their_limit_and_share_it() {
     let cases: [&Case; 4] =
         [&|| download(3 * MIB, 1), &|| download(4 * MIB, 3), &|| download(64 << 10, 2), &download_in_ranges];
     side_by_side(cases, |case| case());
+}
+
+/// As on a busy machine, where the daemon gets no processor for a while, three tenths of the time in all.
+#[test]
+fn a_daemon_that_comes_late_again_and_again_keeps_to_its_limit() {
+    let limit = 2 * MIB;
+    let up = || {
+        let source = source(limit);
+        let readers = Readers::begin(source.listen(), "endless.bin", 2);
+        until("both are served", LIMIT, || readers.counts().iter().all(|count| *count > 0));
+        while_it_stops_often(&source, || {
+            pause(LEAD);
+            assert_near("uploads", readers.measure(SPAN).iter().sum(), limit, TOLERANCE);
+        });
+    };
+    let down = || {
+        let source = endless();
+        let asker = Setup::peer().set("download_limit", &limit.to_string()).start();
+        let id = asker.begin_download(source.addr, "file");
+        until("it comes", LIMIT, || asker.download(id)["bytes_done"].as_u64() > Some(0));
+        while_it_stops_often(&asker, || {
+            pause(LEAD);
+            assert_near("a download", measure_download(&asker, SPAN), limit, TOLERANCE);
+        });
+    };
+    let cases: [&Case; 2] = [&up, &down];
+    side_by_side(cases, |case| case());
+}
+
+fn while_it_stops_often(daemon: &Daemon, work: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                daemon.signal(Signal::SIGSTOP);
+                pause(Duration::from_millis(200));
+                daemon.signal(Signal::SIGCONT);
+                pause(Duration::from_millis(450));
+            }
+        });
+        let _end = Raise(&over);
+        work();
+    });
+}
+
+/// Ends the stops also when a measurement fails.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn a_manifest_in_the_watched_directory_begins_once_over_kills() {
     until_there("Live 99.manifest.added");
     until("it is done", LIMIT, || asker.pages("downloads", "downloads").iter().all(|row| row["state"] == "done"));
     assert_saved(&asker.downloads_directory().join("Live 99"), &contents);
-    // A kill after the record and before the rename leaves this.
+    // It comes again while its download is in the list.
     fs::rename(directory.join("Live 99.manifest.added"), directory.join("Live 99.manifest")).expect("a rename");
     until_there("Live 99.manifest.added");
     until("its end is on the disk", LIMIT, || events(&asker).len() > 1);

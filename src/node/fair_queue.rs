@@ -243,10 +243,14 @@ impl FairQueue {
         let rows = || self.senders.values().flat_map(|loads| &loads.rows);
         let known = rows().map(|(sender, load)| (*sender, (load.active, load.waiting.clone()))).collect();
         assert_eq!(senders, known, "what waits and what is in progress is counted by sender");
+        let mut networks: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for (sender, load) in rows() {
+            let (active, waiting) = networks.entry(sender.network()).or_default();
+            (*active, *waiting) = (*active + load.active, *waiting + load.waiting.len());
+        }
         for (network, load) in &self.networks.rows {
-            let of = || rows().filter(|(sender, _)| sender.network() == *network).map(|(_, load)| load);
-            assert_eq!(load.active, of().map(|load| load.active).sum::<usize>(), "a network has what its senders have");
-            assert_eq!(load.waiting.len(), of().map(|load| load.waiting.len()).sum::<usize>());
+            let of = networks.get(network).copied().unwrap_or_default();
+            assert_eq!((load.active, load.waiting.len()), of, "a network has what its senders have");
         }
         assert_eq!(self.waiting, waiting.len());
         assert_eq!(self.active, rows().map(|(_, load)| load.active).sum::<usize>());

@@ -19,8 +19,8 @@ const MIB: usize = 1 << 20;
 const CALLS: &str = "openat,openat2,statx,pread64,getdents64,pwrite64,fsync,fdatasync,fallocate,ftruncate,unlink,unlinkat,\
                      rename,renameat2";
 
-/// How long 99 of 100 calls, lists and files take at most. A daemon that is not optimised, with eight other processes on two cores,
-/// took 7 to 12 ms.
+/// How long 99 of 100 calls, lists and files take at most, beside waiting for a processor. strace stops a daemon at each call that it
+/// makes: one that is not optimised took 5 to 25 ms.
 const P99_MAX: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 } else { 20 });
 
 /// How long each call waits.
@@ -42,13 +42,15 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
     File::create(source.share().join("large.bin")).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     let source = start_hashed(source);
     let setup = names.iter().fold(Setup::peer().serves(bootstrap), |setup, name| setup.shares(name, vec![1; MIB]));
+    // With more than one arena glibc reads a file of /proc, once, in whatever thread first makes an arena smaller.
+    let setup = setup.after(&["env", "MALLOC_ARENA_MAX=1"]);
     let mut peer = start_hashed(setup.shares("small.bin", &small));
     names.iter().for_each(|name| cool(&peer, name));
     let to = peer.listen();
     let Some(delaying) = Delaying::calls(&peer, CALLS, DELAY) else { return };
     let id = peer.begin_download(source.listen(), "large.bin");
     assert_eq!(fetch(to, b"small.bin"), small, "its descriptor is open now");
-    let mut took: Vec<Duration> = Vec::new();
+    let mut took: Vec<(Duration, &str)> = Vec::new();
     thread::scope(|scope| {
         let cold: Vec<_> = names.iter().map(|name| scope.spawn(move || fetch(to, name.as_bytes()).len())).collect();
         // The hashes come from the database in the state directory, or are computed.
@@ -56,22 +58,25 @@ fn a_slow_disk_delays_neither_calls_nor_lists_nor_what_is_in_the_page_cache() {
         let mut control = peer.control();
         control.call("rescan", Value::Null).expect("a rescan can be asked for");
         while cold.iter().any(|cold| !cold.is_finished()) {
-            let watch = Stopwatch::start();
-            peer.status();
-            let called = watch.elapsed();
-            ask_from(Ipv4Addr::LOCALHOST, bootstrap, b"1:3");
-            let listed = watch.elapsed();
-            assert_eq!(fetch(to, b"small.bin"), small);
-            took.extend([called, listed - called, watch.elapsed() - listed]);
+            // A busy machine is no slow disk.
+            let mut measure = |what, answer: &dyn Fn()| {
+                let (starved, watch) = (delaying.starved(&peer), Stopwatch::start());
+                answer();
+                let elapsed = watch.elapsed();
+                took.push((elapsed.saturating_sub(delaying.starved(&peer) - starved), what));
+            };
+            measure("a call", &|| drop(peer.status()));
+            measure("a list", &|| drop(ask_from(Ipv4Addr::LOCALHOST, bootstrap, b"1:3")));
+            measure("a file", &|| assert_eq!(fetch(to, b"small.bin"), small));
         }
         cold.into_iter().for_each(|cold| assert_eq!(cold.join().expect("it is served"), MIB));
         assert!(described.join().expect("it is answered").starts_with(b"size=1048576\tb3="));
     });
     took.sort_unstable();
-    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-    println!("{} calls, lists and files: p50 {p50:?}, p99 {p99:?}, longest {:?}", took.len(), took[took.len() - 1]);
+    let (p50, p99, longest) = (took[took.len() / 2].0, took[took.len() * 99 / 100].0, took[took.len() - 1]);
+    println!("{} calls, lists and files: p50 {p50:?}, p99 {p99:?}, longest {longest:?}", took.len());
     until("the download goes on", LIMIT, || peer.download(id)["bytes_done"].as_u64() > Some(MIB as u64));
-    assert!(took.len() >= 60 && took[took.len() - 1] < DELAY, "none waits for the disk");
+    assert!(took.len() >= 60 && longest.0 < DELAY, "none waits for the disk: {longest:?} of {}", took.len());
     assert!(p50 < Duration::from_millis(20) && p99 < P99_MAX, "{p99:?}");
     peer.stop_in_time(|_| drop(delaying));
 }

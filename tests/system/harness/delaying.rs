@@ -55,6 +55,19 @@ impl Delaying {
     }
 }
 
+impl Delaying {
+    /// How long the loop of the daemon, what delays it and this thread have waited for a processor, in all.
+    pub(crate) fn starved(&self, daemon: &Daemon) -> Duration {
+        let (daemon, tracer) = (daemon.pid(), self.0.id());
+        let of = [format!("/proc/{daemon}/task/{daemon}"), format!("/proc/{tracer}"), "/proc/thread-self".to_owned()];
+        let waited = of.iter().map(|of| {
+            let times = fs::read_to_string(format!("{of}/schedstat")).unwrap_or_default();
+            times.split(' ').nth(1).and_then(|ns| ns.parse::<u64>().ok()).unwrap_or_default()
+        });
+        Duration::from_nanos(waited.sum())
+    }
+}
+
 impl Drop for Delaying {
     fn drop(&mut self) {
         let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pyrate::{Bootstrap, BootstrapAddr, Client, Config, DownloadState, Error, Fault, Handle, Hit, StartFault, What};
+use socket2::{Domain, Socket, Type};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -72,6 +75,10 @@ fn config(home: &Path, bootstrap: &Handle) -> Config {
 /// Creates a file that nothing has written to for a while.
 fn share(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
+    set_back(path);
+}
+
+fn set_back(path: &Path) {
     let earlier = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     File::options().append(true).open(path).unwrap().set_modified(earlier).unwrap();
 }
@@ -307,6 +314,77 @@ fn a_node_ends_with_its_last_handle() {
     second.status().unwrap();
     drop(second);
     node.join().unwrap().unwrap();
+}
+
+/// Its environment has this in the process that has few descriptors.
+const STARVING: &str = "PYRATE_TEST_STARVING";
+
+/// A listener that finds no descriptor rests until one is free; without a control socket there is no other that it could be taken for.
+#[test]
+fn a_node_whose_descriptors_are_all_in_use_rests_and_serves_when_they_are_free() {
+    if std::env::var_os(STARVING).is_some() {
+        return starve();
+    }
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -n 48 && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "a_node_whose_descriptors_are_all_in_use_rests_and_serves_when_they_are_free", "--nocapture"])
+        .env(STARVING, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let mut told = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let to: SocketAddr = told.find_map(|line| line.strip_prefix("listens on ")?.parse().ok()).unwrap();
+    // Requests for what never comes to its end, one from each address.
+    let waiting = || -> Vec<TcpStream> {
+        let connect = |last: u8| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 7, last], 0)).into()).unwrap();
+            socket.connect_timeout(&to.into(), LONG).unwrap();
+            let mut stream = TcpStream::from(socket);
+            stream.write_all(b"4:large.bin\n").unwrap();
+            stream
+        };
+        (1..=120).map(connect).collect()
+    };
+    let (proc, asking) = (PathBuf::from(format!("/proc/{}", child.id())), waiting());
+    let open = || fs::read_dir(proc.join("fd")).unwrap().count();
+    until("it accepts no more", || open() >= 28);
+    let ticks = || -> u64 {
+        let stat = fs::read_to_string(proc.join("stat")).unwrap();
+        stat.rsplit(')').next().unwrap().split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    };
+    // What was accepted may still keep it busy.
+    let rests = (0..15).any(|_| {
+        let before = ticks();
+        thread::sleep(Duration::from_secs(1));
+        ticks() - before <= 5
+    });
+    assert!(rests, "it spins");
+    assert!((28..=48).contains(&open()), "it starves meanwhile");
+    drop(asking);
+    let mut late = TcpStream::connect(to).unwrap();
+    late.write_all(b"4:large.bin\n").unwrap();
+    late.set_read_timeout(Some(LONG)).unwrap();
+    late.read_exact(&mut [0; 1000]).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+/// Shares a large file until standard input ends.
+fn starve() {
+    let (scratch, bootstrap) = (tempfile::tempdir().unwrap(), bootstrap());
+    ["share", "downloads"].iter().for_each(|name| fs::create_dir(scratch.path().join(name)).unwrap());
+    let large = scratch.path().join("share/large.bin");
+    share(&large, b"");
+    File::options().write(true).open(&large).unwrap().set_len(1 << 30).unwrap();
+    set_back(&large);
+    let peer = Client::new(config(scratch.path(), &bootstrap)).unwrap().spawn().unwrap();
+    until("it is shared", || peer.files().unwrap().flatten().any(|file| !file.being_written));
+    println!("\nlistens on {}", peer.ready().unwrap().listen.unwrap());
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    peer.stop().unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Control, Daemon, End, Fake, LIMIT, OldBootstrap, Reading, Setup, Stopwatch, THREADS, ask, connect_from, fetch,
-    not_tested, pause, read_to_end, reset, side_by_side, until,
+    not_tested, pause, read_to_end, reset, side_by_side, start_hashed, until,
 };
 use serde_json::Value;
 use socket2::SockRef;
@@ -343,6 +343,29 @@ fn listeners_have_the_whole_backlog_of_the_system() {
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let whole = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux has it");
     assert_eq!(listed.split_whitespace().nth(2), Some(whole.trim()), "{listed}");
+}
+
+/// One copy is shared by all requests for it: each of its own would be 16 MiB.
+#[test]
+fn metadata_that_nobody_reads_are_in_memory_once() {
+    let setup = Setup::peer().set("max_workers", "300");
+    std::fs::File::create(setup.share().join("large.bin")).and_then(|file| file.set_len(2 << 30)).expect("sparse");
+    let peer = start_hashed(setup);
+    let (to, before) = (peer.listen(), peer.proc_status("RssAnon"));
+    let asking: Vec<TcpStream> = (1..=250)
+        .map(|n| {
+            let mut stream = connect_from(Ipv4Addr::new(127, 3, 1, n), to).expect("the backlog takes it");
+            SockRef::from(&stream).set_recv_buffer_size(4096).expect("it can be small");
+            stream.write_all(b"9:large.bin\n").expect("it waits in the buffer");
+            stream
+        })
+        .collect();
+    until("all are being answered", LIMIT, || {
+        asking.iter().all(|stream| stream.peek(&mut [0]).is_ok_and(|there| there == 1))
+    });
+    let more = peer.proc_status("RssAnon").saturating_sub(before);
+    assert!(more < 6 << 10, "{more} KiB more");
+    assert!(peer.call("metrics", Value::Null)["connections"].as_u64() >= Some(250), "none is over");
 }
 
 #[test]

@@ -153,3 +153,36 @@ impl PartFiles {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::clock::Clock;
+    use mio::{Events, Poll, Token, Waker};
+    use std::sync::Arc;
+
+    const DOWNLOAD: TransferId = TransferId(1);
+
+    #[test]
+    fn a_job_that_panics_gives_its_descriptors_back_and_the_next_order_follows() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut jobs = Jobs::start(&waker, Clock::start(), (1, 8)).unwrap();
+        let mut parts = PartFiles::default();
+        let job = (Lane::Open, DOWNLOAD, Some(Permit::for_file()));
+        parts.submit(job, &mut jobs, Done::PartOpened, || panic!("on purpose"));
+        parts.queue(DOWNLOAD, PartOrder::Close);
+        assert!(parts.next_order(DOWNLOAD, false).is_none(), "it waits for the job");
+        let mut events = Events::with_capacity(4);
+        let done = loop {
+            match jobs.poll() {
+                Some(done) => break done,
+                None => poll.poll(&mut events, None).unwrap(),
+            }
+        };
+        assert!(matches!(done, Done::PartOpened(DOWNLOAD, Err(DiskFault::Internal))));
+        parts.end_job(DOWNLOAD);
+        assert!(parts.busy.is_empty() && parts.permits.is_empty(), "nothing holds the descriptors");
+        assert!(matches!(parts.next_order(DOWNLOAD, false), Some(PartOrder::Close)));
+    }
+}

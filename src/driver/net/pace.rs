@@ -99,21 +99,19 @@ impl Bucket {
         }
     }
 
-    /// When `waiting` transfers are to be woken together.
-    fn next(&mut self, now: Instant, waiting: usize) -> Instant {
+    /// Called when the first transfer waits: schedules the next wake-up, when there are tokens for a piece.
+    pub(super) fn wait(&mut self, now: Instant) {
+        self.wake_at = Some(self.next(now));
+    }
+
+    fn next(&mut self, now: Instant) -> Instant {
         if self.rate == 0 {
             return now;
         }
         self.refill(now);
-        let piece = self.worth(PIECE).min(u128::from(PIECE_BYTES_MAX) * 1_000);
-        let enough = (piece * waiting.max(1) as u128).clamp(1_000, self.worth(BURST).max(1_000));
-        let ms = enough.saturating_sub(self.tokens).div_ceil(u128::from(self.rate));
+        let piece = self.worth(PIECE).min(u128::from(PIECE_BYTES_MAX) * 1_000).max(1_000);
+        let ms = piece.saturating_sub(self.tokens).div_ceil(u128::from(self.rate));
         now + Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX).max(1))
-    }
-
-    /// Called when the first transfer waits: schedules the next wake-up.
-    pub(super) fn wait(&mut self, now: Instant) {
-        self.wake_at = Some(self.next(now, 1));
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {

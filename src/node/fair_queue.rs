@@ -248,10 +248,9 @@ impl FairQueue {
             let (active, waiting) = networks.entry(sender.network()).or_default();
             (*active, *waiting) = (*active + load.active, *waiting + load.waiting.len());
         }
-        for (network, load) in &self.networks.rows {
-            let of = networks.get(network).copied().unwrap_or_default();
-            assert_eq!((load.active, load.waiting.len()), of, "a network has what its senders have");
-        }
+        let loads = self.networks.rows.iter();
+        let known = loads.map(|(network, load)| (*network, (load.active, load.waiting.len()))).collect();
+        assert_eq!(networks, known, "a network has what its senders have");
         assert_eq!(self.waiting, waiting.len());
         assert_eq!(self.active, rows().map(|(_, load)| load.active).sum::<usize>());
         let turns: BTreeSet<_> = self.networks.rows.iter().filter_map(|(key, load)| load.turn(*key)).collect();

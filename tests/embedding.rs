@@ -350,6 +350,7 @@ fn a_node_whose_descriptors_are_all_in_use_rests_and_serves_when_they_are_free()
     };
     let (proc, asking) = (PathBuf::from(format!("/proc/{}", child.id())), waiting());
     let open = || fs::read_dir(proc.join("fd")).unwrap().count();
+    // Of 48, the rest is kept for files and for what the node itself does.
     until("it accepts no more", || open() >= 28);
     let ticks = || -> u64 {
         let stat = fs::read_to_string(proc.join("stat")).unwrap();

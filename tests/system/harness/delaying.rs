@@ -53,9 +53,7 @@ impl Delaying {
         }
         Some(Self(child))
     }
-}
 
-impl Delaying {
     /// How long the loop of the daemon, what delays it and this thread have waited for a processor, in all.
     pub(crate) fn starved(&self, daemon: &Daemon) -> Duration {
         let (daemon, tracer) = (daemon.pid(), self.0.id());

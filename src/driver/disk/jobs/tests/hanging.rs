@@ -23,10 +23,6 @@ fn a_job_that_hangs_is_given_up_with_those_that_wait_for_the_same_share_until_it
             Ok(())
         });
     };
-    let ended = |rig: &mut Loop| {
-        let Done::Written(name, _, outcome) = rig.wait() else { panic!("it was submitted") };
-        (name, outcome)
-    };
     assert!(rig.jobs.next_deadline().is_none());
     scan(&mut rig.jobs, "/hangs", Key::Scan, "hangs", Box::new(move || waits.recv().unwrap()));
     scan(&mut rig.jobs, "/hangs", Key::Hash, "waits", Box::new(|| unreachable!("it was given up")));
@@ -34,9 +30,7 @@ fn a_job_that_hangs_is_given_up_with_those_that_wait_for_the_same_share_until_it
     assert_eq!(ended(&mut rig), ("works", Ok(())));
     rig.jobs.give_up_overdue();
     assert!(rig.jobs.poll().is_none(), "it may be slow");
-    let wait = rig.jobs.next_deadline().unwrap().saturating_since(rig.jobs.clock().now());
-    thread::sleep(wait + Duration::from_millis(2));
-    rig.jobs.give_up_overdue();
+    until_overdue(&mut rig);
     assert!(rig.jobs.next_deadline().is_none());
     assert_eq!(ended(&mut rig), ("hangs", Err(DiskFault::NoAnswer)));
     assert_eq!(ended(&mut rig), ("waits", Err(DiskFault::NoAnswer)));

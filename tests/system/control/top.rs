@@ -189,6 +189,8 @@ fn the_terminal_is_given_back_to_whatever_ends_or_stops_the_program() {
     until("the shell has the terminal", LIMIT, || !tmux.is_alternate());
     tmux.line("fg");
     until("the screen is back", LIMIT, || tmux.is_alternate());
+    // It has read by then where the cursor is, which the terminal would tell to the shell otherwise.
+    tmux.becomes("the node", |screen| screen.starts_with("Pyrate"));
     signal(Signal::SIGSTOP);
     tmux.becomes("the shell", |screen| screen.contains("(signal)"));
     // Nobody has set the modes of the terminal back: a line ends as it does in raw mode.

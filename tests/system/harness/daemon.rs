@@ -3,6 +3,7 @@
 use super::setup::{Setup, strace, write_file};
 use super::{Control, LIMIT, Stopwatch, until, wait_for};
 use nix::sys::signal::{Signal, kill};
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -301,12 +302,11 @@ impl Daemon {
             .count()
     }
 
-    /// CPU time used so far, user and system, in clock ticks (1/100 s).
-    pub(crate) fn cpu_ticks(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
-        let fields = text.rsplit_once(") ").expect("the name stands in parentheses").1;
-        let ticks = fields.split(' ').skip(11).take(2);
-        ticks.map(|field| field.parse::<u64>().expect("a number")).sum()
+    /// The time of processors that it has used so far, user and system, to the nanosecond: a tick of /proc/PID/stat is charged whole to
+    /// whoever runs when it ends.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let clock = clock_getcpuclockid(Pid::from_raw(self.pid() as i32)).expect("it runs");
+        clock.now().expect("it runs").into()
     }
 }
 

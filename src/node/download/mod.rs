@@ -20,6 +20,7 @@ mod crawling;
 mod directories;
 mod directory_request;
 mod discovery;
+mod disk_faults;
 mod endgame;
 mod fetch;
 mod finding;

@@ -46,7 +46,6 @@ impl DownloadMachine {
     /// Tests whether a download that the disk has stopped can resume. It stays paused until that is known.
     pub(in crate::node) fn probe_disk(&mut self, cx: &mut Cx, id: TransferId) {
         if self.downloads.get(id).is_some_and(|row| matches!(row.life(), Life::Blocked { .. })) {
-            // If one is under way already, its answer tells as much.
             self.open_part(cx, id);
         }
     }

@@ -124,13 +124,18 @@ impl DownloadMachine {
         }
     }
 
-    /// Orders the part file, unless an earlier order is still under way: then its answer brings another.
+    /// Orders the part file. If an earlier order is still under way, its answer may have been found before what this one is for, such
+    /// as room on the disk: a fault brings another order then.
     pub(super) fn open_part(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
+        let again = matches!(download.part(), PartFile::Opening { .. });
+        if !again && !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
             return;
         }
-        download.change_part(cx.now, id, |part| PartFile::Opening(part.into_held()));
+        download.change_part(cx.now, id, |part| PartFile::Opening { held: part.into_held(), again });
+        if again {
+            return;
+        }
         let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
@@ -180,9 +185,7 @@ impl DownloadMachine {
     pub(in crate::node) fn on_part_opened(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<OpenedPart>) {
         let has_place = self.downloads.has_place(cx);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        if !matches!(download.part(), PartFile::Opening(_)) {
-            return;
-        }
+        let PartFile::Opening { again, .. } = *download.part() else { return };
         let (received, is_named) = (download.received, download.want == Want::Name);
         download.change_part(cx.now, id, |part| match &outcome {
             // What was known of it before is replaced by what is there.
@@ -198,6 +201,7 @@ impl DownloadMachine {
         let probed = matches!(download.life(), Life::Blocked { .. });
         match (download.life(), outcome) {
             (Life::Active, Ok(part)) => self.take_part(cx, id, part),
+            (Life::Active | Life::Blocked { .. }, Err(_)) if again => self.open_part(cx, id),
             // Nobody has proved the size for which there is no room, and others claim less.
             (_, Err(DiskFault::Full)) if download.doubts_size() => {
                 download.claimed_size = None;

@@ -392,7 +392,7 @@ impl Download {
             (Life::Failed { shown, .. } | Life::Cancelled { shown }, _) => return *shown,
             (Life::Done { size, .. }, _) => return (*size, Some(*size)),
             (_, PartFile::Absent) => 0,
-            (_, PartFile::Kept(Held::Recalled(bytes)) | PartFile::Opening(Held::Recalled(bytes))) => *bytes,
+            (_, PartFile::Kept(Held::Recalled(all)) | PartFile::Opening { held: Held::Recalled(all), .. }) => *all,
             (_, part) => match (part.known().and_then(Known::content), part) {
                 (Some(content), _) => return (content.bytes_verified(), Some(content.size())),
                 // While it is copied.

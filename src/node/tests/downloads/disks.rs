@@ -114,6 +114,35 @@ fn retry_and_resume_try_a_download_paused_by_the_disk_at_once() {
     }
 }
 
+/// Whoever has made room and says so does not wait for the next attempt, because the disk was looked at just before.
+#[test]
+fn an_order_that_comes_while_the_disk_is_looked_at_has_it_looked_at_again() {
+    let resume = |rig: &mut Rig| drop(rig.call(Request::Resume { ids: "1".into() }).unwrap());
+    let orders: [&dyn Fn(&mut Rig); 3] =
+        [&resume, &|rig| drop(rig.call(Request::Retry { ids: "1".into() }).unwrap()), &|rig| {
+            rig.call(Request::Pause { ids: "1".into() }).unwrap();
+            resume(rig);
+        }];
+    for order in orders {
+        let mut rig = with_content(4 * MIB, 1);
+        download(&mut rig, hits("1"));
+        refuse_part(&mut rig, DiskFault::Full);
+        resume(&mut rig);
+        order(&mut rig);
+        refuse_part(&mut rig, DiskFault::Full);
+        open(&mut rig);
+        assert_eq!(state(&mut rig, 1), DownloadState::Active);
+    }
+    // Once for each order: the disk stays full.
+    let mut rig = with_content(4 * MIB, 1);
+    download(&mut rig, hits("1"));
+    refuse_part(&mut rig, DiskFault::Full);
+    (0..3).for_each(|_| resume(&mut rig));
+    (0..2).for_each(|_| refuse_part(&mut rig, DiskFault::Full));
+    assert!(opened(&mut rig).is_empty());
+    assert_eq!(row(&mut rig, 1).error.unwrap().code, ExitCode::DiskFull as i32);
+}
+
 #[test]
 fn the_user_may_pause_or_cancel_a_download_paused_by_the_disk() {
     let mut rig = with_content(4 * MIB, 1);

@@ -116,11 +116,11 @@ fn the_node_answers_while_it_hashes_and_rests_afterwards() {
     loop {
         let call = Stopwatch::start();
         let status = control.call("status", Value::Null).expect("an answer");
-        took.push(call.elapsed());
+        took.push(call.ran());
         if status["unhashed_files"] == 0 {
             break;
         }
-        assert!(watch.elapsed() < LIMIT * 2, "a gigabyte takes seconds: {status}");
+        assert!(watch.ran() < LIMIT * 2, "a gigabyte takes seconds: {status}");
     }
     took.sort_unstable();
     let (median, most) = (took[took.len() / 2], took[took.len() - 1]);

@@ -165,7 +165,7 @@ fn what_was_swapped_after_the_scan_is_not_served() {
     for name in [&b"file.txt"[..], b"dir/inner.txt", b"pipe"] {
         assert!(fetch_reset(peer.listen(), name), "{}", String::from_utf8_lossy(name));
     }
-    assert!(watch.elapsed() < Duration::from_secs(5), "a FIFO without writer blocks nobody");
+    assert!(watch.ran() < Duration::from_secs(5), "a FIFO without writer blocks nobody");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_large_share_does_not_delay_answers() {
     loop {
         let watch = Stopwatch::start();
         let status = control.call("status", Value::Null).expect("an answer");
-        answers.push(watch.elapsed());
+        answers.push(watch.ran());
         if status["scanning"] == false && status["shared_files"] == FILES {
             break;
         }
@@ -261,5 +261,5 @@ fn a_large_share_does_not_delay_answers() {
     assert!(late < Duration::from_millis(100), "{late:?}");
     let watch = Stopwatch::start();
     assert_eq!(fetch(peer.listen(), b"directory 7/file number 77.txt"), b"");
-    assert!(watch.elapsed() < Duration::from_secs(2));
+    assert!(watch.ran() < Duration::from_secs(2));
 }

@@ -79,7 +79,7 @@ fn one_line_that_names_everything_two_thousand_times_does_not_stop_the_daemon() 
         let watch = Stopwatch::start();
         let refused = peer.control().call("download", json!({ "what": [{ "hits": ids }] }));
         assert!(refused.is_err(), "so many cannot be unfinished");
-        assert!(watch.elapsed() < Duration::from_secs(2), "{part}: {:?}", watch.elapsed());
+        assert!(watch.ran() < Duration::from_secs(2), "{part}: {:?}", watch.ran());
     }
     assert!(peer.proc_status("VmHWM") < 200 << 10, "{} KiB at most", peer.proc_status("VmHWM"));
 }

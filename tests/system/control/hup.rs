@@ -95,7 +95,7 @@ fn many_signals_at_once_are_one_or_more_reloads() {
     }
     let watch = Stopwatch::start();
     assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");
-    assert!(watch.elapsed() < LIMIT);
+    assert!(watch.ran() < LIMIT);
     // Signals that would end a careless program.
     peer.signal(Signal::SIGPIPE);
     assert_eq!(fetch(peer.listen(), b"file.txt"), b"x");

@@ -1,5 +1,6 @@
 //! Waiting for states. The only sleeps of the suite stand here.
 
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,18 +10,54 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at a state.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Wall time since a point.
+/// Time since a point.
 #[derive(Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
+pub(crate) struct Stopwatch {
+    started: Instant,
+    stood: Duration,
+}
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self(Instant::now())
+        Self { started: Instant::now(), stood: stood_still() }
     }
 
+    /// What a clock on the wall shows: for what takes at least so long.
     pub(crate) fn elapsed(self) -> Duration {
-        self.0.elapsed()
+        self.started.elapsed()
     }
+
+    /// The same without the time in which the whole machine stood still: for what takes at most so long.
+    pub(crate) fn ran(self) -> Duration {
+        self.elapsed().saturating_sub(stood_still().saturating_sub(self.stood))
+    }
+}
+
+/// A machine stands still if a thread that only sleeps wakes so much too late.
+const STILL_MIN: Duration = Duration::from_millis(20);
+
+/// How long the machine has stood still, in all, since this was first asked for: a virtual machine whose host gives its processors to
+/// others is not slow, but stops.
+fn stood_still() -> Duration {
+    /// When the thread went to sleep, and all that it slept too long before.
+    static SLEEPS: OnceLock<Mutex<(Instant, Duration)>> = OnceLock::new();
+    let too_long = |since: Instant| {
+        Some(since.elapsed().saturating_sub(STEP)).filter(|late| *late >= STILL_MIN).unwrap_or_default()
+    };
+    let sleeps = SLEEPS.get_or_init(|| {
+        thread::spawn(move || {
+            let sleeps = SLEEPS.wait();
+            loop {
+                thread::sleep(STEP);
+                let mut sleeps = sleeps.lock().expect("nothing panics");
+                *sleeps = (Instant::now(), sleeps.1 + too_long(sleeps.0));
+            }
+        });
+        Mutex::new((Instant::now(), Duration::ZERO))
+    });
+    let sleeps = sleeps.lock().expect("nothing panics");
+    // It may not have woken yet.
+    sleeps.1 + too_long(sleeps.0)
 }
 
 /// Looks until there is something to see; fails the test after `limit`.
@@ -30,7 +67,7 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -
         if let Some(seen) = probe() {
             return seen;
         }
-        assert!(watch.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        assert!(watch.ran() < limit, "waited {limit:?} in vain for: {what}");
         thread::sleep(STEP);
     }
 }

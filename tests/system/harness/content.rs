@@ -57,7 +57,8 @@ pub(crate) fn metadata_of(size: u64, b3: &str, values: &[[u8; 32]]) -> Vec<u8> {
 pub(crate) fn await_hashed(daemon: &Daemon) {
     // Right after a start the files are still to be found.
     let is_hashed = |status: &serde_json::Value| status["scanning"] == false && status["unhashed_files"] == 0;
-    until("all files are hashed", LIMIT, || is_hashed(&daemon.status()));
+    // Some are of gigabytes.
+    until("all files are hashed", LIMIT * 3, || is_hashed(&daemon.status()));
 }
 
 /// Starts a daemon that is to be a source, and waits until it knows its hashes.

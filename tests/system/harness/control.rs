@@ -62,7 +62,7 @@ impl Control {
                     return seen;
                 }
             }
-            assert!(watch.elapsed() < LIMIT, "waited in vain for the notice: {what}");
+            assert!(watch.ran() < LIMIT, "waited in vain for the notice: {what}");
             let line = self.line().unwrap_or_else(|error| panic!("waiting for the notice: {what}: {error}"));
             self.keep_notice(&line);
         }

@@ -48,7 +48,7 @@ pub(crate) fn run_pyrated<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S
         .expect("pyrated can be run");
     let watch = Stopwatch::start();
     while child.try_wait().expect("our own child").is_none() {
-        if watch.elapsed() > LIMIT {
+        if watch.ran() > LIMIT {
             let _ = child.kill();
             let _ = child.wait();
             panic!("pyrated did not end");

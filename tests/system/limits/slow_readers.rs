@@ -86,8 +86,8 @@ fn two_addresses_that_do_not_read_give_way_and_a_slow_reader_does_not() {
         for asking in asking {
             assert_eq!(asking.join().expect("it ends"), (b"small".to_vec(), End::Fin));
         }
-        println!("ten others are served after {:?}", watch.elapsed());
-        assert!(watch.elapsed() < Duration::from_secs(16), "{:?}", watch.elapsed());
+        println!("ten others are served after {:?}", watch.ran());
+        assert!(watch.ran() < Duration::from_secs(16), "{:?}", watch.ran());
         let is_reset = |stream: &&TcpStream| matches!(SockRef::from(*stream).take_error(), Ok(Some(_)));
         let mut reset = 0;
         until("all that gave way are reset, and nothing else", LIMIT, || {

@@ -1,14 +1,14 @@
 //! Requesters and control clients that keep sending, do not read or do not call do not delay others; and however the
 //! daemon ends, a response that is not complete ends in RST.
 
-use crate::harness::{Control, Daemon, End, LIMIT, Setup, read_to_end, until, wait_for};
+use crate::harness::{Control, Daemon, End, LIMIT, Setup, Stopwatch, pause, read_to_end, until, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Larger than all socket buffers between the two.
 const LARGE: u64 = 24 << 20;
@@ -45,10 +45,10 @@ fn a_requester_that_keeps_sending_does_not_delay_others() {
     let mut control = peer.control();
     let mut slowest = Duration::ZERO;
     for _ in 0..200 {
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         control.call("status", Value::Null).expect("it answers");
-        slowest = slowest.max(asked.elapsed());
-        crate::harness::pause(Duration::from_millis(5));
+        slowest = slowest.max(asked.ran());
+        pause(Duration::from_millis(5));
     }
     over.store(true, Ordering::Relaxed);
     babblers.into_iter().for_each(|babbler| babbler.join().expect("it only talks"));

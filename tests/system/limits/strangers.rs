@@ -95,5 +95,5 @@ fn connecting_to_an_unknown_requester_is_given_up_after_three_seconds() {
     let search = format!("6:forged:song:{}:{}:0", requester.ip(), requester.port());
     ask_from(Ipv4Addr::new(127, 0, 66, 6), peer.listen(), search.as_bytes());
     until("it is given up", LIMIT, || peer.peers_that(|row| row["state"] == "failing").contains(&requester));
-    assert!(watch.elapsed() < Duration::from_secs(6), "{:?}", watch.elapsed());
+    assert!(watch.ran() < Duration::from_secs(6), "{:?}", watch.ran());
 }

@@ -1,5 +1,8 @@
 //! A disk that fails stops one download and no other: it is paused, with its cause, and resumes automatically when its
 //! part file can be opened again.
+//!
+//! A fault may be older than an order of the user, such as to try again because there is room now. So what is ordered while the
+//! disk is to answer is done when it answers with a fault.
 
 use super::DownloadMachine;
 use super::state::{Download, Life};
@@ -10,7 +13,55 @@ use crate::node::contract::Target;
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 
+/// What follows a fault of the disk.
+#[derive(Debug, Default)]
+pub(super) struct DiskState {
+    /// Times in a row that the disk stopped the download.
+    pub(super) failures: u32,
+    /// What the user has ordered since the disk was last asked to open, check or commit the part file.
+    ordered: Option<AfterFault>,
+}
+
+impl DiskState {
+    /// The disk is asked after whatever was ordered.
+    pub(super) fn forget_order(&mut self) {
+        self.ordered = None;
+    }
+}
+
+/// What is done when the answer that is awaited is a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterFault {
+    /// The disk is tried again at once.
+    Retry,
+    Pause,
+    Cancel,
+}
+
 impl DownloadMachine {
+    /// Notes what to do if the answer for which the part file waits is a fault.
+    pub(super) fn note_order(&mut self, id: TransferId, order: AfterFault) {
+        if let Some(download) = self.downloads.get_mut(id).filter(|row| row.part().is_to_be_answered()) {
+            download.disk.ordered = Some(order);
+        }
+    }
+
+    /// The disk could not open, check or commit the part file of a download that is active, or waits for the disk. Nothing is
+    /// under way any more.
+    pub(super) fn on_part_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
+        let ordered = self.downloads.get_mut(id).and_then(|row| row.disk.ordered.take());
+        match ordered {
+            Some(AfterFault::Pause) => self.pause_download(cx, id),
+            Some(AfterFault::Cancel) => self.cancel_download(cx, id),
+            Some(AfterFault::Retry) if cx.is_running() => {
+                self.on_disk_fault(cx, id, fault);
+                return self.probe_disk(cx, id);
+            }
+            _ => return self.on_disk_fault(cx, id, fault),
+        }
+        self.start_downloads(cx);
+    }
+
     /// The disk does not do what this download needs.
     pub(super) fn on_disk_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
         match fault {
@@ -21,8 +72,8 @@ impl DownloadMachine {
             }
             DiskFault::NoDescriptor => {
                 let Some(download) = self.downloads.get_mut(id) else { return };
-                download.disk_failures = download.disk_failures.saturating_add(1);
-                let wait = cx.rng.back_off(download.disk_failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
+                download.disk.failures = download.disk.failures.saturating_add(1);
+                let wait = cx.rng.back_off(download.disk.failures, SOURCE_REST_MIN, SOURCE_REST_MAX);
                 self.set_waiting(cx, id, cx.now + wait, Problem::NoDescriptor);
                 self.start_downloads(cx);
             }
@@ -36,8 +87,8 @@ impl DownloadMachine {
         | Target::Within { directory: at, .. }
         | Target::Exact { path: at, .. }) = &download.spec.target;
         let why = Problem::DiskStopped { at: at.clone(), fault };
-        let wait = PROBE_MIN.saturating_mul(1 << download.disk_failures.min(8)).min(PROBE_MAX);
-        download.disk_failures = download.disk_failures.saturating_add(1);
+        let wait = PROBE_MIN.saturating_mul(1 << download.disk.failures.min(8)).min(PROBE_MAX);
+        download.disk.failures = download.disk.failures.saturating_add(1);
         let timer = cx.wheel.insert(cx.now + wait, NodeTimer::Probe(id));
         self.set_life(cx, id, Life::Blocked { timer, fault, why });
         self.start_downloads(cx);

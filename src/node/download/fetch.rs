@@ -265,7 +265,7 @@ impl DownloadMachine {
             left.end = left.end.max(left.start);
         }
         let received = fetch.received.max(fetch.counted);
-        download.disk_failures = 0;
+        download.disk.failures = 0;
         if new {
             self.stop_needless(cx, id, Some(exchange));
         }

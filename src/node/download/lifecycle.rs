@@ -124,18 +124,14 @@ impl DownloadMachine {
         }
     }
 
-    /// Orders the part file. If an earlier order is still under way, its answer may have been found before what this one is for, such
-    /// as room on the disk: a fault brings another order then.
+    /// Orders the part file, unless an earlier order is still under way: then its answer brings another.
     pub(super) fn open_part(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let again = matches!(download.part(), PartFile::Opening { .. });
-        if !again && !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
+        if !matches!(download.part(), PartFile::Absent | PartFile::Kept(_)) {
             return;
         }
-        download.change_part(cx.now, id, |part| PartFile::Opening { held: part.into_held(), again });
-        if again {
-            return;
-        }
+        download.change_part(cx.now, id, |part| PartFile::Opening(part.into_held()));
+        download.disk.forget_order();
         let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
@@ -185,7 +181,9 @@ impl DownloadMachine {
     pub(in crate::node) fn on_part_opened(&mut self, cx: &mut Cx, id: TransferId, outcome: DiskOutcome<OpenedPart>) {
         let has_place = self.downloads.has_place(cx);
         let Some(download) = self.downloads.get_mut(id) else { return };
-        let PartFile::Opening { again, .. } = *download.part() else { return };
+        if !matches!(download.part(), PartFile::Opening(_)) {
+            return;
+        }
         let (received, is_named) = (download.received, download.want == Want::Name);
         download.change_part(cx.now, id, |part| match &outcome {
             // What was known of it before is replaced by what is there.
@@ -199,15 +197,15 @@ impl DownloadMachine {
             Err(_) => PartFile::Kept(part.into_held()),
         });
         let probed = matches!(download.life(), Life::Blocked { .. });
+        let awaits = probed || matches!(download.life(), Life::Active);
         match (download.life(), outcome) {
             (Life::Active, Ok(part)) => self.take_part(cx, id, part),
-            (Life::Active | Life::Blocked { .. }, Err(_)) if again => self.open_part(cx, id),
             // Nobody has proved the size for which there is no room, and others claim less.
-            (_, Err(DiskFault::Full)) if download.doubts_size() => {
+            (_, Err(DiskFault::Full)) if awaits && download.doubts_size() => {
                 download.claimed_size = None;
                 self.open_part(cx, id);
             }
-            (life, Err(fault)) if probed || matches!(life, Life::Active) => self.on_disk_fault(cx, id, fault),
+            (_, Err(fault)) if awaits => self.on_part_fault(cx, id, fault),
             (_, Ok(part)) if probed && (has_place || part.is_there()) => self.take_part(cx, id, part),
             // Its turn is over, or has not come.
             _ if probed => self.requeue_download(cx, id),
@@ -273,6 +271,7 @@ impl DownloadMachine {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.change_part(cx.now, id, |part| PartFile::Checking { known: part.into_known(), streamer });
+        download.disk.forget_order();
         cx.out.act(Action::CheckPart { download: id, original: None });
         self.tell_download(cx, id);
     }
@@ -287,7 +286,7 @@ impl DownloadMachine {
             (PartFile::Checking { .. }, Err(fault)) => {
                 download.reopen(cx.now, id);
                 if !self.give_up_copy(cx, id, Some(fault)) {
-                    self.on_disk_fault(cx, id, fault);
+                    self.on_part_fault(cx, id, fault);
                 }
             }
             (PartFile::Ending(_), _) => {
@@ -370,7 +369,7 @@ impl DownloadMachine {
             }
             Err(fault) => {
                 download.close(cx.now, id);
-                self.on_disk_fault(cx, id, fault);
+                self.on_part_fault(cx, id, fault);
             }
         }
     }

@@ -5,6 +5,7 @@
 
 use super::DownloadMachine;
 use super::begin::{Wanted, read_output};
+use super::disk_faults::AfterFault;
 use super::remembering::{Answering, Outcome};
 use super::source::Source;
 use super::state::{Download, Life};
@@ -233,16 +234,18 @@ impl DownloadMachine {
         })
     }
 
-    /// Stops a download and keeps what it has. One that is about to get its final name ends well.
+    /// Stops a download and keeps what it has. One that is about to get its final name is stopped if it does not get it.
     pub(super) fn pause_download(&mut self, cx: &mut Cx, id: TransferId) {
-        let may_stop =
-            |row: &Download| !row.life().is_over() && !matches!(row.life(), Life::Paused) && !row.is_committing();
-        if self.downloads.get(id).is_some_and(may_stop) {
+        let Some(download) = self.downloads.get(id) else { return };
+        if download.is_committing() {
+            self.note_order(id, AfterFault::Pause);
+        } else if !download.life().is_over() && !matches!(download.life(), Life::Paused) {
             self.set_life(cx, id, Life::Paused);
         }
     }
 
     pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
+        self.note_order(id, AfterFault::Retry);
         let Some(download) = self.downloads.get_mut(id) else { return };
         match download.life() {
             Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),
@@ -260,6 +263,7 @@ impl DownloadMachine {
     /// Has a download try again at once that waits for its sources or for the disk, or has failed. Every source is asked
     /// again, but for those that sent wrong bytes.
     pub(super) fn retry_download(&mut self, cx: &mut Cx, id: TransferId) {
+        self.note_order(id, AfterFault::Retry);
         let Some(download) = self.downloads.get_mut(id) else { return };
         let is_fetching = download.open().is_some();
         if is_fetching || download.life().may_be_retried() {
@@ -281,12 +285,14 @@ impl DownloadMachine {
         }
     }
 
-    /// Ends a download and removes its part file. One that is done stays as it is, and so does one that is about to get its
-    /// final name.
+    /// Ends a download and removes its part file. One that is done stays as it is; one that is about to get its final name is
+    /// cancelled if it does not get it.
     pub(super) fn cancel_download(&mut self, cx: &mut Cx, id: TransferId) {
         let Some(download) = self.downloads.get(id) else { return };
         let is_over = matches!(download.life(), Life::Done { .. } | Life::Cancelled { .. });
-        if !is_over && !download.is_committing() {
+        if download.is_committing() {
+            self.note_order(id, AfterFault::Cancel);
+        } else if !is_over {
             self.end_download(cx, id, |shown| Life::Cancelled { shown });
         }
     }

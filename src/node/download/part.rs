@@ -16,9 +16,8 @@ pub(super) enum PartFile {
     Absent,
     /// It is closed.
     Kept(Held),
-    /// [`OpenPart`](crate::node::Action::OpenPart) is to be answered. `again`: it was wanted once more since, so that a fault may be
-    /// gone by now.
-    Opening { held: Held, again: bool },
+    /// [`OpenPart`](crate::node::Action::OpenPart) is to be answered.
+    Opening(Held),
     /// Sources are asked for what is missing.
     Open(Open),
     /// [`CheckPart`](crate::node::Action::CheckPart) is to be answered.
@@ -86,9 +85,9 @@ impl PartFile {
     /// What is known of it; `None` if it was not opened since an earlier run.
     pub(super) fn known(&self) -> Option<&Known> {
         match self {
-            Self::Absent | Self::Kept(Held::Recalled(_)) | Self::Opening { held: Held::Recalled(_), .. } => None,
+            Self::Absent | Self::Kept(Held::Recalled(_)) | Self::Opening(Held::Recalled(_)) => None,
             Self::Kept(Held::Known(known) | Held::Checked(known, _)) => Some(known),
-            Self::Opening { held: Held::Known(known) | Held::Checked(known, _), .. } => Some(known),
+            Self::Opening(Held::Known(known) | Held::Checked(known, _)) => Some(known),
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Some(known),
             Self::Ending(known) | Self::Committing { known, .. } => Some(known),
         }
@@ -98,7 +97,7 @@ impl PartFile {
     pub(super) fn into_held(self) -> Held {
         match self {
             Self::Absent => Held::Known(Known::default()),
-            Self::Kept(held) | Self::Opening { held, .. } => held,
+            Self::Kept(held) | Self::Opening(held) => held,
             Self::Open(Open { known, .. }) | Self::Checking { known, .. } => Held::Known(known),
             Self::Ending(known) => Held::Known(known),
             Self::Committing { known, found } => Held::Checked(known, found),
@@ -116,9 +115,14 @@ impl PartFile {
     pub(super) fn found(&self) -> Option<&Found> {
         match self {
             Self::Committing { found, .. } => Some(found),
-            Self::Kept(Held::Checked(_, found)) | Self::Opening { held: Held::Checked(_, found), .. } => Some(found),
+            Self::Kept(Held::Checked(_, found)) | Self::Opening(Held::Checked(_, found)) => Some(found),
             _ => None,
         }
+    }
+
+    /// Whether an order for it is under way, whose answer its download awaits.
+    pub(super) fn is_to_be_answered(&self) -> bool {
+        matches!(self, Self::Opening(_)) || self.is_being_verified()
     }
 
     /// Whether all of it is there, and is being checked or synced.

@@ -7,6 +7,7 @@
 //! | cancelled | gone, or busy, and goes when its order is answered |
 //! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
+use super::disk_faults::DiskState;
 use super::part::{Content, Held, Known, Open, Pace, PartFile};
 use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
@@ -55,8 +56,7 @@ pub(super) struct Download {
     pub(super) copied_from: Option<FileName>,
     /// A copy could not be made, or has another content: the content comes from its sources.
     pub(super) copy_failed: bool,
-    /// Times in a row that the disk stopped it.
-    pub(super) disk_failures: u32,
+    pub(super) disk: DiskState,
     pub(super) seek: Seek,
     /// When those who follow it were last told how it stands.
     pub(super) notified_at: Option<Instant>,
@@ -243,7 +243,7 @@ impl Download {
             checks_failed: 0,
             copied_from: None,
             copy_failed: false,
-            disk_failures: 0,
+            disk: DiskState::default(),
             seek: Seek::default(),
             notified_at: None,
             directory: None,
@@ -392,7 +392,7 @@ impl Download {
             (Life::Failed { shown, .. } | Life::Cancelled { shown }, _) => return *shown,
             (Life::Done { size, .. }, _) => return (*size, Some(*size)),
             (_, PartFile::Absent) => 0,
-            (_, PartFile::Kept(Held::Recalled(all)) | PartFile::Opening { held: Held::Recalled(all), .. }) => *all,
+            (_, PartFile::Kept(Held::Recalled(bytes)) | PartFile::Opening(Held::Recalled(bytes))) => *bytes,
             (_, part) => match (part.known().and_then(Known::content), part) {
                 (Some(content), _) => return (content.bytes_verified(), Some(content.size())),
                 // While it is copied.

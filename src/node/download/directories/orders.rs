@@ -148,11 +148,12 @@ impl DownloadMachine {
         };
         let Some(directory) = self.directories.get(id) else { return Vec::new() };
         let members = directory.members.values().copied().collect();
-        let is_bad = directory.named_place == NamedPlace::Bad;
+        // What a probe says of one that has failed meanwhile is not used.
+        let is_doubtful = directory.named_place != NamedPlace::Good;
         if let Some(stage) = stage {
             self.set_stage(cx, id, stage);
         }
-        if command == Command::Retry && is_over && is_bad {
+        if command == Command::Retry && is_over && is_doubtful {
             self.probe_directory(cx, id);
         }
         members

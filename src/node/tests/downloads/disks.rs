@@ -133,7 +133,7 @@ fn an_order_that_comes_while_the_disk_is_looked_at_has_it_looked_at_again() {
         open(&mut rig);
         assert_eq!(state(&mut rig, 1), DownloadState::Active);
     }
-    // Once for each order: the disk stays full.
+    // Once more, however many orders came: the disk stays full.
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     refuse_part(&mut rig, DiskFault::Full);
@@ -141,6 +141,47 @@ fn an_order_that_comes_while_the_disk_is_looked_at_has_it_looked_at_again() {
     (0..2).for_each(|_| refuse_part(&mut rig, DiskFault::Full));
     assert!(opened(&mut rig).is_empty());
     assert_eq!(row(&mut rig, 1).error.unwrap().code, ExitCode::DiskFull as i32);
+}
+
+/// What is about to get its final name may not be stopped; what does not get it is as it was ordered.
+#[test]
+fn an_order_that_comes_during_the_commit_is_done_if_that_fails() {
+    let request = |name: &str| match name {
+        "pause" => Request::Pause { ids: "1".into() },
+        "cancel" => Request::Cancel { ids: "1".into() },
+        _ => Request::Resume { ids: "1".into() },
+    };
+    for (orders, then) in [
+        (&["pause"][..], DownloadState::Paused),
+        (&["cancel"], DownloadState::Cancelled),
+        (&["cancel", "pause"], DownloadState::Paused),
+        (&["pause", "resume"], DownloadState::Active),
+    ] {
+        for fault in [DiskFault::Full, DiskFault::Exists] {
+            let mut rig = begun(4 * MIB, 1);
+            bring_everything(&mut rig);
+            check(&mut rig, 4 * MIB);
+            let download = committing(&mut rig);
+            for name in orders {
+                rig.call(request(name)).unwrap();
+            }
+            assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
+            rig.orders.clear();
+            rig.handle(Event::PartCommitted { download, outcome: Err(fault) });
+            if then == DownloadState::Active && fault == DiskFault::Full {
+                open_resumed(&mut rig, 4 * MIB, [0, 1, 2, 3]);
+                check(&mut rig, 4 * MIB);
+                commit(&mut rig, "/downloads/a.txt");
+                continue;
+            }
+            let then = if then == DownloadState::Active { DownloadState::Failed } else { then };
+            assert_eq!(state(&mut rig, 1), then, "{orders:?}, {fault:?}");
+            let error = row(&mut rig, 1).error;
+            assert_eq!(error.is_some(), then == DownloadState::Failed, "a user's order has no cause: {error:?}");
+            rig.pass(Duration::from_secs(120));
+            assert!(opened(&mut rig).is_empty(), "{orders:?}: it stays so");
+        }
+    }
 }
 
 #[test]

@@ -41,12 +41,16 @@ impl Screen {
     pub(super) fn enter_again(&mut self) -> io::Result<()> {
         leave();
         enter()?;
-        self.terminal.clear()
+        self.forget()
     }
 
-    /// Draws everything the next time.
+    /// Clears the screen, and draws everything the next time.
+    ///
+    /// Not by `Terminal::clear`: it asks the terminal where its cursor is, and waits for the answer with the reader of crossterm, which
+    /// takes keys away and loops without end where the terminal is gone.
     pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 }
 
@@ -98,6 +102,7 @@ mod tests {
         if std::env::var_os("PYRATE_TEST_PANICS").is_some() {
             let mut screen = Screen::enter().unwrap();
             screen.draw(|_| {}).unwrap();
+            screen.forget().unwrap();
             panic!("this is told");
         }
         let pty = openpty(None, None).unwrap();
@@ -115,6 +120,7 @@ mod tests {
         let written = String::from_utf8_lossy(&written);
         let place = |wanted: &str| written.find(wanted).unwrap_or_else(|| panic!("{wanted:?}: {written:?}"));
         assert!(place("\x1b[?1049h") < place("\x1b[?1049l") && place("\x1b[?1049l") < place("this is told"));
+        assert!(!written.contains("\x1b[6n"), "the terminal is asked for nothing that it may not answer: {written:?}");
         assert_eq!(tcgetattr(&terminal).unwrap(), before);
     }
 }

@@ -162,6 +162,24 @@ fn a_daemon_that_does_not_answer_is_told_and_keys_still_work() {
     ended(&tmux, &daemon, 0);
 }
 
+/// Also one that was stopped, and is continued by that: the terminal has gone when it draws again.
+#[test]
+fn without_its_terminal_the_program_ends() {
+    let daemon = Setup::peer().start();
+    for stop in [None, Some(Signal::SIGTSTP), Some(Signal::SIGSTOP)] {
+        let Some(tmux) = terminal("top without its terminal", &daemon) else { return };
+        begin(&tmux, &daemon);
+        let pid = fs::read_to_string(daemon.home().join("pid")).expect("it was begun");
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("a number"));
+        if let Some(signal) = stop {
+            nix::sys::signal::kill(pid, signal).expect("it runs");
+            tmux.shows("Stopped");
+        }
+        drop(tmux);
+        until("the program ends", LIMIT, || nix::sys::signal::kill(pid, None).is_err());
+    }
+}
+
 #[test]
 fn the_terminal_is_given_back_to_whatever_ends_or_stops_the_program() {
     let daemon = Setup::peer().start();
@@ -189,8 +207,6 @@ fn the_terminal_is_given_back_to_whatever_ends_or_stops_the_program() {
     until("the shell has the terminal", LIMIT, || !tmux.is_alternate());
     tmux.line("fg");
     until("the screen is back", LIMIT, || tmux.is_alternate());
-    // It has read by then where the cursor is, which the terminal would tell to the shell otherwise.
-    tmux.becomes("the node", |screen| screen.starts_with("Pyrate"));
     signal(Signal::SIGSTOP);
     tmux.becomes("the shell", |screen| screen.contains("(signal)"));
     // Nobody has set the modes of the terminal back: a line ends as it does in raw mode.

@@ -5,6 +5,7 @@
 //! disk is to answer is done when it answers with a fault.
 
 use super::DownloadMachine;
+use super::part::AfterFault;
 use super::state::{Download, Life};
 use crate::control::Problem;
 use crate::fault::DiskFault;
@@ -13,43 +14,18 @@ use crate::node::contract::Target;
 use crate::node::cx::{Cx, NodeTimer};
 use crate::node::limits::{PROBE_MAX, PROBE_MIN, SOURCE_REST_MAX, SOURCE_REST_MIN};
 
-/// What follows a fault of the disk.
-#[derive(Debug, Default)]
-pub(super) struct DiskState {
-    /// Times in a row that the disk stopped the download.
-    pub(super) failures: u32,
-    /// What the user has ordered since the disk was last asked to open, check or commit the part file.
-    ordered: Option<AfterFault>,
-}
-
-impl DiskState {
-    /// The disk is asked after whatever was ordered.
-    pub(super) fn forget_order(&mut self) {
-        self.ordered = None;
-    }
-}
-
-/// What is done when the answer that is awaited is a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AfterFault {
-    /// The disk is tried again at once.
-    Retry,
-    Pause,
-    Cancel,
-}
-
 impl DownloadMachine {
     /// Notes what to do if the answer for which the part file waits is a fault.
     pub(super) fn note_order(&mut self, id: TransferId, order: AfterFault) {
         if let Some(download) = self.downloads.get_mut(id).filter(|row| row.part().is_to_be_answered()) {
-            download.disk.ordered = Some(order);
+            download.disk.order(order);
         }
     }
 
     /// The disk could not open, check or commit the part file of a download that is active, or waits for the disk. Nothing is
     /// under way any more.
     pub(super) fn on_part_fault(&mut self, cx: &mut Cx, id: TransferId, fault: DiskFault) {
-        let ordered = self.downloads.get_mut(id).and_then(|row| row.disk.ordered.take());
+        let ordered = self.downloads.get_mut(id).and_then(|row| row.disk.take_order());
         match ordered {
             Some(AfterFault::Pause) => self.pause_download(cx, id),
             Some(AfterFault::Cancel) => self.cancel_download(cx, id),

@@ -5,7 +5,7 @@
 
 use super::DownloadMachine;
 use super::begin::{Wanted, read_output};
-use super::disk_faults::AfterFault;
+use super::part::AfterFault;
 use super::remembering::{Answering, Outcome};
 use super::source::Source;
 use super::state::{Download, Life};

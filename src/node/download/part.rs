@@ -81,6 +81,39 @@ impl Open {
     }
 }
 
+/// What follows a fault of the disk.
+#[derive(Debug, Default)]
+pub(super) struct DiskState {
+    /// Times in a row that the disk stopped the download.
+    pub(super) failures: u32,
+    /// What the user has ordered since the disk was last asked to open, check or commit the part file.
+    ordered: Option<AfterFault>,
+}
+
+impl DiskState {
+    pub(super) fn order(&mut self, order: AfterFault) {
+        self.ordered = Some(order);
+    }
+
+    pub(super) fn take_order(&mut self) -> Option<AfterFault> {
+        self.ordered.take()
+    }
+
+    /// The disk is asked after whatever was ordered.
+    pub(super) fn forget_order(&mut self) {
+        self.ordered = None;
+    }
+}
+
+/// What is done when the answer that is awaited is a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterFault {
+    /// The disk is tried again at once.
+    Retry,
+    Pause,
+    Cancel,
+}
+
 impl PartFile {
     /// What is known of it; `None` if it was not opened since an earlier run.
     pub(super) fn known(&self) -> Option<&Known> {

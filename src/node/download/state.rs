@@ -7,8 +7,7 @@
 //! | cancelled | gone, or busy, and goes when its order is answered |
 //! | any other | gone, kept, or busy, and is closed (or goes, if not worth keeping) when its order is answered |
 
-use super::disk_faults::DiskState;
-use super::part::{Content, Held, Known, Open, Pace, PartFile};
+use super::part::{Content, DiskState, Held, Known, Open, Pace, PartFile};
 use super::source::{Fetch, Origin, Source, Standing};
 use crate::control::{CallError, DownloadState, Problem};
 use crate::fault::DiskFault;

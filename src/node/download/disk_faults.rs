@@ -29,7 +29,7 @@ impl DownloadMachine {
         match ordered {
             Some(AfterFault::Pause) => self.pause_download(cx, id),
             Some(AfterFault::Cancel) => self.cancel_download(cx, id),
-            Some(AfterFault::Retry) if cx.is_running() => {
+            Some(AfterFault::Retry | AfterFault::Resume) if cx.is_running() => {
                 self.on_disk_fault(cx, id, fault);
                 return self.probe_disk(cx, id);
             }

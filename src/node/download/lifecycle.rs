@@ -310,6 +310,7 @@ impl DownloadMachine {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
             download.change_part(cx.now, id, |part| PartFile::Committing { known: part.into_known(), found });
+            download.disk.forget_order();
             cx.out.act(Action::CommitPart { download: id });
             return self.tell_download(cx, id);
         }

@@ -245,7 +245,7 @@ impl DownloadMachine {
     }
 
     pub(super) fn resume_download(&mut self, cx: &mut Cx, id: TransferId) {
-        self.note_order(id, AfterFault::Retry);
+        self.note_order(id, AfterFault::Resume);
         let Some(download) = self.downloads.get_mut(id) else { return };
         match download.life() {
             Life::Paused => self.set_life(cx, id, Life::Queued { waited: None }),

@@ -91,8 +91,13 @@ pub(super) struct DiskState {
 }
 
 impl DiskState {
+    /// What is cancelled stays so, and what is paused is resumed by `resume` alone.
     pub(super) fn order(&mut self, order: AfterFault) {
-        self.ordered = Some(order);
+        self.ordered = match (self.ordered, order) {
+            (Some(AfterFault::Cancel), _) => Some(AfterFault::Cancel),
+            (Some(AfterFault::Pause), AfterFault::Retry) => Some(AfterFault::Pause),
+            _ => Some(order),
+        };
     }
 
     pub(super) fn take_order(&mut self) -> Option<AfterFault> {
@@ -110,6 +115,8 @@ impl DiskState {
 pub(super) enum AfterFault {
     /// The disk is tried again at once.
     Retry,
+    /// The same, and one that was to be paused is not.
+    Resume,
     Pause,
     Cancel,
 }

@@ -29,7 +29,8 @@ impl Stopwatch {
 
     /// The same without the time in which the whole machine stood still: for what takes at most so long.
     pub(crate) fn ran(self) -> Duration {
-        self.elapsed().saturating_sub(stood_still().saturating_sub(self.stood))
+        let stood = stood_still().saturating_sub(self.stood);
+        self.elapsed().saturating_sub(stood)
     }
 }
 
@@ -41,8 +42,8 @@ const STILL_MIN: Duration = Duration::from_millis(20);
 fn stood_still() -> Duration {
     /// When the thread went to sleep, and all that it slept too long before.
     static SLEEPS: OnceLock<Mutex<(Instant, Duration)>> = OnceLock::new();
-    let too_long = |since: Instant| {
-        Some(since.elapsed().saturating_sub(STEP)).filter(|late| *late >= STILL_MIN).unwrap_or_default()
+    let too_long = |since: Instant, now: Instant| {
+        Some((now - since).saturating_sub(STEP)).filter(|late| *late >= STILL_MIN).unwrap_or_default()
     };
     let sleeps = SLEEPS.get_or_init(|| {
         thread::spawn(move || {
@@ -50,14 +51,15 @@ fn stood_still() -> Duration {
             loop {
                 thread::sleep(STEP);
                 let mut sleeps = sleeps.lock().expect("nothing panics");
-                *sleeps = (Instant::now(), sleeps.1 + too_long(sleeps.0));
+                let now = Instant::now();
+                *sleeps = (now, sleeps.1 + too_long(sleeps.0, now));
             }
         });
         Mutex::new((Instant::now(), Duration::ZERO))
     });
     let sleeps = sleeps.lock().expect("nothing panics");
     // It may not have woken yet.
-    sleeps.1 + too_long(sleeps.0)
+    sleeps.1 + too_long(sleeps.0, Instant::now())
 }
 
 /// Looks until there is something to see; fails the test after `limit`.

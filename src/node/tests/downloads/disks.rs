@@ -149,12 +149,15 @@ fn an_order_that_comes_during_the_commit_is_done_if_that_fails() {
     let request = |name: &str| match name {
         "pause" => Request::Pause { ids: "1".into() },
         "cancel" => Request::Cancel { ids: "1".into() },
+        "retry" => Request::Retry { ids: "1".into() },
         _ => Request::Resume { ids: "1".into() },
     };
     for (orders, then) in [
         (&["pause"][..], DownloadState::Paused),
         (&["cancel"], DownloadState::Cancelled),
-        (&["cancel", "pause"], DownloadState::Paused),
+        (&["cancel", "pause", "resume", "retry"], DownloadState::Cancelled),
+        (&["pause", "retry"], DownloadState::Paused),
+        (&["retry"], DownloadState::Active),
         (&["pause", "resume"], DownloadState::Active),
     ] {
         for fault in [DiskFault::Full, DiskFault::Exists] {

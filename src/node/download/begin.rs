@@ -300,18 +300,20 @@ impl DownloadMachine {
         if self.directories.contains(id) {
             return self.on_directory_probed(cx, id, outcome);
         }
-        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing && !row.life().is_over();
+        let probing = |row: &&mut Download| row.named_place == NamedPlace::Probing;
         let Some(download) = self.downloads.get_mut(id).filter(probing) else { return };
-        match outcome {
-            Err(fault) if fault.rules_out_path() => {
-                download.named_place = NamedPlace::Bad;
-                let place = download.place();
-                return self.fail_download(cx, id, Problem::CannotSave { place, fault });
-            }
-            Ok(path) => drop(download.path.get_or_insert(path)),
-            Err(_) => {}
+        let bad = outcome.as_ref().err().copied().filter(|fault| fault.rules_out_path());
+        download.named_place = if bad.is_some() { NamedPlace::Bad } else { NamedPlace::Good };
+        if download.life().is_over() {
+            return;
         }
-        download.named_place = NamedPlace::Good;
+        if let Some(fault) = bad {
+            let place = download.place();
+            return self.fail_download(cx, id, Problem::CannotSave { place, fault });
+        }
+        if let Ok(path) = outcome {
+            download.path.get_or_insert(path);
+        }
         self.tell_download(cx, id);
     }
 }

@@ -86,17 +86,18 @@ impl DownloadMachine {
         outcome: DiskOutcome<PathBuf>,
     ) {
         let Some(directory) = self.directories.get_mut(id) else { return };
-        if directory.named_place != NamedPlace::Probing || directory.is_over() {
+        if directory.named_place != NamedPlace::Probing {
             return;
         }
-        if let Err(fault) = outcome
-            && fault.rules_out_path()
-        {
-            directory.named_place = NamedPlace::Bad;
+        let bad = outcome.err().filter(|fault| fault.rules_out_path());
+        directory.named_place = if bad.is_some() { NamedPlace::Bad } else { NamedPlace::Good };
+        if directory.is_over() {
+            return;
+        }
+        if let Some(fault) = bad {
             let why = Problem::CannotSave { place: directory.path(), fault };
             return self.set_stage(cx, id, Stage::Failed { why });
         }
-        directory.named_place = NamedPlace::Good;
         self.directories.mark_dirty(id);
         self.tell_directory(cx, id);
     }
@@ -148,12 +149,11 @@ impl DownloadMachine {
         };
         let Some(directory) = self.directories.get(id) else { return Vec::new() };
         let members = directory.members.values().copied().collect();
-        // What a probe says of one that has failed meanwhile is not used.
-        let is_doubtful = directory.named_place != NamedPlace::Good;
+        let is_bad = directory.named_place == NamedPlace::Bad;
         if let Some(stage) = stage {
             self.set_stage(cx, id, stage);
         }
-        if command == Command::Retry && is_over && is_doubtful {
+        if command == Command::Retry && is_over && is_bad {
             self.probe_directory(cx, id);
         }
         members

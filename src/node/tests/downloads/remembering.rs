@@ -181,25 +181,32 @@ fn a_download_is_accepted_though_its_client_has_disconnected() {
     assert_eq!(opened(&mut rig).len(), 1);
 }
 
-/// What the disk says of the place of a directory that has failed meanwhile is not used, so that it is asked again.
+/// The disk says what it knows of the place of a directory before it is retried, or after that.
 #[test]
-fn a_directory_whose_place_was_asked_for_when_it_failed_begins_when_it_is_retried() {
-    let mut rig = stalling(Rig::among(vec![peer(1)], &[]));
-    let output = Some(RawText::new(&b"/tmp/out"[..]));
-    call(&mut rig, 5, Request::Download { what: vec![file(peer(1), "x/d/")], output });
-    rig.pass(Duration::from_secs(10));
-    let accepted = answers(&mut rig).remove(0).1.unwrap();
-    assert!(accepted[0].not_remembered.is_some());
-    let (id, revision, _) = records(&mut rig).pop().unwrap();
-    recorded(&mut rig, id, revision, Err(DiskFault::Full));
-    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
-    let found = || Event::TargetProbed { download: TransferId(1), outcome: Ok("/tmp/out/d".into()) };
-    rig.handle(found());
-    rig.orders.clear();
-    call(&mut rig, 6, Request::Retry { ids: "1".into() });
-    let (id, revision, _) = records(&mut rig).pop().unwrap();
-    recorded(&mut rig, id, revision, Ok(()));
-    assert_eq!(rig.take(|order| matches!(order, Action::ProbeTarget { .. }).then_some(())).len(), 1);
-    rig.handle(found());
-    assert!(!rig.dials().is_empty(), "its peer is asked");
+fn a_directory_that_failed_while_its_place_was_asked_for_begins_when_it_is_retried() {
+    for is_answered_first in [true, false] {
+        let mut rig = stalling(Rig::among(vec![peer(1)], &[]));
+        let output = Some(RawText::new(&b"/tmp/out"[..]));
+        call(&mut rig, 5, Request::Download { what: vec![file(peer(1), "x/d/")], output });
+        rig.pass(Duration::from_secs(10));
+        let accepted = answers(&mut rig).remove(0).1.unwrap();
+        assert!(accepted[0].not_remembered.is_some());
+        let (id, revision, _) = records(&mut rig).pop().unwrap();
+        recorded(&mut rig, id, revision, Err(DiskFault::Full));
+        assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+        let answer = |rig: &mut Rig| {
+            rig.handle(Event::TargetProbed { download: TransferId(1), outcome: Ok("/tmp/out/d".into()) });
+        };
+        if is_answered_first {
+            answer(&mut rig);
+            assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+        }
+        call(&mut rig, 6, Request::Retry { ids: "1".into() });
+        let (id, revision, _) = records(&mut rig).pop().unwrap();
+        recorded(&mut rig, id, revision, Ok(()));
+        if !is_answered_first {
+            answer(&mut rig);
+        }
+        assert!(!rig.dials().is_empty(), "its peer is asked");
+    }
 }

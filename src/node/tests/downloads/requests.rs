@@ -214,6 +214,18 @@ fn a_bad_output_path_fails_a_download_that_is_still_queued() {
 }
 
 #[test]
+fn what_is_found_of_an_output_path_counts_though_the_download_has_failed_meanwhile() {
+    let mut rig = Rig::among(Vec::new(), &[]);
+    save(&mut rig, vec![file(peer(1), "a")], "/tmp/place").unwrap();
+    assert_eq!(probed(&mut rig), [TransferId(1)]);
+    rig.handle(Event::PartOpened { download: TransferId(1), outcome: Err(DiskFault::Exists) });
+    assert_eq!(state(&mut rig, 1), DownloadState::Failed);
+    probe_gives(&mut rig, 1, Err(DiskFault::Missing));
+    order(&mut rig, Request::Retry { ids: "1".into() });
+    assert_eq!(probed(&mut rig), [TransferId(1)]);
+}
+
+#[test]
 fn an_output_path_that_could_not_be_checked_is_left_to_the_part_file() {
     let mut rig = Rig::among(Vec::new(), &[]);
     save(&mut rig, vec![file(peer(1), "a")], "/tmp/place").unwrap();

@@ -52,7 +52,6 @@ impl DownloadMachine {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.change_part(cx.now, id, |_| PartFile::Checking { known: Known::Nothing { streamed }, streamer: None });
-        download.disk.forget_order();
         cx.out.act(Action::CheckPart { download: id, original: Some(Box::new(original)) });
         self.tell_download(cx, id);
     }

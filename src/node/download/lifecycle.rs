@@ -131,7 +131,6 @@ impl DownloadMachine {
             return;
         }
         download.change_part(cx.now, id, |part| PartFile::Opening(part.into_held()));
-        download.disk.forget_order();
         let (spec, b3, size) = (download.spec.clone(), download.want.b3(), download.size());
         cx.out.act(Action::OpenPart { download: id, spec, b3, size });
     }
@@ -271,7 +270,6 @@ impl DownloadMachine {
         self.stop_fetching(cx, id);
         let Some(download) = self.downloads.get_mut(id) else { return };
         download.change_part(cx.now, id, |part| PartFile::Checking { known: part.into_known(), streamer });
-        download.disk.forget_order();
         cx.out.act(Action::CheckPart { download: id, original: None });
         self.tell_download(cx, id);
     }
@@ -310,7 +308,6 @@ impl DownloadMachine {
             let found = Found { b3: checked.b3, size: checked.size, verified };
             download.claimed_size = Some(checked.size);
             download.change_part(cx.now, id, |part| PartFile::Committing { known: part.into_known(), found });
-            download.disk.forget_order();
             cx.out.act(Action::CommitPart { download: id });
             return self.tell_download(cx, id);
         }
@@ -391,6 +388,19 @@ impl DownloadMachine {
                 self.remember_download(cx, id);
             }
         }
+    }
+}
+
+impl Download {
+    /// What was ordered of its part file is done, or failed: it is open as before.
+    fn reopen(&mut self, now: Instant, id: TransferId) {
+        let received = self.received;
+        self.change_part(now, id, |part| PartFile::Open(Open::new(now, received, part.into_known())));
+    }
+
+    /// Its part file is closed, or is to be.
+    fn close(&mut self, now: Instant, id: TransferId) {
+        self.change_part(now, id, |part| PartFile::Kept(part.into_held()));
     }
 }
 

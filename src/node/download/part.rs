@@ -104,7 +104,7 @@ impl DiskState {
         self.ordered.take()
     }
 
-    /// The disk is asked after whatever was ordered.
+    /// The disk is asked again, after whatever was ordered.
     pub(super) fn forget_order(&mut self) {
         self.ordered = None;
     }

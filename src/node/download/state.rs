@@ -304,19 +304,11 @@ impl Download {
     pub(super) fn change_part(&mut self, now: Instant, id: TransferId, change: impl FnOnce(PartFile) -> PartFile) {
         let before = self.state();
         self.part = change(std::mem::replace(&mut self.part, PartFile::Absent));
+        if self.part.is_to_be_answered() {
+            self.disk.forget_order();
+        }
         self.pace = Some(Pace::begin(now, self.received));
         self.log_state(id, before);
-    }
-
-    /// What was ordered of its part file is done, or failed: it is open as before.
-    pub(super) fn reopen(&mut self, now: Instant, id: TransferId) {
-        let received = self.received;
-        self.change_part(now, id, |part| PartFile::Open(Open::new(now, received, part.into_known())));
-    }
-
-    /// Its part file is closed, or is to be.
-    pub(super) fn close(&mut self, now: Instant, id: TransferId) {
-        self.change_part(now, id, |part| PartFile::Kept(part.into_held()));
     }
 
     /// Whether it is about to get its final name.

@@ -114,21 +114,30 @@ fn retry_and_resume_try_a_download_paused_by_the_disk_at_once() {
     }
 }
 
-/// Whoever has made room and says so does not wait for the next attempt, because the disk was looked at just before.
-#[test]
-fn an_order_that_comes_while_the_disk_is_looked_at_has_it_looked_at_again() {
-    let resume = |rig: &mut Rig| drop(rig.call(Request::Resume { ids: "1".into() }).unwrap());
-    let orders: [&dyn Fn(&mut Rig); 3] =
-        [&resume, &|rig| drop(rig.call(Request::Retry { ids: "1".into() }).unwrap()), &|rig| {
-            rig.call(Request::Pause { ids: "1".into() }).unwrap();
-            resume(rig);
-        }];
+/// Gives orders for the first download.
+fn give(rig: &mut Rig, orders: &[&str]) {
     for order in orders {
+        let ids = "1".into();
+        let request = match *order {
+            "pause" => Request::Pause { ids },
+            "cancel" => Request::Cancel { ids },
+            "retry" => Request::Retry { ids },
+            "resume" => Request::Resume { ids },
+            other => panic!("{other}"),
+        };
+        rig.call(request).unwrap();
+    }
+}
+
+/// A user who has made room, and says so, does not wait for the next attempt because the disk was asked just before.
+#[test]
+fn an_order_that_comes_while_the_disk_is_asked_has_it_asked_again() {
+    for orders in [&["resume"][..], &["retry"], &["pause", "resume"]] {
         let mut rig = with_content(4 * MIB, 1);
         download(&mut rig, hits("1"));
         refuse_part(&mut rig, DiskFault::Full);
-        resume(&mut rig);
-        order(&mut rig);
+        give(&mut rig, &["resume"]);
+        give(&mut rig, orders);
         refuse_part(&mut rig, DiskFault::Full);
         open(&mut rig);
         assert_eq!(state(&mut rig, 1), DownloadState::Active);
@@ -137,50 +146,55 @@ fn an_order_that_comes_while_the_disk_is_looked_at_has_it_looked_at_again() {
     let mut rig = with_content(4 * MIB, 1);
     download(&mut rig, hits("1"));
     refuse_part(&mut rig, DiskFault::Full);
-    (0..3).for_each(|_| resume(&mut rig));
+    give(&mut rig, &["resume", "resume", "resume"]);
     (0..2).for_each(|_| refuse_part(&mut rig, DiskFault::Full));
     assert!(opened(&mut rig).is_empty());
     assert_eq!(row(&mut rig, 1).error.unwrap().code, ExitCode::DiskFull as i32);
 }
 
-/// What is about to get its final name may not be stopped; what does not get it is as it was ordered.
 #[test]
-fn an_order_that_comes_during_the_commit_is_done_if_that_fails() {
-    let request = |name: &str| match name {
-        "pause" => Request::Pause { ids: "1".into() },
-        "cancel" => Request::Cancel { ids: "1".into() },
-        "retry" => Request::Retry { ids: "1".into() },
-        _ => Request::Resume { ids: "1".into() },
+fn an_order_that_came_before_the_disk_was_asked_is_not_carried_out_after_its_fault() {
+    let mut rig = begun(4 * MIB, 1);
+    bring_everything(&mut rig);
+    give(&mut rig, &["resume"]);
+    check(&mut rig, 4 * MIB);
+    let download = committing(&mut rig);
+    rig.handle(Event::PartCommitted { download, outcome: Err(DiskFault::Full) });
+    assert!(opened(&mut rig).is_empty(), "the next attempt is made when it is due");
+}
+
+/// A download that is about to get its final name is not stopped; if it does not get it, the order is carried out.
+#[test]
+fn an_order_that_comes_during_the_commit_is_carried_out_if_that_fails() {
+    let finish_again = |rig: &mut Rig| {
+        open_resumed(rig, 4 * MIB, [0, 1, 2, 3]);
+        check(rig, 4 * MIB);
+        commit(rig, "/downloads/a.txt");
     };
-    for (orders, then) in [
-        (&["pause"][..], DownloadState::Paused),
-        (&["cancel"], DownloadState::Cancelled),
-        (&["cancel", "pause", "resume", "retry"], DownloadState::Cancelled),
-        (&["pause", "retry"], DownloadState::Paused),
-        (&["retry"], DownloadState::Active),
-        (&["pause", "resume"], DownloadState::Active),
+    for (orders, after_full, after_exists) in [
+        (&["pause"][..], DownloadState::Paused, DownloadState::Paused),
+        (&["cancel"], DownloadState::Cancelled, DownloadState::Cancelled),
+        (&["cancel", "pause", "resume", "retry"], DownloadState::Cancelled, DownloadState::Cancelled),
+        (&["pause", "retry"], DownloadState::Paused, DownloadState::Paused),
+        (&["retry"], DownloadState::Active, DownloadState::Failed),
+        (&["pause", "resume"], DownloadState::Active, DownloadState::Failed),
     ] {
-        for fault in [DiskFault::Full, DiskFault::Exists] {
+        for (fault, then) in [(DiskFault::Full, after_full), (DiskFault::Exists, after_exists)] {
             let mut rig = begun(4 * MIB, 1);
             bring_everything(&mut rig);
             check(&mut rig, 4 * MIB);
             let download = committing(&mut rig);
-            for name in orders {
-                rig.call(request(name)).unwrap();
-            }
+            give(&mut rig, orders);
             assert_eq!(state(&mut rig, 1), DownloadState::Verifying);
             rig.orders.clear();
             rig.handle(Event::PartCommitted { download, outcome: Err(fault) });
-            if then == DownloadState::Active && fault == DiskFault::Full {
-                open_resumed(&mut rig, 4 * MIB, [0, 1, 2, 3]);
-                check(&mut rig, 4 * MIB);
-                commit(&mut rig, "/downloads/a.txt");
+            if then == DownloadState::Active {
+                finish_again(&mut rig);
                 continue;
             }
-            let then = if then == DownloadState::Active { DownloadState::Failed } else { then };
             assert_eq!(state(&mut rig, 1), then, "{orders:?}, {fault:?}");
             let error = row(&mut rig, 1).error;
-            assert_eq!(error.is_some(), then == DownloadState::Failed, "a user's order has no cause: {error:?}");
+            assert_eq!(error.is_some(), then == DownloadState::Failed, "an order is no error: {error:?}");
             rig.pass(Duration::from_secs(120));
             assert!(opened(&mut rig).is_empty(), "{orders:?}: it stays so");
         }

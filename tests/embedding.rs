@@ -359,9 +359,9 @@ fn a_node_whose_descriptors_are_all_in_use_rests_and_serves_when_they_are_free()
     // that it hashes, may keep it busy for a while.
     let mut seconds = Vec::new();
     let rests = (0..20).any(|_| {
-        let (before, waiting) = (used(), not_accepted(to));
+        let (before, queued) = (used(), not_accepted(to));
         thread::sleep(Duration::from_secs(1));
-        seconds.push((waiting, not_accepted(to), used() - before));
+        seconds.push((queued, not_accepted(to), used() - before));
         matches!(seconds.last(), Some((1.., 1.., used)) if *used <= Duration::from_millis(50))
     });
     assert!(rests, "it does not rest while others wait to be accepted: {seconds:?}");

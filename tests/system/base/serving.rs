@@ -186,7 +186,7 @@ fn a_file_of_more_than_4_gib_comes_whole() {
         let count = match stream.read(&mut part) {
             Ok(0) => break,
             Ok(count) => count,
-            // The test was stopped meanwhile.
+            // A read with a timeout ends so when the test is stopped and continued (signal(7)).
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => panic!("the file does not come: {error}"),
         };

@@ -162,7 +162,7 @@ fn a_daemon_that_does_not_answer_is_told_and_keys_still_work() {
     ended(&tmux, &daemon, 0);
 }
 
-/// Also one that was stopped, and is continued by that: the terminal has gone when it draws again.
+/// Also one that was stopped: the end of its terminal continues it.
 #[test]
 fn without_its_terminal_the_program_ends() {
     let daemon = Setup::peer().start();

@@ -34,32 +34,34 @@ impl Stopwatch {
     }
 }
 
-/// A machine stands still if a thread that only sleeps wakes so much too late.
+/// The machine stood still if a thread that only sleeps wakes so much too late.
 const STILL_MIN: Duration = Duration::from_millis(20);
+
+/// How much too late a thread wakes that slept for [`STEP`]; nothing if that is usual.
+fn too_late(slept_at: Instant, now: Instant) -> Duration {
+    let late = (now - slept_at).saturating_sub(STEP);
+    if late < STILL_MIN { Duration::ZERO } else { late }
+}
 
 /// How long the machine has stood still, in all, since this was first asked for: a virtual machine whose host gives its processors to
 /// others is not slow, but stops.
 fn stood_still() -> Duration {
-    /// When the thread went to sleep, and all that it slept too long before.
-    static SLEEPS: OnceLock<Mutex<(Instant, Duration)>> = OnceLock::new();
-    let too_long = |since: Instant, now: Instant| {
-        Some((now - since).saturating_sub(STEP)).filter(|late| *late >= STILL_MIN).unwrap_or_default()
-    };
-    let sleeps = SLEEPS.get_or_init(|| {
-        thread::spawn(move || {
-            let sleeps = SLEEPS.wait();
+    /// When the thread began to sleep, and how much too late it woke before, in all.
+    static SLEEPER: OnceLock<Mutex<(Instant, Duration)>> = OnceLock::new();
+    let sleeper = SLEEPER.get_or_init(|| {
+        thread::spawn(|| {
+            let sleeper = SLEEPER.wait();
             loop {
                 thread::sleep(STEP);
-                let mut sleeps = sleeps.lock().expect("nothing panics");
-                let now = Instant::now();
-                *sleeps = (now, sleeps.1 + too_long(sleeps.0, now));
+                let (mut sleeper, now) = (sleeper.lock().expect("nothing panics"), Instant::now());
+                *sleeper = (now, sleeper.1 + too_late(sleeper.0, now));
             }
         });
         Mutex::new((Instant::now(), Duration::ZERO))
     });
-    let sleeps = sleeps.lock().expect("nothing panics");
+    let (slept_at, before) = *sleeper.lock().expect("nothing panics");
     // It may not have woken yet.
-    sleeps.1 + too_long(sleeps.0, Instant::now())
+    before + too_late(slept_at, Instant::now())
 }
 
 /// Looks until there is something to see; fails the test after `limit`.

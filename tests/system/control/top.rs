@@ -1,8 +1,14 @@
 //! `pyratectl top` in a terminal: what its screen shows, what its keys do, and that the terminal is given back.
 
-use crate::harness::{Daemon, LIMIT, Setup, Tmux, until};
+use crate::harness::{Daemon, LIMIT, Setup, Stopwatch, Tmux, clean_command, pause, until};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+use std::time::Duration;
 
 /// A terminal with a shell, in the home of a daemon.
 fn terminal(what: &str, daemon: &Daemon) -> Option<Tmux> {
@@ -162,23 +168,44 @@ fn a_daemon_that_does_not_answer_is_told_and_keys_still_work() {
     ended(&tmux, &daemon, 0);
 }
 
-/// Also one that was stopped: the end of its terminal continues it.
+/// The terminal is not its controlling one, so that no signal tells it of the end. The terminal answers no question either: with C-l,
+/// everything is drawn again.
 #[test]
 fn without_its_terminal_the_program_ends() {
     let daemon = Setup::peer().start();
-    for stop in [None, Some(Signal::SIGTSTP), Some(Signal::SIGSTOP)] {
-        let Some(tmux) = terminal("top without its terminal", &daemon) else { return };
-        begin(&tmux, &daemon);
-        let pid = fs::read_to_string(daemon.home().join("pid")).expect("it was begun");
-        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().expect("a number"));
-        if let Some(signal) = stop {
-            nix::sys::signal::kill(pid, signal).expect("it runs");
-            tmux.shows("Stopped");
+    for keys in [&b""[..], b"\x0c"] {
+        // Not by openpty(3), whose descriptors each program inherits that is begun meanwhile.
+        let mut terminal = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a terminal");
+        grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
+        let path = ptsname_r(&terminal).expect("it has a name");
+        let other_side = || {
+            let mut options = File::options();
+            options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(&path).expect("it is ours")
+        };
+        let sized = Command::new("stty").args(["rows", "24", "cols", "80"]).stdin(other_side()).status();
+        assert!(sized.expect("stty can be run").success());
+        let mut command = clean_command(env!("CARGO_BIN_EXE_pyratectl"), daemon.home());
+        command.env("TERM", "xterm").arg("--socket").arg(daemon.socket()).arg("top");
+        command.stdin(other_side()).stdout(other_side()).stderr(other_side());
+        let mut child = command.spawn().expect("it runs");
+        drop(command);
+        let (mut shown, mut part) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&shown).contains("Pyrate") {
+            let count = terminal.read(&mut part).expect("it draws");
+            shown.extend_from_slice(&part[..count]);
         }
-        drop(tmux);
-        // Whether somebody waits for it then is for the system to say.
-        let state = || fs::read_to_string(format!("/proc/{pid}/stat"));
-        until("the program ends", LIMIT, || state().map_or(true, |state| state.contains(") Z ")));
+        if !keys.is_empty() {
+            terminal.write_all(keys).expect("it reads");
+            assert!(terminal.read(&mut part).expect("it draws again") > 0);
+        }
+        drop(terminal);
+        let watch = Stopwatch::start();
+        while child.try_wait().expect("our own child").is_none() && watch.ran() < LIMIT {
+            pause(Duration::from_millis(10));
+        }
+        let ended = child.try_wait().expect("our own child");
+        let _ = child.kill();
+        assert!(ended.is_some(), "it still runs after {:?}", String::from_utf8_lossy(keys));
     }
 }
 
